@@ -1,0 +1,323 @@
+"""What a chapter notebook talks to: its profile, data and trained networks, its figures and claims.
+
+A chapter declares which trainings it uses in `profiles.CHAPTERS`, so that the workflow can train
+them beforehand and share them between chapters; a chapter that runs alone trains what is missing.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from svcca_lib.paper.claims import METADATA, Claim, Ledger, Rule, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from svcca_lib.paper.datasets import ImageData
+    from svcca_lib.paper.profiles import Profile
+    from svcca_lib.paper.store import Store
+    from svcca_lib.paper.training import Run
+
+# The key under which a displayed figure keeps its caption and description for the built page.
+FIGURE_METADATA = "svcca_figure"
+SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class Chapter:
+    """One chapter of the book as it runs.
+
+    Parameters
+    ----------
+    name : str
+        The notebook's name without its ending, such as ``"02-distributed-representations"``.
+    profile : str
+        The scale: ``"quick"``, ``"cifar10"`` or ``"paper"``.
+    seed : int
+        Counted onto the seed of every training and draw.
+    data : str
+        A data set in the words of `datasets.load`; empty for the profile's own.
+    out : str
+        A folder for the figures (SVG), their data (CSV) and the claims (JSON); empty to write none.
+    store : Store, optional
+        Where trained networks are kept; the default store if not given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        profile: str = "quick",
+        seed: int = 0,
+        data: str = "",
+        out: str = "",
+        store: Store | None = None,
+    ) -> None:
+        from svcca_lib.paper import profiles
+
+        if name not in profiles.CHAPTERS:
+            known = ", ".join(sorted(profiles.CHAPTERS))
+            raise ValueError(f"unknown chapter {name!r}: profiles.CHAPTERS knows {known}")
+        self.name = name
+        self.profile: Profile = profiles.profile(profile)
+        self.seed = seed
+        self.out = Path(out) if out else None
+        self._spec = data
+        self._store = store
+        self._claims: dict[str, Claim] = {}
+        self._figures: set[str] = set()
+
+    @cached_property
+    def store(self) -> Store:
+        """Where trained networks and measured arrays are kept."""
+        from svcca_lib.paper.store import Store
+
+        return self._store or Store()
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The images, loaded at first use."""
+        from svcca_lib.paper import datasets
+
+        return datasets.load(self._spec or self.profile.data)
+
+    def run(self, training: str, seed: int = 0) -> Run:
+        """Return a trained network with its checkpoints, from the store or trained now.
+
+        Parameters
+        ----------
+        training : str
+            A training of the profile, such as ``"convnet"``.
+        seed : int
+            Counted onto the chapter's seed.
+
+        Raises
+        ------
+        ValueError
+            If `profiles.CHAPTERS` does not declare this training for the chapter.
+        """
+        from svcca_lib.paper import profiles
+
+        declared = tuple(profiles.CHAPTERS[self.name])
+        if (training, seed) not in declared:
+            raise ValueError(
+                f"chapter {self.name!r} asks for training {(training, seed)}, which is not among "
+                f"those it declares in profiles.CHAPTERS: {declared}; add it there"
+            )
+        return train(self.profile.name, training, self.seed + seed, self._spec, store=self.store)
+
+    def show(
+        self,
+        figure: Figure,
+        name: str,
+        *,
+        alt: str,
+        caption: str = "",
+        data: Mapping[str, ArrayLike | pd.DataFrame] | None = None,
+    ) -> None:
+        """Display a figure, and with `out` write it as SVG and its data as CSV.
+
+        Parameters
+        ----------
+        figure : Figure
+            The drawing; it is closed.
+        name : str
+            Such as ``"figure-2a"``: the target of references in the book (``{numref}`figure-2a```)
+            and the name of the files.
+        alt : str
+            What a reader who cannot see the figure has to know.
+        caption : str
+            The caption (MyST Markdown), understandable alone. With one, the figure is numbered.
+        data : mapping of str to array or DataFrame, optional
+            The numbers drawn, each at most 2-D. Their summary is the text form of the figure, which
+            the notebook tests compare.
+        """
+        from IPython.display import publish_display_data
+
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"name needs lower-case words joined by hyphens, got {name!r}")
+        if name in self._figures:
+            raise ValueError(f"chapter {self.name!r} shows {name!r} twice: give each its own name")
+        if not alt.strip():
+            raise ValueError(f"{name!r} needs an alt text: say what the figure shows")
+        self._figures.add(name)
+        tables = {key: _table(key, values) for key, values in (data or {}).items()}
+        png = _png(figure)
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            _write_svg(figure, self.out / f"{name}.svg")
+            if tables:
+                _join(tables).to_csv(self.out / f"{name}.csv", index=False)
+        _close(figure)
+        summary = [f"{name}: {alt}"] + [_summary(key, table) for key, table in tables.items()]
+        publish_display_data(
+            {"image/png": png, "text/plain": "\n".join(summary)},
+            {
+                "image/png": {"width": _width(png)},
+                FIGURE_METADATA: {"name": name, "alt": alt, "caption": caption},
+            },
+        )
+
+    def claim(
+        self,
+        id: str,
+        *,
+        figure: str,
+        statement: str,
+        measured: float | Sequence[float] | np.ndarray,
+        rule: Rule,
+        band: float,
+        paper: float | None = None,
+        spread: tuple[float, float] | None = None,
+        chance: float | None = None,
+    ) -> Claim:
+        """Add a claim to the chapter's ledger; see `claims.Claim` for its parts.
+
+        Several measured values (one per seed) give their mean, and their range as the spread.
+        """
+        if not _NAME.fullmatch(id):
+            raise ValueError(f"a claim's id needs lower-case words joined by hyphens, got {id!r}")
+        if id in self._claims:
+            raise ValueError(f"chapter {self.name!r} makes claim {id!r} twice")
+        values = np.atleast_1d(np.asarray(measured, dtype=np.float64))
+        if values.ndim != 1 or values.size == 0:
+            raise ValueError(f"claim {id!r} needs one number or one per seed, got {values.shape}")
+        if spread is None and values.size > 1:
+            spread = (values.min(), values.max())
+        self._claims[id] = Claim(
+            id=id,
+            figure=figure,
+            statement=statement,
+            measured=float(values.mean()),
+            rule=rule,
+            band=float(band),
+            paper=None if paper is None else float(paper),
+            spread=None if spread is None else (float(spread[0]), float(spread[1])),
+            chance=None if chance is None else float(chance),
+        )
+        return self._claims[id]
+
+    def ledger(self) -> None:
+        """Display the claims made so far, and with `out` write them to ``claims.json``.
+
+        Raises
+        ------
+        ValueError
+            If the chapter makes no claim.
+        """
+        from IPython.display import publish_display_data
+
+        if not self._claims:
+            raise ValueError(f"chapter {self.name!r} makes no claims: call ch.claim(...) first")
+        label = self.data.label
+        claims = tuple(self._claims.values())
+        ledger = Ledger(self.name, self.profile.name, self.seed, label, claims)
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            ledger.write(self.out / "claims.json")
+        publish_display_data(
+            {"text/plain": repr(ledger), "text/html": ledger._repr_html_()},
+            {METADATA: ledger.to_dict()},
+        )
+
+
+def train(
+    profile: str, training: str, seed: int, data: str = "", *, store: Store | None = None
+) -> Run:
+    """Return one training of a profile, from the store or trained now.
+
+    Parameters
+    ----------
+    profile, training : str
+        Such as ``"quick"`` and ``"convnet"``.
+    seed : int
+        The seed of the weights and of the order of the data.
+    data : str
+        A data set in the words of `datasets.load`; empty for the profile's own.
+    store : Store, optional
+        The default store if not given.
+    """
+    from svcca_lib.paper import datasets, profiles
+    from svcca_lib.paper import training as training_module
+    from svcca_lib.paper.store import Store
+
+    scale = profiles.profile(profile)
+    images = datasets.load(data or scale.data)
+    config = scale.training(training, seed, images)
+    return training_module.train(config, images, store or Store())
+
+
+def _png(figure: Figure) -> bytes:
+    """Return the drawing as PNG bytes that hold no time and no version."""
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=SCALE * figure.dpi,
+        bbox_inches="tight",
+        metadata={"Software": None},
+    )
+    return buffer.getvalue()
+
+
+def _width(png: bytes) -> int:
+    """Return the width at which a page shows a PNG, in CSS pixels, from its header."""
+    return int.from_bytes(png[16:20], "big") // SCALE
+
+
+def _write_svg(figure: Figure, path: Path) -> None:
+    """Write the drawing as SVG, the same bytes each time."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def _close(figure: Figure) -> None:
+    """Forget the figure, or the notebook would display it a second time."""
+    import matplotlib.pyplot as plt
+
+    plt.close(figure)
+
+
+def _table(key: str, values: ArrayLike | pd.DataFrame) -> pd.DataFrame:
+    """Return `values` as a table whose columns start with `key`; a named index is a column."""
+    import pandas as pd
+
+    if isinstance(values, pd.DataFrame):
+        plain = isinstance(values.index, pd.RangeIndex)
+        frame = values.reset_index(drop=plain)
+    else:
+        array = np.asarray(values)
+        if array.ndim not in (1, 2):
+            raise ValueError(f"data[{key!r}] needs 1 or 2 dimensions, got {array.ndim}")
+        if array.ndim == 1:
+            return pd.DataFrame({key: array})
+        frame = pd.DataFrame(array)
+    return frame.rename(columns=lambda column: f"{key}.{column}")
+
+
+def _join(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Put tables side by side; where lengths differ, the shorter end in empty cells."""
+    import pandas as pd
+
+    return pd.concat(list(tables.values()), axis="columns")
+
+
+def _summary(key: str, table: pd.DataFrame) -> str:
+    """Return one line that changes when the drawn numbers do."""
+    values = table.select_dtypes("number").to_numpy(np.float64)
+    if not values.size or np.isnan(values).all():
+        return f"  {key}: {len(table)} rows"
+    low, mean, high = np.nanmin(values), np.nanmean(values), np.nanmax(values)
+    shape = " x ".join(map(str, values.shape))
+    return f"  {key}: {shape}, from {number(low)} to {number(high)}, mean {number(mean)}"
