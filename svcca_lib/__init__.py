@@ -1,0 +1,42 @@
+"""SVCCA and its relatives: compare what two layers of neural networks represent.
+
+The measures live here and need NumPy, SciPy and torch. `svcca_lib.paper`, the reproduction of
+Raghu et al. 2017 built on them, is imported only by those who use it.
+"""
+
+from svcca_lib._arrays import SampleSizeWarning
+from svcca_lib.moments import Moments
+from svcca_lib.projection import project, projection_matrix
+from svcca_lib.similarity import (
+    MEASURES,
+    Similarity,
+    cca,
+    chance_correlation,
+    cka,
+    linear_regression,
+    pairwise,
+    procrustes,
+    pwcca,
+    svcca,
+)
+from svcca_lib.subspace import Subspace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MEASURES",
+    "Moments",
+    "SampleSizeWarning",
+    "Similarity",
+    "Subspace",
+    "cca",
+    "chance_correlation",
+    "cka",
+    "linear_regression",
+    "pairwise",
+    "procrustes",
+    "project",
+    "projection_matrix",
+    "pwcca",
+    "svcca",
+]

@@ -1,0 +1,394 @@
+r"""A layer as a subspace: centred, decomposed, cut; computed once and compared many times.
+
+This is step 1 of SVCCA (section 2 of the paper). A layer is an ``(n, p)`` matrix, one row a
+datapoint, one column a neuron. Its centred singular value decomposition
+:math:`X = Q\,\mathrm{diag}(s)\,V^\top` is cut to the leading directions, and the orthonormal basis
+:math:`Q = X V \mathrm{diag}(1/s)` of what is left is all that step 2, the CCA, needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from svcca_lib._arrays import ArrayLike, Precision, as_tensor, centre, like_input, one_of
+
+Energy: TypeAlias = Literal["variance", "singular_values"]
+
+# The Gram matrix has the squared condition number. A direction whose eigenvalue is this fraction of
+# the largest one is still known to about eps / fraction; below that the thin SVD takes over.
+_GRAM_IS_SAFE = {torch.float64: 1e-6, torch.float32: 1e-3}
+
+
+def rank_cut(values: Tensor, shape: tuple[int, int]) -> int:
+    """Count the values that stand above rounding: ``s > max(n, p) * eps * s[0]``.
+
+    The cut is relative, so that no result depends on the unit of the activations. Without it, dead
+    ReLUs, duplicated neurons, softmax outputs or n <= p would contribute directions of pure
+    rounding noise, and with them correlations that are not there (up to 10.3 in one peer).
+
+    Parameters
+    ----------
+    values : Tensor, shape (k,)
+        Singular values in descending order; or the eigenvalues of a Gram matrix, whose rounding is
+        relative to the largest eigenvalue in the same way.
+    shape : tuple of int
+        Shape of the matrix they belong to.
+    """
+    tolerance = max(shape) * torch.finfo(values.dtype).eps
+    # Not >=, or a layer of zeros would have full rank.
+    return int((values > tolerance * values[0]).sum())
+
+
+def directions_needed(
+    singular_values: Tensor, rank: int, keep: float, energy: Energy = "variance"
+) -> int:
+    r"""Count the leading directions that hold the fraction `keep` of the layer.
+
+    The paper states this cut twice, differently. Section 2: the directions that explain 99 % of the
+    *variance*, :math:`\sum_{i \le k} s_i^2 \ge 0.99 \sum_i s_i^2`. Appendix A: the same with the
+    *singular values* themselves. The second keeps more, on some layers twice as many.
+
+    Parameters
+    ----------
+    singular_values : Tensor, shape (p,)
+        In descending order.
+    rank : int
+        How many of them are more than rounding.
+    keep : float
+        Fraction in (0, 1]; 1 keeps the full rank.
+    energy : {"variance", "singular_values"}
+    """
+    if keep == 1:
+        return rank
+    s = singular_values[:rank]
+    held = torch.cumsum(s**2 if energy == "variance" else s, dim=0)
+    # The smallest k with held[k - 1] >= keep * total. The slack lets an exact share, as of four
+    # equal directions at keep = 0.75, not be missed for a rounding error.
+    slack = 4 * torch.finfo(s.dtype).eps * rank
+    return min(rank, int((held < (keep - slack) * held[-1]).sum()) + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """The leading directions of one layer and an orthonormal basis of them.
+
+    Made by `Subspace.fit`. Every similarity takes a Subspace where it takes an array, so that a
+    layer that is compared many times is decomposed once.
+
+    Attributes
+    ----------
+    mean : array, shape (p,)
+        Mean response of each neuron, subtracted before anything else.
+    directions : array, shape (p, kept)
+        Right singular vectors: orthonormal directions in neuron space, by descending variance.
+    singular_values : array, shape (kept,)
+        Singular values of the centred layer.
+    n, n_features, rank, kept : int
+        Datapoints, neurons, numerical rank, and directions kept.
+    explained : float
+        Share of the variance that the kept directions hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from svcca_lib import Subspace
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(500, 3)) @ rng.normal(size=(3, 40)) + 7.0
+    >>> s = Subspace.fit(x)
+    >>> s.rank, s.kept <= 3, s.n_features
+    (3, True, 40)
+    >>> bool(np.allclose(s.basis.T @ s.basis, np.eye(s.kept)))
+    True
+
+    Notes
+    -----
+    A layer's variance is dominated by its loudest neurons, so the cut is *not* invariant to the
+    scale of single neurons: SVCCA is invariant to rotations and to scaling a layer as a whole, and
+    only CCA proper (``keep=1``) to every invertible map.
+
+    References
+    ----------
+    Raghu et al. 2017, section 2 and Appendix A.
+    """
+
+    n: int
+    n_features: int
+    rank: int
+    explained: float
+    _mean: Tensor  # (p,)
+    _directions: Tensor  # (p, kept)
+    _values: Tensor  # (kept,)
+    _weights: Tensor  # (p, kept): directions / values
+    _centred: Tensor | None  # (n, p); None when made from moments
+    _left: Tensor | None  # (n, kept): left singular vectors where the route gives them
+    _numpy: bool
+
+    @classmethod
+    def fit(
+        cls,
+        x: ArrayLike,
+        keep: float = 0.99,
+        energy: Energy = "variance",
+        *,
+        precision: Precision = "float64",
+    ) -> Subspace:
+        """Decompose a layer.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, p)
+            Responses of p neurons to n datapoints; NumPy or torch, any device, any real dtype.
+        keep : float, default 0.99
+            Fraction of the layer to keep, in (0, 1]. At 1 nothing but rounding is cut, and SVCCA
+            becomes CCA.
+        energy : {"variance", "singular_values"}
+            Of what: squared singular values (section 2 of the paper, the default) or singular
+            values (its Appendix A).
+        precision : {"float64", "float32"}
+            float32 is faster on a GPU; a similarity is then good to about 1e-3.
+
+        Raises
+        ------
+        TypeError
+            If `x` is not a real array or tensor.
+        ValueError
+            If `x` is not 2-D, has fewer than 2 rows or a NaN, if `keep` is outside (0, 1], or if no
+            neuron varies.
+        """
+        return cls._from_rows(x, "x", keep, energy, precision)
+
+    @classmethod
+    def _from_rows(
+        cls, x: ArrayLike, name: str, keep: float, energy: Energy, precision: Precision
+    ) -> Subspace:
+        keep = check_cut(keep, energy)
+        tensor = as_tensor(x, name, ndim=2, precision=precision)
+        centred, mean = centre(tensor)
+        n, p = tensor.shape
+        # The Gram matrix of the shorter side, 15 times faster than the SVD of a tall layer.
+        gram = centred.T @ centred if n >= p else centred @ centred.T
+        total = _variance(gram, name, (n, p))
+        eigenvalues, vectors = descending_eigh(gram.detach())
+        values = eigenvalues.sqrt()
+        rank = rank_cut(eigenvalues, (n, p))
+        k = directions_needed(values, rank, keep, energy)
+
+        # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
+        last = len(values) - 1 if keep == 1 else k - 1
+        if eigenvalues[last] >= _GRAM_IS_SAFE[gram.dtype] * eigenvalues[0]:
+            if n >= p:
+                left, directions = None, vectors[:, :k]
+                weights = _whitening(gram, eigenvalues, vectors, k)
+            else:
+                left = _moving_with(gram, eigenvalues, vectors, k)
+                directions = centred.detach().T @ (vectors[:, :k] / values[:k])
+                weights = directions / values[:k]
+        elif gram.requires_grad:
+            raise ValueError(
+                f"{name} cannot be differentiated at keep={keep}: its smallest kept directions are "
+                f"too close to rounding (shape {(n, p)}, rank {rank}); lower keep or remove "
+                f"dead and duplicated neurons"
+            )
+        else:
+            left, values, directions = thin_svd(centred)
+            rank = rank_cut(values, (n, p))
+            k = directions_needed(values, rank, keep, energy)
+            left, directions = left[:, :k], directions[:, :k]
+            weights = directions / values[:k]
+        return cls(
+            n=n,
+            n_features=p,
+            rank=rank,
+            explained=min(1.0, float((values[:k] ** 2).sum() / total)),
+            _mean=mean,
+            _directions=directions,
+            _values=values[:k],
+            _weights=weights,
+            _centred=centred,
+            _left=left,
+            _numpy=isinstance(x, np.ndarray),
+        )
+
+    @classmethod
+    def _from_scatter(
+        cls,
+        scatter: Tensor,
+        mean: Tensor,
+        n: int,
+        name: str,
+        keep: float,
+        energy: Energy,
+        *,
+        numpy: bool,
+    ) -> Subspace:
+        """Decompose a layer known by its scatter matrix alone (see `svcca_lib.Moments`)."""
+        keep = check_cut(keep, energy)
+        shape = (n, len(scatter))
+        total = _variance(scatter, name, shape)
+        eigenvalues, vectors = descending_eigh(scatter)
+        values = eigenvalues.sqrt()
+        rank = min(rank_cut(eigenvalues, shape), n - 1)
+        k = directions_needed(values, rank, keep, energy)
+        return cls(
+            n=n,
+            n_features=len(scatter),
+            rank=rank,
+            explained=min(1.0, float(eigenvalues[:k].sum() / total)),
+            _mean=mean,
+            _directions=vectors[:, :k],
+            _values=values[:k],
+            _weights=vectors[:, :k] / values[:k],
+            _centred=None,
+            _left=None,
+            _numpy=numpy,
+        )
+
+    @property
+    def kept(self) -> int:
+        """Number of directions kept."""
+        return len(self._values)
+
+    @property
+    def mean(self) -> Any:
+        """Mean response of each neuron, shape (p,)."""
+        return like_input(self._mean, numpy=self._numpy)
+
+    @property
+    def directions(self) -> Any:
+        """Right singular vectors, shape (p, kept)."""
+        return like_input(self._directions, numpy=self._numpy)
+
+    @property
+    def singular_values(self) -> Any:
+        """Singular values kept, shape (kept,), descending."""
+        return like_input(self._values, numpy=self._numpy)
+
+    @property
+    def weights(self) -> Any:
+        """Maps centred data to the basis: ``(x - mean) @ weights``; shape (p, kept)."""
+        return like_input(self._weights, numpy=self._numpy)
+
+    @property
+    def basis(self) -> Any:
+        """Orthonormal basis of the kept subspace in data space, shape (n, kept)."""
+        return like_input(self._rows, numpy=self._numpy)
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        if self._left is not None:
+            return self._left
+        if self._centred is None:
+            raise ValueError("this Subspace was made from moments and holds no rows")
+        return self._centred @ self._weights
+
+    def __repr__(self) -> str:
+        return (
+            f"Subspace(n={self.n}, n_features={self.n_features}, rank={self.rank}, "
+            f"kept={self.kept}, explained={self.explained:.4f})"
+        )
+
+
+def alignment(a: Subspace, b: Subspace) -> Tensor:
+    r"""Inner products :math:`Q_a^\top Q_b` of two orthonormal bases, shape (a.kept, b.kept).
+
+    Its singular values are the cosines of the principal angles, that is the canonical correlations
+    (Bjoerck and Golub 1973). The product is formed through the neurons or through the bases,
+    whichever takes fewer multiplications; the bases are kept for the next comparison.
+    """
+    ready = [s._left is not None or "_rows" in s.__dict__ for s in (a, b)]
+    if not any(ready):
+        through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
+        if a.n_features * b.n_features < through_bases:
+            return a._weights.T @ (a._centred.T @ b._centred) @ b._weights
+    return a._rows.T @ b._rows
+
+
+def check_cut(keep: float, energy: str) -> float:
+    """Check the two arguments that say where a layer is cut.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `keep` is not a number in (0, 1] or `energy` is unknown.
+    """
+    one_of(energy, ("variance", "singular_values"), "energy")
+    if isinstance(keep, bool) or not isinstance(keep, (int, float, np.floating, np.integer)):
+        raise TypeError(f"keep must be a number in (0, 1]; got {type(keep).__name__}")
+    if not 0 < keep <= 1:
+        hint = "; to keep a number of directions use project" if keep > 1 else ""
+        raise ValueError(f"keep must be a fraction in (0, 1], such as 0.99; got {keep}{hint}")
+    return float(keep)
+
+
+def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, largest first and never negative, and eigenvectors of a symmetric matrix."""
+    values, vectors = torch.linalg.eigh(gram)
+    return values.flip(-1).clamp(min=0), vectors.flip(-1)
+
+
+def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin SVD ``x = u @ diag(s) @ v.T``; the slower, safer driver where the fast one fails."""
+    try:
+        u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    except torch.linalg.LinAlgError:
+        # cuSOLVER's Jacobi method (gesvdj) does not always converge; QR iteration (gesvd) does.
+        # CPUs have one driver only: there LAPACK, through SciPy, is asked for QR iteration.
+        if x.is_cuda:
+            u, s, vh = torch.linalg.svd(x, full_matrices=False, driver="gesvd")
+        else:
+            parts = scipy.linalg.svd(x.numpy(), full_matrices=False, lapack_driver="gesvd")
+            u, s, vh = (torch.from_numpy(part) for part in parts)
+    return u, s, vh.mT
+
+
+def _variance(gram: Tensor, name: str, shape: tuple[int, int]) -> Tensor:
+    """Total variance (times n - 1); raise where there is none."""
+    total = gram.detach().diagonal().sum()
+    if not total > 0:
+        raise ValueError(
+            f"{name} has no variance left after centring: every neuron is constant over the "
+            f"{shape[0]} datapoints (shape {shape})"
+        )
+    return total
+
+
+def _whitening(gram: Tensor, eigenvalues: Tensor, vectors: Tensor, k: int) -> Tensor:
+    """Weights (p, k) from centred data to the orthonormal basis, differentiable if `gram` is.
+
+    The derivative of single eigenvectors blows up when eigenvalues meet, although the subspace they
+    span, and with it the sum of the correlations, moves smoothly. So the basis inside the subspace
+    is left to a Cholesky factor, which is smooth, and only the subspace follows the Gram matrix.
+    """
+    if not gram.requires_grad:
+        return vectors[:, :k] / eigenvalues[:k].sqrt()
+    moving = _moving_with(gram, eigenvalues, vectors, k, orthonormal=False)
+    factor = torch.linalg.cholesky(moving.T @ gram @ moving)
+    return torch.linalg.solve_triangular(factor, moving.T, upper=False).T
+
+
+def _moving_with(
+    gram: Tensor, eigenvalues: Tensor, vectors: Tensor, k: int, *, orthonormal: bool = True
+) -> Tensor:
+    """Leading k eigenvectors; if `gram` carries a gradient, a basis of the subspace as it moves.
+
+    First-order perturbation of an invariant subspace: a change E of the matrix moves it by
+    ``V2 (V2^T E V1) / (lambda_1 - lambda_2)``, undefined only where the cut splits equal
+    eigenvalues (Stewart and Sun 1990, theorem V.2.7).
+    """
+    kept, dropped = vectors[:, :k], vectors[:, k:]
+    if not gram.requires_grad:
+        return kept
+    change = gram - gram.detach()  # zero, with the gradient of gram
+    gap = eigenvalues[:k] - eigenvalues[k:, None]
+    moving = kept + dropped @ ((dropped.T @ change @ kept) / gap)
+    if not orthonormal:
+        return moving
+    factor = torch.linalg.cholesky(moving.T @ moving)
+    return torch.linalg.solve_triangular(factor, moving.T, upper=False).T
