@@ -7,11 +7,12 @@ them beforehand and share them between chapters; a chapter that runs alone train
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from svcca_lib.paper.datasets import ImageData
     from svcca_lib.paper.profiles import Profile
     from svcca_lib.paper.store import Store
-    from svcca_lib.paper.training import Run
+    from svcca_lib.paper.training import Data, Run
 
 # The key under which a displayed figure keeps its caption and description for the built page.
 FIGURE_METADATA = "svcca_figure"
@@ -64,31 +65,28 @@ class Chapter:
     ) -> None:
         from svcca_lib.paper import profiles
 
-        if name not in profiles.CHAPTERS:
-            known = ", ".join(sorted(profiles.CHAPTERS))
-            raise ValueError(f"unknown chapter {name!r}: profiles.CHAPTERS knows {known}")
         self.name = name
         self.profile: Profile = profiles.profile(profile)
+        self._declared = self.profile.trainings(name)
         self.seed = seed
         self.out = Path(out) if out else None
         self._spec = data
         self._store = store
         self._claims: dict[str, Claim] = {}
         self._figures: set[str] = set()
+        self._labels: dict[str, None] = {}  # of the data used, in the order of use
 
     @cached_property
     def store(self) -> Store:
         """Where trained networks and measured arrays are kept."""
-        from svcca_lib.paper.store import Store
-
-        return self._store or Store()
+        return self._store or _store()
 
     @cached_property
     def data(self) -> ImageData:
         """The images, loaded at first use."""
-        from svcca_lib.paper import datasets
-
-        return datasets.load(self._spec or self.profile.data)
+        images = self.profile.dataset("convnet", self._spec)
+        self._labels[images.label] = None
+        return images
 
     def run(self, training: str, seed: int = 0) -> Run:
         """Return a trained network with its checkpoints, from the store or trained now.
@@ -105,15 +103,18 @@ class Chapter:
         ValueError
             If `profiles.CHAPTERS` does not declare this training for the chapter.
         """
-        from svcca_lib.paper import profiles
-
-        declared = tuple(profiles.CHAPTERS[self.name])
-        if (training, seed) not in declared:
+        if (training, seed) not in self._declared:
+            declared = ", ".join(f"{name}+{offset}" for name, offset in self._declared)
             raise ValueError(
-                f"chapter {self.name!r} asks for training {(training, seed)}, which is not among "
-                f"those it declares in profiles.CHAPTERS: {declared}; add it there"
+                f"chapter {self.name!r} asks for training {training}+{seed}, but at profile "
+                f"{self.profile.name} it declares {declared or 'none'}; see profiles.CHAPTERS"
             )
-        return train(self.profile.name, training, self.seed + seed, self._spec, store=self.store)
+        if training.startswith(("convnet", "resnet")):
+            data = self.data
+        else:
+            data = self.profile.dataset(training, self._spec)
+            self._labels[data.label] = None
+        return _train(self.profile, training, self.seed + seed, data, self.store)
 
     def show(
         self,
@@ -218,7 +219,7 @@ class Chapter:
 
         if not self._claims:
             raise ValueError(f"chapter {self.name!r} makes no claims: call ch.claim(...) first")
-        label = self.data.label
+        label = ", ".join(self._labels) or "none"
         claims = tuple(self._claims.values())
         ledger = Ledger(self.name, self.profile.name, self.seed, label, claims)
         if self.out is not None:
@@ -231,7 +232,13 @@ class Chapter:
 
 
 def train(
-    profile: str, training: str, seed: int, data: str = "", *, store: Store | None = None
+    profile: str,
+    training: str,
+    seed: int,
+    data: str = "",
+    *,
+    store: Store | None = None,
+    progress: bool | None = None,
 ) -> Run:
     """Return one training of a profile, from the store or trained now.
 
@@ -245,15 +252,45 @@ def train(
         A data set in the words of `datasets.load`; empty for the profile's own.
     store : Store, optional
         The default store if not given.
+    progress : bool, optional
+        A bar on stderr; by default where that is a terminal.
     """
-    from svcca_lib.paper import datasets, profiles
-    from svcca_lib.paper import training as training_module
-    from svcca_lib.paper.store import Store
+    from svcca_lib.paper import profiles
 
     scale = profiles.profile(profile)
-    images = datasets.load(data or scale.data)
-    config = scale.training(training, seed, images)
-    return training_module.train(config, images, store or Store())
+    images = scale.dataset(training, data)
+    return _train(scale, training, seed, images, store or _store(), progress)
+
+
+def _train(
+    scale: Profile,
+    name: str,
+    seed: int,
+    data: Data,
+    store: Store,
+    progress: bool | None = None,
+) -> Run:
+    from svcca_lib.paper import training
+
+    return training.train(scale.training(name, seed, data), data, store, progress=progress)
+
+
+def _store() -> Store:
+    """Return the default store; where ``$SVCCA_TRAIN`` is "never", one that trains nothing."""
+    from svcca_lib.paper.store import Artefact, Store
+
+    class LoadingOnly(Store):
+        def fetch(self, kind: str, config: Any, make: Any, **rest: Any) -> Artefact:
+            def refuse(workspace: Path) -> NoReturn:
+                raise LookupError(
+                    f"the network {rest.get('name', '')!r} is not in {self.reference or self.root} "
+                    "in the form that the present code would train, and SVCCA_TRAIN=never forbids "
+                    "to train it: run `make reference`"
+                )
+
+            return super().fetch(kind, config, refuse if kind == "network" else make, **rest)
+
+    return LoadingOnly() if os.environ.get("SVCCA_TRAIN") == "never" else Store()
 
 
 def _png(figure: Figure) -> bytes:

@@ -174,13 +174,15 @@ class Ledger:
     claims: tuple[Claim, ...]
 
     @property
+    def score(self) -> str:
+        """How many claims hold, in words."""
+        holding = sum(claim.holds for claim in self.claims)
+        return f"{holding} of {len(self.claims)} claims hold"
+
+    @property
     def title(self) -> str:
         """One line: what was run and how many claims hold."""
-        holding = sum(claim.holds for claim in self.claims)
-        return (
-            f"{holding} of {len(self.claims)} claims hold "
-            f"(profile {self.profile}, seed {self.seed}, data {self.data})"
-        )
+        return f"{self.score} (profile {self.profile}, seed {self.seed}, data {self.data})"
 
     def __repr__(self) -> str:
         lines = [self.title]

@@ -23,6 +23,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
+from traitlets import default
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,10 @@ class ChapterError(RuntimeError):
 
 class _ThisInterpreter(AsyncKernelManager):
     """Kernels of the running interpreter, whatever kernel specifications are installed."""
+
+    @default("transport_encryption")
+    def _encrypt(self) -> str:
+        return "auto"  # the default warns on every start that others on this machine may listen
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -122,20 +127,24 @@ def run(
         For unknown and mistyped parameters, before anything runs.
     ChapterError
         If a cell fails, exceeds the timeout or loses its kernel. The notebook as far as it came is
-        beside `output`, named ``.unfinished.ipynb``.
+        where `unfinished` says.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     known = parameters(notebook)
-    given = {name: _anchored(name, value) for name, value in check(known, given or {}).items()}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_suffix(".unfinished.ipynb")
+    given = check(known, given or {})
+    if given.get("out"):
+        given["out"] = str(Path(given["out"]).resolve())
+    if given.get("data"):
+        given["data"] = anchored(given["data"])
+    stopped = unfinished(output)
+    stopped.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     try:
         executed = papermill.execute_notebook(
             notebook,
-            unfinished,
+            stopped,
             given,
             progress_bar=False,
             execution_timeout=timeout,
@@ -143,14 +152,19 @@ def run(
             on_cell_start=_Announce(notebook),
         )
     except (PapermillExecutionError, CellControlSignal, DeadKernelError) as error:
-        raise ChapterError(f"{notebook.stem} stopped, see {unfinished}: {error}") from error
+        raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
     seconds = time.perf_counter() - started
     publishable(executed, known)
     partial = output.with_suffix(".partial")
     nbformat.write(executed, partial)
     os.replace(partial, output)
-    unfinished.unlink()
+    stopped.unlink()
     return seconds
+
+
+def unfinished(output: Path) -> Path:
+    """Return where a chapter that is executed to `output` lies until it is finished."""
+    return output.parent / "unfinished" / output.name
 
 
 class _Announce:
@@ -168,14 +182,13 @@ class _Announce:
             self.due = time.monotonic() + self.every
 
 
-def _anchored(name: str, value: Any) -> Any:
-    """Make paths absolute, as a kernel may run in another folder."""
-    if name == "out" and value:
-        return str(Path(value).resolve())
-    if name == "data" and ":" in value:
-        kind, _, paths = value.partition(":")
-        return f"{kind}:" + ",".join(str(Path(p).expanduser().resolve()) for p in paths.split(","))
-    return value
+def anchored(data: str) -> str:
+    """Return a data specification with its paths made absolute: a kernel may run anywhere."""
+    kind, colon, rest = data.partition(":")
+    if not colon:
+        return data
+    paths = rest.split(",") if kind == "words" else [rest]
+    return f"{kind}:" + ",".join(str(Path(path).expanduser().resolve()) for path in paths)
 
 
 def publishable(executed: NotebookNode, known: Mapping[str, Any]) -> None:

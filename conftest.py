@@ -1,0 +1,28 @@
+"""What every test and every notebook under test finds in its environment.
+
+It is set here and not in a fixture: the kernels that nbval starts inherit it, and torch reads the
+number of threads when it is imported.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+
+
+def pytest_configure(config):
+    # The networks that ship with the book are loaded; one that is missing is an error that says
+    # what to do, not a training; and nothing touches the store of whoever runs the tests.
+    config.svcca_store = tempfile.mkdtemp(prefix="svcca-tests-")
+    os.environ["SVCCA_STORE"] = config.svcca_store
+    os.environ["SVCCA_REFERENCE"] = str(ROOT / "reference") if (ROOT / "reference").is_dir() else ""
+    os.environ["SVCCA_TRAIN"] = "never"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # As many workers as cores: one thread for each.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.svcca_store, ignore_errors=True)

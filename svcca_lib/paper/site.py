@@ -1,0 +1,81 @@
+"""The book's pages, built from executed notebooks, with warnings as errors.
+
+The notebooks that a run executed lie apart from their sources, so the book is staged: its
+configuration, its pages and its notebooks are copied into one folder, laid out as the repository
+is, and jupyter-book builds that.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+NOT_CHAPTERS = ("*.md", "*.bib", "_static")  # what of book/ goes into every site
+
+
+class SiteError(RuntimeError):
+    """The book could not be built without a warning."""
+
+
+def pages(root: Path) -> list[Path]:
+    """Return the files besides the chapters that the site is made of, sorted."""
+    found = [path for pattern in NOT_CHAPTERS for path in (root / "book").glob(pattern)]
+    files = [f for path in found for f in ([path] if path.is_file() else path.rglob("*"))]
+    return [root / "_config.yml", root / "_toc.yml", *sorted(f for f in files if f.is_file())]
+
+
+def chapters(root: Path) -> list[str]:
+    """Return the names of the chapters, in their order in the book."""
+    return sorted(path.stem for path in (root / "book").glob("[0-9][0-9]-*.ipynb"))
+
+
+def build(root: Path, notebooks: Mapping[str, Path], staging: Path) -> Path:
+    """Build the site into ``_build/html`` of the working folder and return its first page.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    notebooks : mapping of str to Path
+        An executed notebook for every chapter.
+    staging : Path
+        A folder for the copy that is built; emptied first.
+
+    Raises
+    ------
+    SiteError
+        If a warning, a missing page or a traceback comes up. A site built before stays.
+    """
+    shutil.rmtree(staging, ignore_errors=True)
+    for page in pages(root):
+        _copy(page, staging / page.relative_to(root))
+    for name, notebook in notebooks.items():
+        _copy(notebook, staging / "book" / f"{name}.ipynb")
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    # Everything anew: a page that Sphinx has cached does not repeat its warnings.
+    command = [jupyter_book, "build", staging, "--all", "-W", "-n", "--keep-going"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    html = staging / "_build" / "html"
+    tracebacks = [
+        page.name
+        for page in html.rglob("*.html")
+        if "Traceback (most recent call last)" in page.read_text(encoding="utf-8")
+    ]
+    if done.returncode or tracebacks or not (html / "book" / "index.html").is_file():
+        found = f"tracebacks in {', '.join(tracebacks)}" if tracebacks else "warnings are errors"
+        raise SiteError(f"{done.stdout}\nthe book was not built: {found}")
+    site = Path("_build", "html")
+    shutil.rmtree(site, ignore_errors=True)
+    site.parent.mkdir(exist_ok=True)
+    shutil.move(html, site)
+    return site / "index.html"
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
