@@ -1,0 +1,261 @@
+r"""Freeze Training: what it costs in accuracy and what it saves, in matched pairs of runs.
+
+A base run and a freeze run of one seed start from the same weights and see the same batches, so
+their difference is that of the freezing alone, and the pairs (not the runs) are the sample.
+
+Of the three products that a step of training computes for a weighted layer (the output, the
+gradient with respect to the weights, the gradient with respect to the input), each as large as the
+others, freezing leaves the first. A layer of forward cost :math:`f_g`, frozen at the fraction
+:math:`\tau_g` of training, therefore saves :math:`2 f_g (1 - \tau_g)` of :math:`3 f_g`.
+
+References
+----------
+Raghu et al. 2017, section 4.1 and Figure 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from svcca_lib.paper import training
+from svcca_lib.paper.datasets import ImageData
+from svcca_lib.paper.measured import measured
+from svcca_lib.paper.networks import build
+from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.training import Run, TrainConfig, count_flops, evaluate
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Runs without and with freezing, seed by seed.
+
+    Attributes
+    ----------
+    base, freeze : tuple of Run
+        ``base[i]`` and ``freeze[i]`` differ in the freezing alone.
+
+    Raises
+    ------
+    ValueError
+        If a pair differs in more, or in less.
+    """
+
+    base: tuple[Run, ...]
+    freeze: tuple[Run, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.base) != len(self.freeze) or not self.base:
+            raise ValueError(
+                f"expected as many base as freeze runs, at least one; got {len(self.base)} and "
+                f"{len(self.freeze)}"
+            )
+        for base, freeze in zip(self.base, self.freeze, strict=True):
+            if base.config.freeze is not None or freeze.config.freeze is None:
+                raise ValueError("expected a freeze schedule in the freeze runs and in no base run")
+            # Which networks are kept on the way does not touch the training.
+            alike = replace(freeze.config, freeze=None, checkpoints=base.config.checkpoints)
+            if alike != base.config:
+                raise ValueError(
+                    f"a pair may differ in its freeze schedule only; got {base.config} and "
+                    f"{freeze.config}"
+                )
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Steps at which the runs were evaluated, shape (t,)."""
+        return np.array(self.base[0].history["step"])
+
+    @property
+    def freezes(self) -> np.ndarray:
+        """Steps at which a group of layers was frozen."""
+        return np.array([step for step, _ in self.freeze[0].freezes])
+
+    def curves(self, column: str = "test_accuracy") -> tuple[np.ndarray, np.ndarray]:
+        """Return a column of the histories of base and freeze, each of shape (seeds, t)."""
+        return tuple(  # type: ignore[return-value]
+            np.array([run.history[column] for run in runs]) for runs in (self.base, self.freeze)
+        )
+
+    def wall_time_saved(self) -> np.ndarray:
+        """Share of the training time that each pair saved, by the clock; shape (seeds,)."""
+        base, freeze = self.curves("seconds")
+        return 1 - freeze[:, -1] / base[:, -1]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}], n = {self.n}"
+
+
+def paired_interval(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Interval:
+    """Estimate the mean of ``second - first`` over pairs, by Student's t.
+
+    Parameters
+    ----------
+    first, second : array, shape (n,)
+        One value per pair.
+    level : float
+        Coverage of the interval.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or there are fewer than 2 pairs.
+
+    Notes
+    -----
+    With few pairs the interval is wide because it has to be: at n = 3 Student's factor is 4.3
+    (for 95 %), not 1.96, and the differences are assumed normal, which three values cannot show.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(paired_interval(np.zeros(3), np.array([0.0, 1.0, 2.0])))
+    +1.000 [-1.484, +3.484], n = 3
+    """
+    difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    if np.shape(first) != np.shape(second) or difference.ndim != 1 or len(difference) < 2:
+        raise ValueError(
+            f"expected two equally long lists of at least 2 values; got shapes {np.shape(first)} "
+            f"and {np.shape(second)}"
+        )
+    n = len(difference)
+    mean = float(difference.mean())
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * difference.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: int) -> np.ndarray:
+    """Measure the finished networks in float32, on images as they are (not translated).
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    data : ImageData
+    store : Store
+        Where the measurement is kept.
+    limit : int
+        At most so many training images are used; the test images are used all.
+
+    Returns
+    -------
+    array, shape (runs, 2)
+        Accuracy on the test and on the training images.
+    """
+    pairs = (
+        (data.test_images, data.test_labels),
+        (data.train_images[:limit], data.train_labels[:limit]),
+    )
+
+    def measure(run: Run) -> np.ndarray:
+        def make() -> tuple[dict[str, Tensor], dict[str, float]]:
+            network = run.network()
+            found = [evaluate(network, data.normalised(x), y) for x, y in pairs]
+            return {"accuracy": torch.tensor(found, dtype=torch.float64)}, {}
+
+        config = {"data": data.fingerprint, "limit": limit}
+        version = code_version(final_accuracy, evaluate, training._measure)
+        found = measured(store, "accuracy", [run], config, make, version=version)
+        return found.tensors["accuracy"].numpy()
+
+    return np.stack([measure(run) for run in runs])
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What a freeze schedule saves, as shares of the arithmetic of the base run.
+
+    Attributes
+    ----------
+    starts : array, shape (stages + 1,)
+        First step of each stage between one freeze and the next; the last is the end.
+    cost : array, shape (stages,)
+        Counted cost of one step in each stage, the base run's being 1.
+    counted : float
+        Saved by the count of torch's FLOP counter.
+    predicted : float
+        Saved by the rule of three products.
+    ceiling : float
+        Saved if the frozen layers' outputs could also be kept instead of computed.
+    """
+
+    starts: np.ndarray
+    cost: np.ndarray
+    counted: float
+    predicted: float
+    ceiling: float
+
+
+def savings(config: TrainConfig) -> Savings:
+    """Count what the freeze schedule of a configuration saves; nothing is trained.
+
+    Raises
+    ------
+    ValueError
+        If the configuration freezes nothing.
+    """
+    if config.freeze is None:
+        raise ValueError("expected a configuration with a freeze schedule; got one without")
+    base = count_flops(replace(config, freeze=None))
+    freeze = count_flops(config)
+    forward = forward_flops(config)
+    stops = dict(zip(config.freeze.groups, config.freeze.steps(config.steps), strict=True))
+    waived, frozen_from = 0.0, config.steps
+    # A group that the schedule passes over is frozen with the next one that it names.
+    for group in reversed(forward):
+        frozen_from = stops.get(group, frozen_from)
+        waived += forward[group] * (1 - frozen_from / config.steps)
+    share = waived / sum(forward.values())
+    return Savings(
+        starts=np.array([start for start, _, _ in freeze.stages] + [config.steps]),
+        cost=np.array([flops for _, _, flops in freeze.stages]) * config.steps / base.total,
+        counted=1 - freeze.total / base.total,
+        predicted=2 / 3 * share,
+        ceiling=share,
+    )
+
+
+def forward_flops(config: TrainConfig) -> dict[str, int]:
+    """Forward cost of each freezing unit for one batch, from the shapes of its layers.
+
+    Every weight of a convolution or a linear map is used once per output position, for one
+    multiplication and one addition.
+
+    Returns
+    -------
+    dict of str to int
+        By freezing unit, from the input upward; units without products cost 0.
+    """
+    network = build(config.network, config.seed).to("meta").eval()
+    cost = dict.fromkeys(network.groups, 0)
+    handles = []
+    for group, names in network.groups.items():
+        for module in (m for name in names for m in network.get_submodule(name).modules()):
+            if isinstance(module, nn.Conv2d | nn.Linear):
+
+                def count(layer: nn.Module, _: object, output: Tensor, group: str = group) -> None:
+                    # (n, c, h, w) or (n, c)
+                    positions = output.numel() // output.shape[1]
+                    cost[group] += 2 * layer.weight.numel() * positions
+
+                handles.append(module.register_forward_hook(count))
+    with torch.no_grad():
+        network(torch.empty(config.batch_size, *config.network.inputs, device="meta"))
+    for handle in handles:
+        handle.remove()
+    return cost
