@@ -75,8 +75,10 @@ def as_tensor(
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers; got dtype {x.dtype}")
-        # longdouble and big-endian arrays are not known to torch; float64 is.
-        tensor = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)).to(dtype)
+        # longdouble and big-endian arrays are not known to torch; float64 is. Nor does torch take
+        # read-only memory (np.load with mmap_mode="r"), which is copied.
+        rows = np.ascontiguousarray(x, dtype=np.float64)
+        tensor = torch.from_numpy(rows if rows.flags.writeable else rows.copy()).to(dtype)
     else:
         if x.is_complex():
             raise TypeError(f"{name} must hold real numbers; got dtype {x.dtype}")
@@ -113,6 +115,36 @@ def same_rows(n_x: int, n_y: int) -> None:
             f"x and y must be responses to the same datapoints, row by row; "
             f"got {n_x} rows in x and {n_y} in y"
         )
+
+
+def some_variance(squares: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return the total of a centred layer's squares, if there is something to compare.
+
+    Parameters
+    ----------
+    squares : Tensor
+        Sums of squares that add up to the total, such as the diagonal of a Gram matrix.
+    name : str
+        The argument's name, for the error.
+    shape : tuple of int
+        The layer's shape, for the error.
+
+    Raises
+    ------
+    ValueError
+        If the total is zero, or too large for its floating-point type.
+    """
+    total = squares.detach().sum()
+    if not total > 0:
+        raise ValueError(
+            f"{name} has no variance left after centring: every neuron is constant over the "
+            f"{shape[0]} datapoints (shape {tuple(shape)})"
+        )
+    if not torch.isfinite(total):
+        raise ValueError(
+            f"{name} is too large to be squared in {total.dtype}; divide it by its scale"
+        )
+    return total
 
 
 def centre(x: Tensor) -> tuple[Tensor, Tensor]:

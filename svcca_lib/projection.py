@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from svcca_lib._arrays import ArrayLike, as_tensor, centre, like_input
+from svcca_lib.subspace import rank_cut, thin_svd
 
 
 def project(x: ArrayLike, weights: ArrayLike, k: int | None = None) -> Any:
@@ -111,7 +112,13 @@ def _fit(x: ArrayLike, weights: ArrayLike, k: int | None) -> Any:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= m:
         raise ValueError(f"k must be a number of directions from 1 to {m}; got {k!r}")
     rows, mean = centre(tensor)
-    down = columns[:, :k]
-    # H^+ X by least squares: the columns may have any scale, and may depend on each other.
-    up = torch.linalg.lstsq(rows @ down, rows, driver="gelsd" if not rows.is_cuda else None)
-    return rows, mean, (down, up.solution)
+    responses = rows @ columns[:, :k]
+    # H^+ X. The columns may have any scale, so each is brought to length 1 first, and may depend on
+    # each other, so H^+ is cut at the rank.
+    length = responses.norm(dim=0)
+    rounding = torch.finfo(rows.dtype).eps * rows.norm() * columns[:, :k].norm(dim=0)
+    scale = length.masked_fill(length <= max(rows.shape) * rounding, torch.inf)
+    u, s, v = thin_svd(responses / scale)
+    rank = rank_cut(s, responses.shape)
+    up = (v[:, :rank] / s[:rank]) @ (u[:, :rank].T @ rows)
+    return rows, mean, (columns[:, :k] / scale, up)

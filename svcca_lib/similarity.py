@@ -12,10 +12,11 @@ of little variance count little.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -33,9 +34,10 @@ from svcca_lib._arrays import (
     like_input,
     one_of,
     same_rows,
+    some_variance,
 )
 from svcca_lib.moments import Moments
-from svcca_lib.subspace import Energy, Subspace, alignment, check_cut
+from svcca_lib.subspace import Energy, Subspace, alignment, check_cut, singular_values, thin_svd
 
 Layer: TypeAlias = ArrayLike | Subspace
 MeanOver: TypeAlias = Literal["kept", "smaller_layer", "weighted"]
@@ -420,7 +422,7 @@ def cka(
         return Similarity("cka", min(1.0, value), x.n, _chance=lambda: float(chance))
     prepare = _cka_layer(kernel=kernel, debiased=debiased, bandwidth=bandwidth, precision=precision)
     a, b = prepare(x, "x"), prepare(_given(y), "y")
-    same_rows(a.n, b.n)
+    comparable(a, b)
     return _cka(a, b)
 
 
@@ -476,7 +478,7 @@ def procrustes(
             xy, norm, x.n, lambda: [torch.linalg.eigvalsh(s).clamp(min=0).sqrt() for s in (xx, yy)]
         )
     a, b = _row_layer(x, "x", precision), _row_layer(_given(y), "y", precision)
-    same_rows(a.n, b.n)
+    comparable(a, b)
     return _rotation(a, b)
 
 
@@ -504,7 +506,7 @@ def _subspaces(
         y = _given(y)
         a = _subspace(x, "x", keep, energy, precision)
         b = _subspace(y, "y", keep, energy, precision)
-        same_rows(a.n, b.n)
+        comparable(a, b)
         return a, b, None
     xx, yy, xy = _scatters(x, y)
     a = Subspace._from_scatter(xx, x.mean_x, x.n, "x", keep, energy, numpy=x.numpy)
@@ -520,7 +522,33 @@ def _scatters(m: Moments, y: Any) -> tuple[Tensor, Tensor, Tensor]:
         raise ValueError(f"x must be Moments of two layers (update(x, y)); it holds {what}")
     if m.n < 2:
         raise ValueError(f"x must hold at least 2 datapoints; got {m.n}")
-    return m.xx, m.yy, m.xy
+    return (
+        _without_constants(m.xx, m.mean_x, m.n, "the first layer of x"),
+        _without_constants(m.yy, m.mean_y, m.n, "the second layer of x"),
+        m.xy,
+    )
+
+
+def _without_constants(scatter: Tensor, mean: Tensor, n: int, name: str) -> Tensor:
+    """Set to zero what is left of constant neurons: the rounding of their batch means."""
+    rounding = n * (8 * torch.finfo(scatter.dtype).eps * mean) ** 2
+    constant = scatter.diagonal() <= rounding
+    some_variance(scatter.diagonal()[~constant], name, (n, len(scatter)))
+    return scatter.masked_fill(constant | constant[:, None], 0.0)
+
+
+def comparable(a: Subspace | _Rows, b: Subspace | _Rows) -> None:
+    """Raise unless two prepared layers share their datapoints, precision and device."""
+    same_rows(a.n, b.n)
+    kinds = [
+        (t.dtype, t.device) for t in (s.rows if isinstance(s, _Rows) else s._values for s in (a, b))
+    ]
+    if kinds[0] != kinds[1]:
+        (x_type, x_device), (y_type, y_device) = kinds
+        raise ValueError(
+            f"x and y must have one precision and one device; "
+            f"got {x_type} on {x_device} and {y_type} on {y_device}"
+        )
 
 
 def _warned(result: Similarity, a: Subspace, b: Subspace, stacklevel: int = 3) -> Similarity:
@@ -557,8 +585,8 @@ def _directions(
 
 
 def _singular_pairs(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    return u, s.clamp(max=1.0), vh.mT
+    u, s, v = thin_svd(matrix)
+    return u, s.clamp(max=1.0), v
 
 
 def _canonical(
@@ -576,9 +604,9 @@ def _canonical(
             for values, vectors in ((a._values, u), (b._values, v))
         ]
         weights = shares[0] + shares[1]
-        similarity, scale = float((weights * rho).sum() / weights.sum()), 1.0
+        similarity, scale = float(((weights * rho).sum() / weights.sum()).detach()), 1.0
     else:
-        rho = torch.linalg.svdvals(matrix).clamp(max=1.0)
+        rho = singular_values(matrix).clamp(max=1.0)
         divisor = k if mean_over == "kept" else min(a.n_features, b.n_features)
         similarity, scale = float(rho.detach().sum()) / divisor, k / divisor
     return Similarity(
@@ -601,7 +629,7 @@ def _projection_weighted(a: Subspace, b: Subspace, cross: Tensor | None, side: S
     alpha = (layer._directions @ (layer._values[:, None] * vectors)).abs().sum(0)
     return Similarity(
         measure="pwcca",
-        similarity=min(1.0, float((alpha * rho).sum() / alpha.sum())),
+        similarity=min(1.0, float(((alpha * rho).sum() / alpha.sum()).detach())),
         n=a.n,
         correlations=like_input(rho, numpy=a._numpy),
         x_kept=a.kept,
@@ -615,7 +643,7 @@ def _regression(a: Subspace, b: Subspace, cross: Tensor | None) -> Similarity:
     explained = ((_matrix(a, b, cross) * b._values) ** 2).sum() / (b._values**2).sum()
     return Similarity(
         measure="linear_regression",
-        similarity=min(1.0, float(explained)),
+        similarity=min(1.0, float(explained.detach())),
         n=a.n,
         x_kept=a.kept,
         y_kept=b.kept,
@@ -628,7 +656,7 @@ def _regression(a: Subspace, b: Subspace, cross: Tensor | None) -> Similarity:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """A centred layer whose sums of squares several comparisons share."""
+    """A centred layer, scaled to unit norm, whose sums of squares several comparisons share."""
 
     rows: Tensor  # (n, p) centred; for an RBF kernel the doubly centred kernel matrix (n, n)
     kernel: str = "linear"
@@ -655,18 +683,21 @@ class _Rows:
 
     @cached_property
     def spectrum(self) -> Tensor:
-        return torch.linalg.svdvals(self.rows)
+        return singular_values(self.rows)
+
+    def _reordered(self, order: Tensor) -> _Rows:
+        """The same layer with its datapoints in another order."""
+        rows = self.rows[order] if self.kernel == "linear" else self.rows[order][:, order]
+        other = replace(self, rows=rows)
+        other.__dict__["hsic"] = self.hsic  # known already: it does not depend on the order
+        return other
 
 
 def _row_layer(x: Any, name: str, precision: Precision) -> _Rows:
     tensor = as_tensor(x, name, ndim=2, precision=precision)
-    rows = centre(tensor)[0]
-    if not rows.any():
-        raise ValueError(
-            f"{name} has no variance left after centring: every neuron is constant over the "
-            f"{len(rows)} datapoints (shape {tuple(rows.shape)})"
-        )
-    return _Rows(rows)
+    rows = centre(tensor.detach())[0]
+    # Unit norm first: CKA takes fourth powers, which overflow float32 at activations of 1e9.
+    return _Rows(rows / some_variance(rows**2, name, tuple(rows.shape)).sqrt())
 
 
 def _cka_layer(
@@ -690,7 +721,15 @@ def _cka_layer(
                 )
             k = torch.exp(-(distances**2) / (2 * sigma**2))
             rows = k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
-        return _Rows(rows, kernel, debiased)
+        layer = _Rows(rows, kernel, debiased)
+        # The unbiased estimate ignores what single datapoints add to all their products. Where that
+        # is all there is (one datapoint stands out, the others agree), rounding would be left.
+        scale = float(layer.squares.sum()) ** 2
+        if debiased and not layer.hsic > len(rows) * torch.finfo(rows.dtype).eps * scale:
+            raise ValueError(
+                f"{name} leaves nothing to the debiased CKA: all datapoints but one, at most, agree"
+            )
+        return layer
 
     return prepare
 
@@ -730,8 +769,7 @@ def _cka(a: _Rows, b: _Rows) -> Similarity:
 
 def _rotation(a: _Rows, b: _Rows) -> Similarity:
     cross = a.rows.T @ b.rows if max(a.rows.shape[1], b.rows.shape[1]) <= a.n else _short(a, b)
-    norm = float(torch.linalg.norm(a.rows) * torch.linalg.norm(b.rows))
-    return _aligned_rotation(cross, norm, a.n, lambda: [a.spectrum, b.spectrum])
+    return _aligned_rotation(cross, 1.0, a.n, lambda: [a.spectrum, b.spectrum])
 
 
 def _short(a: _Rows, b: _Rows) -> Tensor:
@@ -762,14 +800,14 @@ def _aligned_rotation(
         ]
         return min(1.0, float(sum(draws)) / len(draws) / math.sqrt(n - 1) / norm)
 
-    value = float(torch.linalg.svdvals(cross).sum()) / norm
+    value = float(singular_values(cross).sum()) / norm
     return Similarity("procrustes", min(1.0, value), n, _chance=chance)
 
 
 # --- chance ------------------------------------------------------------------------------------
 
 
-def chance_correlation(x_kept: int, y_kept: int, n: int) -> float:
+def chance_correlation(x_kept: int, y_kept: int, n: int, *, complex_valued: bool = False) -> float:
     r"""Expected mean canonical correlation of *independent* layers.
 
     For independent data the squared correlations are the eigenvalues of a Jacobi ensemble: exactly
@@ -782,6 +820,9 @@ def chance_correlation(x_kept: int, y_kept: int, n: int) -> float:
         Directions that enter the CCA.
     n : int
         Independent datapoints.
+    complex_valued : bool, default False
+        Whether the data are complex, as Fourier coefficients are: a complex direction has two real
+        dimensions, which matters where one side has a single direction.
 
     Returns
     -------
@@ -812,8 +853,8 @@ def chance_correlation(x_kept: int, y_kept: int, n: int) -> float:
     if many >= freedom:
         return 1.0
     if few == 1:
-        log_mean = gammaln((many + 1) / 2) + gammaln(freedom / 2)
-        return float(np.exp(log_mean - gammaln(many / 2) - gammaln((freedom + 1) / 2)))
+        a, b = (many, freedom) if complex_valued else (many / 2, freedom / 2)
+        return float(np.exp(gammaln(a + 0.5) + gammaln(b) - gammaln(a) - gammaln(b + 0.5)))
     a, b = few / freedom, many / freedom
     low = (math.sqrt(a * (1 - b)) - math.sqrt(b * (1 - a))) ** 2
     high = min(1.0, (math.sqrt(a * (1 - b)) + math.sqrt(b * (1 - a))) ** 2)
@@ -918,6 +959,24 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+def bound(measure: str, options: Mapping[str, Any]) -> tuple[Measure, Any, Any]:
+    """Look a measure up and give it its options: the measure, its ``prepare`` and ``compare``.
+
+    Raises
+    ------
+    ValueError
+        If the measure is unknown or an option outside its range.
+    TypeError
+        If it has no such option.
+    """
+    chosen = MEASURES[one_of(measure, tuple(MEASURES), "measure")]
+    known = tuple(inspect.signature(chosen.bind).parameters)
+    for option in options:
+        if option not in known:
+            raise TypeError(f"{measure} takes the options {', '.join(known)}; got {option!r}")
+    return chosen, *chosen.bind(**options)
+
+
 def pairwise(
     xs: Sequence[Layer] | Mapping[str, Layer],
     ys: Sequence[Layer] | Mapping[str, Layer] | None = None,
@@ -935,8 +994,8 @@ def pairwise(
         Arrays of shape (n, p_i), widths may differ, or `Subspace` for the measures built on them.
         `ys` left out means `xs` against itself.
     measure : str
-        A key of ``svcca_lib.similarity.MEASURES``: "svcca", "cca", "pwcca", "linear_regression",
-        "cka" or "procrustes".
+        A key of ``svcca_lib.MEASURES``: "svcca", "cca", "pwcca", "linear_regression", "cka",
+        "procrustes" or, for layers of shape (n, c, h, w), "dft_cca".
     **options
         Of that measure, such as ``keep=0.99`` or ``kernel="rbf"``.
 
@@ -963,13 +1022,11 @@ def pairwise(
     >>> pairwise(layers).round(1).tolist()
     [[1.0, 0.1], [0.1, 1.0]]
     """
-    one_of(measure, tuple(MEASURES), "measure")
-    chosen = MEASURES[measure]
-    prepare, compare = chosen.bind(**options)
+    chosen, prepare, compare = bound(measure, options)
     left = [prepare(x, name) for name, x in _named(xs, "xs")]
     right = left if ys is None else [prepare(y, name) for name, y in _named(ys, "ys")]
     for other in (*left, *right):
-        same_rows(left[0].n, other.n)
+        comparable(left[0], other)
 
     matrix = np.empty((len(left), len(right)))
     for i, a in enumerate(left):
@@ -977,7 +1034,7 @@ def pairwise(
             mirrored = ys is None and chosen.symmetric and j < i
             matrix[i, j] = matrix[j, i] if mirrored else compare(a, b).similarity
     first = _named(xs, "xs")[0][1]
-    if isinstance(first, np.ndarray) or (isinstance(first, Subspace) and first._numpy):
+    if isinstance(first, np.ndarray) or getattr(first, "_numpy", False):
         return matrix
     return torch.from_numpy(matrix).to(first.device if isinstance(first, Tensor) else "cpu")
 

@@ -8,7 +8,8 @@ datapoint, one column a neuron. Its centred singular value decomposition
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -17,16 +18,24 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from svcca_lib._arrays import ArrayLike, Precision, as_tensor, centre, like_input, one_of
+from svcca_lib._arrays import (
+    ArrayLike,
+    Precision,
+    as_tensor,
+    centre,
+    like_input,
+    one_of,
+    some_variance,
+)
 
 Energy: TypeAlias = Literal["variance", "singular_values"]
 
 # The Gram matrix has the squared condition number. A direction whose eigenvalue is this fraction of
 # the largest one is still known to about eps / fraction; below that the thin SVD takes over.
-_GRAM_IS_SAFE = {torch.float64: 1e-6, torch.float32: 1e-3}
+GRAM_IS_SAFE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
-def rank_cut(values: Tensor, shape: tuple[int, int]) -> int:
+def rank_cut(values: Tensor, shape: tuple[int, int], *, squared: bool = False) -> int:
     """Count the values that stand above rounding: ``s > max(n, p) * eps * s[0]``.
 
     The cut is relative, so that no result depends on the unit of the activations. Without it, dead
@@ -36,12 +45,16 @@ def rank_cut(values: Tensor, shape: tuple[int, int]) -> int:
     Parameters
     ----------
     values : Tensor, shape (k,)
-        Singular values in descending order; or the eigenvalues of a Gram matrix, whose rounding is
-        relative to the largest eigenvalue in the same way.
+        In descending order: singular values, or the eigenvalues of a Gram matrix.
     shape : tuple of int
-        Shape of the matrix they belong to.
+        Shape of the layer they belong to.
+    squared : bool, default False
+        Whether they are eigenvalues. Those carry the rounding of sums over the longer side, which
+        grows as its square root (Higham and Mary 2019); cut at ``max(n, p) * eps``, a float32 layer
+        of 20,000 datapoints would lose every direction below 5 % of the largest.
     """
-    tolerance = max(shape) * torch.finfo(values.dtype).eps
+    size = min(shape) + 4 * math.sqrt(max(shape)) if squared else max(shape)
+    tolerance = size * torch.finfo(values.dtype).eps
     # Not >=, or a layer of zeros would have full rank.
     return int((values > tolerance * values[0]).sum())
 
@@ -67,7 +80,8 @@ def directions_needed(
     """
     if keep == 1:
         return rank
-    s = singular_values[:rank]
+    # Rounding below the rank holds no variance, but its singular values add up.
+    s = singular_values if energy == "variance" else singular_values[:rank]
     held = torch.cumsum(s**2 if energy == "variance" else s, dim=0)
     # The smallest k with held[k - 1] >= keep * total. The slack lets an exact share, as of four
     # equal directions at keep = 0.75, not be missed for a rounding error.
@@ -174,15 +188,15 @@ class Subspace:
         n, p = tensor.shape
         # The Gram matrix of the shorter side, 15 times faster than the SVD of a tall layer.
         gram = centred.T @ centred if n >= p else centred @ centred.T
-        total = _variance(gram, name, (n, p))
+        total = some_variance(gram.diagonal(), name, (n, p))
         eigenvalues, vectors = descending_eigh(gram.detach())
         values = eigenvalues.sqrt()
-        rank = rank_cut(eigenvalues, (n, p))
+        rank = rank_cut(eigenvalues, (n, p), squared=True)
         k = directions_needed(values, rank, keep, energy)
 
         # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
         last = len(values) - 1 if keep == 1 else k - 1
-        if eigenvalues[last] >= _GRAM_IS_SAFE[gram.dtype] * eigenvalues[0]:
+        if eigenvalues[last] >= GRAM_IS_SAFE[gram.dtype] * eigenvalues[0]:
             if n >= p:
                 left, directions = None, vectors[:, :k]
                 weights = _whitening(gram, eigenvalues, vectors, k)
@@ -231,10 +245,10 @@ class Subspace:
         """Decompose a layer known by its scatter matrix alone (see `svcca_lib.Moments`)."""
         keep = check_cut(keep, energy)
         shape = (n, len(scatter))
-        total = _variance(scatter, name, shape)
+        total = some_variance(scatter.diagonal(), name, shape)
         eigenvalues, vectors = descending_eigh(scatter)
         values = eigenvalues.sqrt()
-        rank = min(rank_cut(eigenvalues, shape), n - 1)
+        rank = min(rank_cut(eigenvalues, shape, squared=True), n - 1)
         k = directions_needed(values, rank, keep, energy)
         return cls(
             n=n,
@@ -288,6 +302,10 @@ class Subspace:
             raise ValueError("this Subspace was made from moments and holds no rows")
         return self._centred @ self._weights
 
+    def _reordered(self, order: Tensor) -> Subspace:
+        """The same layer with its datapoints in another order; nothing is decomposed again."""
+        return replace(self, _left=self._rows[order], _centred=None)
+
     def __repr__(self) -> str:
         return (
             f"Subspace(n={self.n}, n_features={self.n_features}, rank={self.rank}, "
@@ -338,6 +356,8 @@ def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     try:
         u, s, vh = torch.linalg.svd(x, full_matrices=False)
     except torch.linalg.LinAlgError:
+        if x.requires_grad:
+            raise
         # cuSOLVER's Jacobi method (gesvdj) does not always converge; QR iteration (gesvd) does.
         # CPUs have one driver only: there LAPACK, through SciPy, is asked for QR iteration.
         if x.is_cuda:
@@ -345,18 +365,15 @@ def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         else:
             parts = scipy.linalg.svd(x.numpy(), full_matrices=False, lapack_driver="gesvd")
             u, s, vh = (torch.from_numpy(part) for part in parts)
-    return u, s, vh.mT
+    return u, s, vh.mH
 
 
-def _variance(gram: Tensor, name: str, shape: tuple[int, int]) -> Tensor:
-    """Total variance (times n - 1); raise where there is none."""
-    total = gram.detach().diagonal().sum()
-    if not total > 0:
-        raise ValueError(
-            f"{name} has no variance left after centring: every neuron is constant over the "
-            f"{shape[0]} datapoints (shape {shape})"
-        )
-    return total
+def singular_values(x: Tensor) -> Tensor:
+    """Singular values alone, descending, with the same fall-back as `thin_svd`."""
+    try:
+        return torch.linalg.svdvals(x)
+    except torch.linalg.LinAlgError:
+        return thin_svd(x)[1]
 
 
 def _whitening(gram: Tensor, eigenvalues: Tensor, vectors: Tensor, k: int) -> Tensor:
