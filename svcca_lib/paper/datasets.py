@@ -447,6 +447,7 @@ PYDOC_TOPICS = """
     slicings typesfunctions typesmodules unary while with yield
 """
 PYDOC_FINGERPRINT = "2f69192971d693925056794464f36e5ac26ff3768acbddf45ff3245db688f0e6"
+TEXTS = ("pydoc", "words")
 END_OF_LINE, UNKNOWN = "<eos>", "<unk>"
 
 
