@@ -5,6 +5,16 @@ Raghu et al. 2017 built on them, is imported only by those who use it.
 """
 
 from svcca_lib._arrays import SampleSizeWarning
+from svcca_lib.fourier import (
+    FourierMoments,
+    FourierSimilarity,
+    FourierSubspace,
+    channels_as_neurons,
+    dft_cca,
+    image_of_row,
+    phases_as_channels,
+    pixels_as_neurons,
+)
 from svcca_lib.moments import Moments
 from svcca_lib.projection import project, projection_matrix
 from svcca_lib.similarity import (
@@ -25,15 +35,23 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MEASURES",
+    "FourierMoments",
+    "FourierSimilarity",
+    "FourierSubspace",
     "Moments",
     "SampleSizeWarning",
     "Similarity",
     "Subspace",
     "cca",
     "chance_correlation",
+    "channels_as_neurons",
     "cka",
+    "dft_cca",
+    "image_of_row",
     "linear_regression",
     "pairwise",
+    "phases_as_channels",
+    "pixels_as_neurons",
     "procrustes",
     "project",
     "projection_matrix",

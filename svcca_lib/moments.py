@@ -11,6 +11,8 @@ and LeVeque (1983), in float64.
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -19,7 +21,182 @@ from torch import Tensor
 from svcca_lib._arrays import ArrayLike, as_tensor, same_rows
 
 
-class Moments:
+class PairMoments:
+    """What `Moments` and `svcca_lib.FourierMoments` share: how moments add up.
+
+    Tensors may carry leading dimensions, one moment for each of their entries; values may be
+    complex. A subclass turns a batch into such tensors and hands them to `_add`.
+    """
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.numpy = False
+        self.mean_x: Tensor | None = None  # (..., p)
+        self.mean_y: Tensor | None = None  # (..., q)
+        self.xx: Tensor | None = None  # (..., p, p)
+        self.yy: Tensor | None = None  # (..., q, q)
+        self.xy: Tensor | None = None  # (..., p, q)
+        self._layout: tuple[int, ...] = ()  # sizes of both layers; empty before the first batch
+
+    @property
+    def paired(self) -> bool | None:
+        """Whether these are moments of two layers; None before the first batch."""
+        return self.yy is not None if self._layout else None
+
+    def merge(self, other: Self) -> None:
+        """Add what another worker gathered; `other` is left as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `other` is of another class, or holds layers of other sizes.
+        """
+        if type(other) is not type(self):
+            raise TypeError(
+                f"merge takes another {type(self).__name__}; got {type(other).__name__}"
+            )
+        if not other._layout:
+            return
+        self._match(other._layout, other.mean_x.device)
+        self.numpy = other.numpy
+        for mine, theirs in zip(self._scatters(), other._scatters(), strict=True):
+            mine += theirs
+        self._absorb(other.n, other.mean_x, other.mean_y)
+
+    def all_reduce(self, group: dist.ProcessGroup | None = None) -> None:
+        """Join the moments of every process of a torch.distributed group, in place on each.
+
+        Works with any backend (gloo on CPUs, nccl on GPUs). A process that saw no data takes part
+        too.
+
+        Raises
+        ------
+        RuntimeError
+            If torch.distributed has not been initialised.
+        ValueError
+            If the processes hold layers of different sizes.
+        """
+        if not dist.is_available() or not dist.is_initialized():
+            raise RuntimeError(
+                "all_reduce needs an initialised process group; "
+                "call torch.distributed.init_process_group first"
+            )
+        device = torch.device("cpu")
+        if dist.get_backend(group) == "nccl":
+            device = torch.device("cuda", torch.cuda.current_device())
+        # An empty process has no sizes of its own, so it must not pull the minimum down.
+        blank = [0] * self._SIZES, [2**31] * self._SIZES
+        largest, smallest = (
+            torch.tensor([*(self._layout or b), int(self.numpy)], device=device) for b in blank
+        )
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group)
+        dist.all_reduce(smallest, dist.ReduceOp.MIN, group)
+        *layout, numpy = largest.tolist()
+        if not any(layout):
+            return
+        if layout != smallest.tolist()[:-1]:
+            raise ValueError(
+                f"every process must hold the same layers; sizes range from "
+                f"{tuple(smallest.tolist()[:-1])} to {tuple(layout)}"
+            )
+        self._match(tuple(layout), device)
+        self.numpy = bool(numpy)
+
+        n = torch.tensor([self.n], dtype=torch.float64, device=device)
+        own = self.n
+        dist.all_reduce(n, dist.ReduceOp.SUM, group)
+        self.n = int(n)
+        means = []
+        for mean in (self.mean_x, self.mean_y):
+            means.append(None if mean is None else _sum(mean * (own / self.n), device, group))
+        # Each process moves its scatters to the common mean; then they add up.
+        deltas = (
+            None if mean is None else old - mean
+            for old, mean in zip((self.mean_x, self.mean_y), means, strict=True)
+        )
+        self._shift(*deltas, own)
+        self.mean_x, self.mean_y = means
+        for scatter in self._scatters():
+            scatter.copy_(_sum(scatter, device, group))
+
+    _SIZES: int  # how many sizes `_layout` holds
+
+    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
+        """Make the zeros that a first batch is added to."""
+        raise NotImplementedError
+
+    def _for_cross(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Select the entries of both layers that `xy` pairs; all of them unless overridden."""
+        return x, y
+
+    def _match(self, layout: tuple[int, ...], device: torch.device) -> None:
+        """Allocate at the first batch; afterwards insist on the same sizes."""
+        if not self._layout:
+            self._allocate(layout, device)
+            self._layout = layout
+        elif layout != self._layout:
+            raise ValueError(
+                f"expected layers of sizes {self._layout} as in the batches before (0 for a "
+                f"missing second layer); got {layout}"
+            )
+
+    def _add(
+        self, xs: Tensor, mean_x: Tensor, ys: Tensor | None = None, mean_y: Tensor | None = None
+    ) -> None:
+        """Add a batch, (..., batch, p) and (..., batch, q), centred, with the means taken off."""
+        _accumulate(self.xx, xs, xs)
+        if ys is not None:
+            _accumulate(self.yy, ys, ys)
+            _accumulate(self.xy, *self._for_cross(xs, ys))
+        self._absorb(xs.shape[-2], mean_x, mean_y)
+
+    def _absorb(self, n: int, mean_x: Tensor, mean_y: Tensor | None) -> None:
+        """Account for `n` datapoints of other means whose scatter has been added (Chan et al.)."""
+        dx = mean_x - self.mean_x
+        dy = None if mean_y is None else mean_y - self.mean_y
+        self._shift(dx, dy, self.n * n / (self.n + n))
+        self.n += n
+        self.mean_x = self.mean_x + dx * (n / self.n)
+        if dy is not None:
+            self.mean_y = self.mean_y + dy * (n / self.n)
+
+    def _shift(self, dx: Tensor, dy: Tensor | None, weight: float) -> None:
+        """Add ``weight * delta delta^H`` to the scatters."""
+        if weight == 0:
+            return
+        dx = dx[..., None, :] * weight**0.5  # (..., 1, p): one weighted row more
+        _accumulate(self.xx, dx, dx)
+        if dy is not None:
+            dy = dy[..., None, :] * weight**0.5
+            _accumulate(self.yy, dy, dy)
+            _accumulate(self.xy, *self._for_cross(dx, dy))
+
+    def _scatters(self) -> list[Tensor]:
+        return [s for s in (self.xx, self.yy, self.xy) if s is not None]
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}(n={self.n}, sizes={self._layout})" if self._layout else f"{name}(empty)"
+
+
+def _accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
+    """``out += x^H y``."""
+    if out.ndim == 2:
+        out.addmm_(x.mH, y)
+    else:
+        out.baddbmm_(x.mH, y)
+
+
+def _sum(value: Tensor, device: torch.device, group: dist.ProcessGroup | None) -> Tensor:
+    """Sum over the processes; gloo and nccl know no complex numbers, so these go as pairs."""
+    moved = value.to(device, copy=True).contiguous()
+    dist.all_reduce(
+        torch.view_as_real(moved) if moved.is_complex() else moved, dist.ReduceOp.SUM, group
+    )
+    return moved.to(value.device)
+
+
+class Moments(PairMoments):
     """Streaming first and second moments of one layer, or of a pair of layers.
 
     Feed either single layers (``update(x)``) or pairs (``update(x, y)``), never both to one object.
@@ -60,25 +237,7 @@ class Moments:
     True
     """
 
-    def __init__(self) -> None:
-        self.n = 0
-        self.paired: bool | None = None
-        self.numpy = False
-        self._mean: Tensor | None = None  # (p,) or, for a pair, (p + q,)
-        self._p = 0
-        self.xx: Tensor | None = None
-        self.yy: Tensor | None = None
-        self.xy: Tensor | None = None
-
-    @property
-    def mean_x(self) -> Tensor | None:
-        """Mean of the first layer, shape (p,); None before the first batch."""
-        return None if self._mean is None else self._mean[: self._p]
-
-    @property
-    def mean_y(self) -> Tensor | None:
-        """Mean of the second layer, shape (q,); None for a single layer."""
-        return self._mean[self._p :] if self._mean is not None and self.paired else None
+    _SIZES = 2  # p, q
 
     def update(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
         """Add a batch.
@@ -100,124 +259,19 @@ class Moments:
         ys = None if y is None else as_tensor(y, "y", ndim=2, min_rows=1).detach()
         if ys is not None:
             same_rows(len(xs), len(ys))
-        p, q = xs.shape[1], 0 if ys is None else ys.shape[1]
-        self._match(p, q, xs.device)
+        self._match((xs.shape[1], 0 if ys is None else ys.shape[1]), xs.device)
         self.numpy = isinstance(x, np.ndarray)
+        mean_x = xs.mean(0)
+        if ys is None:
+            self._add(xs - mean_x, mean_x)
+        else:
+            mean_y = ys.mean(0)
+            self._add(xs - mean_x, mean_x, ys - mean_y, mean_y)
 
-        mean = xs.mean(0) if ys is None else torch.cat([xs.mean(0), ys.mean(0)])
-        xs = xs - mean[:p]
-        self.xx.addmm_(xs.T, xs)
-        if ys is not None:
-            ys = ys - mean[p:]
-            self.yy.addmm_(ys.T, ys)
-            self.xy.addmm_(xs.T, ys)
-        self._absorb(len(xs), mean)
-
-    def merge(self, other: Moments) -> None:
-        """Add what another worker gathered; `other` is left as it is.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `other` is not a Moments, or holds layers of other widths.
-        """
-        if not isinstance(other, Moments):
-            raise TypeError(f"merge takes another Moments; got {type(other).__name__}")
-        if other._mean is None:
-            return
-        self._match(other._p, len(other._mean) - other._p, other._mean.device)
-        self.numpy = other.numpy
-        for mine, theirs in zip(self._scatters(), other._scatters(), strict=True):
-            mine += theirs
-        self._absorb(other.n, other._mean)
-
-    def all_reduce(self, group: dist.ProcessGroup | None = None) -> None:
-        """Join the moments of every process of a torch.distributed group, in place on each.
-
-        Works with any backend (gloo on CPUs, nccl on GPUs). A process that saw no data takes part
-        too.
-
-        Raises
-        ------
-        RuntimeError
-            If torch.distributed has not been initialised.
-        ValueError
-            If the processes hold layers of different widths.
-        """
-        if not dist.is_available() or not dist.is_initialized():
-            raise RuntimeError(
-                "all_reduce needs an initialised process group; "
-                "call torch.distributed.init_process_group first"
-            )
-        device = torch.device("cpu")
-        if dist.get_backend(group) == "nccl":
-            device = torch.device("cuda", torch.cuda.current_device())
-        q = 0 if self._mean is None else len(self._mean) - self._p
-        empty = self._mean is None
-        widest = torch.tensor([self._p, q, int(self.numpy)], device=device)
-        # An empty process has no width of its own, so it must not pull the minimum down.
-        narrowest = torch.tensor([2**31, 2**31] if empty else [self._p, q], device=device)
-        dist.all_reduce(widest, dist.ReduceOp.MAX, group)
-        dist.all_reduce(narrowest, dist.ReduceOp.MIN, group)
-        p, q, numpy = (int(v) for v in widest)
-        if p == 0:
-            return
-        if [p, q] != narrowest.tolist():
-            raise ValueError(
-                f"every process must hold the same layers; widths range from "
-                f"{tuple(narrowest.tolist())} to {(p, q)}"
-            )
-        self._match(p, q, device)
-        self.numpy = bool(numpy)
-        n = torch.tensor([self.n], device=device, dtype=torch.float64)
-        total = self._mean * n
-        own = self.n
-        dist.all_reduce(n, dist.ReduceOp.SUM, group)
-        if n == 0:
-            return
-        dist.all_reduce(total, dist.ReduceOp.SUM, group)
-        mean = total / n
-        self._shift(self._mean - mean, own)
-        for scatter in self._scatters():
-            dist.all_reduce(scatter, dist.ReduceOp.SUM, group)
-        self.n, self._mean = int(n), mean
-
-    def _match(self, p: int, q: int, device: torch.device) -> None:
-        """Allocate at the first batch; afterwards insist on the same widths."""
-        if self._mean is None:
-            self.paired, self._p = q > 0, p
-            self._mean = torch.zeros(p + q, dtype=torch.float64, device=device)
-            self.xx = self._mean.new_zeros(p, p)
-            if q:
-                self.yy, self.xy = self._mean.new_zeros(q, q), self._mean.new_zeros(p, q)
-            return
-        have = (self._p, len(self._mean) - self._p)
-        if (p, q) != have:
-            raise ValueError(
-                f"expected widths (p, q) = {have} as in the batches before (q = 0 for a single "
-                f"layer); got {(p, q)}"
-            )
-
-    def _absorb(self, n: int, mean: Tensor) -> None:
-        """Account for `n` datapoints of another mean whose scatter has been added (Chan et al.)."""
-        delta = mean - self._mean
-        self._shift(delta, self.n * n / (self.n + n))
-        self.n += n
-        self._mean = self._mean + delta * (n / self.n)
-
-    def _shift(self, delta: Tensor, weight: float) -> None:
-        """Add ``weight * delta delta^T`` to the scatters."""
-        dx, dy = delta[: self._p], delta[self._p :]
-        self.xx.addr_(dx, dx, alpha=weight)
-        if self.paired:
-            self.yy.addr_(dy, dy, alpha=weight)
-            self.xy.addr_(dx, dy, alpha=weight)
-
-    def _scatters(self) -> list[Tensor]:
-        return [s for s in (self.xx, self.yy, self.xy) if s is not None]
-
-    def __repr__(self) -> str:
-        if self._mean is None:
-            return "Moments(empty)"
-        q = f", q={len(self._mean) - self._p}" if self.paired else ""
-        return f"Moments(n={self.n}, p={self._p}{q})"
+    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
+        p, q = layout
+        self.mean_x = torch.zeros(p, dtype=torch.float64, device=device)
+        self.xx = self.mean_x.new_zeros(p, p)
+        if q:
+            self.mean_y = self.mean_x.new_zeros(q)
+            self.yy, self.xy = self.mean_x.new_zeros(q, q), self.mean_x.new_zeros(p, q)
