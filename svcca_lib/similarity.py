@@ -21,6 +21,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import scipy.linalg
 import torch
 from scipy.special import gammaln
 from torch import Tensor
@@ -37,7 +38,15 @@ from svcca_lib._arrays import (
     some_variance,
 )
 from svcca_lib.moments import Moments
-from svcca_lib.subspace import Energy, Subspace, alignment, check_cut, singular_values, thin_svd
+from svcca_lib.subspace import (
+    Energy,
+    Subspace,
+    alignment,
+    check_cut,
+    descending_eigh,
+    singular_values,
+    thin_svd,
+)
 
 Layer: TypeAlias = ArrayLike | Subspace
 MeanOver: TypeAlias = Literal["kept", "smaller_layer", "weighted"]
@@ -475,7 +484,7 @@ def procrustes(
         xx, yy, xy = _scatters(x, y)
         norm = float((xx.trace() * yy.trace()).sqrt())
         return _aligned_rotation(
-            xy, norm, x.n, lambda: [torch.linalg.eigvalsh(s).clamp(min=0).sqrt() for s in (xx, yy)]
+            xy, norm, x.n, lambda: [descending_eigh(s)[0].sqrt() for s in (xx, yy)]
         )
     a, b = _row_layer(x, "x", precision), _row_layer(_given(y), "y", precision)
     comparable(a, b)
@@ -782,23 +791,35 @@ def _short(a: _Rows, b: _Rows) -> Tensor:
     return factors[0].T @ factors[1]
 
 
+def _corner_of_rotation(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray:
+    """The p x q corner of a random n x n rotation, without making the rotation.
+
+    It is ``A R^-1`` where ``[A; B] = Q R`` is Gaussian of shape (n, q). B is needed only through
+    its own triangular factor, whose entries are normal above a diagonal of chi variates (Bartlett).
+    """
+    a = rng.normal(size=(p, q))
+    rows = min(n - p, q)
+    b = np.triu(rng.normal(size=(rows, q)), 1)
+    b[np.arange(rows), np.arange(rows)] = np.sqrt(rng.chisquare(n - p - np.arange(rows)))
+    r = scipy.linalg.qr(np.vstack([a, b]), mode="r")[0][:q]
+    return scipy.linalg.solve_triangular(r, a.T, trans="T").T
+
+
 def _aligned_rotation(
     cross: Tensor, norm: float, n: int, spectra: Callable[[], list[Tensor]]
 ) -> Similarity:
     def chance() -> float:
-        # Under random pairings Q_x^T P Q_y behaves as a Gaussian matrix of variance 1 / (n - 1)
-        # (combinatorial central limit theorem), so only the two spectra matter.
-        sx, sy = (s.cpu().double() for s in spectra())
-        generator = torch.Generator().manual_seed(0)
+        # Only the two spectra matter: between them stands a corner of a random rotation.
+        sx, sy = (s[: n - 1].cpu().numpy().astype(np.float64) for s in spectra())
+        rng = np.random.default_rng(0)
         draws = [
-            torch.linalg.svdvals(
-                sx[:, None]
-                * torch.randn(len(sx), len(sy), generator=generator, dtype=torch.float64)
-                * sy
+            np.linalg.svd(
+                sx[:, None] * _corner_of_rotation(rng, n - 1, len(sx), len(sy)) * sy,
+                compute_uv=False,
             ).sum()
             for _ in range(4)
         ]
-        return min(1.0, float(sum(draws)) / len(draws) / math.sqrt(n - 1) / norm)
+        return min(1.0, float(np.mean(draws)) / norm)
 
     value = float(singular_values(cross).sum()) / norm
     return Similarity("procrustes", min(1.0, value), n, _chance=chance)
