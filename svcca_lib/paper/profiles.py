@@ -268,7 +268,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     "toy": _toy(steps=10_000),
                     "convnet": _images("convnet", 64, steps=3_500, lr=0.05),
                     "resnet": _images("resnet", 16, steps=3_500, lr=0.1),
-                    "lstm": _lstm(128, steps=3_000, batch_size=64, context=64),
+                    # about 65 epochs of the topics: more would only learn them by heart
+                    "lstm": _lstm(128, steps=600, batch_size=64, context=64),
                 },
             ),
             Profile(
@@ -281,7 +282,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     "toy": _toy(steps=50_000),
                     "convnet": _images("convnet", 64, steps=160_000, lr=0.05, evaluations=160),
                     "resnet": _images("resnet", 16, steps=160_000, lr=0.1, evaluations=160),
-                    "lstm": _lstm(200, steps=50_000, batch_size=64, context=64, evaluations=50),
+                    # 13 epochs of the training part of Penn Treebank
+                    "lstm": _lstm(200, steps=3_000, batch_size=64, context=64, evaluations=50),
                 },
             ),
         )
