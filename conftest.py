@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent
 
 
 def pytest_configure(config):
+    """Point the stores of this process, and of all that it starts, to where tests belong."""
     # The networks that ship with the book are loaded; one that is missing is an error that says
     # what to do, not a training; and nothing touches the store of whoever runs the tests.
     config.svcca_store = tempfile.mkdtemp(prefix="svcca-tests-")
@@ -25,4 +26,5 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure(config):
+    """Remove what the tests trained."""
     shutil.rmtree(config.svcca_store, ignore_errors=True)

@@ -17,6 +17,7 @@ Data = Annotated[str, typer.Option(help="A data set, such as cifar10:PATH; else 
 
 Root = Annotated[Path, typer.Option(help="The repository; the working folder if not given.")]
 
+SITE = Path("_build", "html")
 logger = logging.getLogger(__name__)
 
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     """Run the chapters of the SVCCA book and the trainings they share."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # One line for each evaluation of each training is for those who ask for it.
+    logging.getLogger("svcca_lib.paper.training").setLevel(logging.WARNING)
 
 
 @app.command()
@@ -38,6 +41,7 @@ def train(
     """Train one network, or find it in the store."""
     from svcca_lib.paper import chapter, runs
 
+    logger.info("training %s, seed %d, profile %s", training, seed, profile)
     started = time.perf_counter()
     chapter.train(profile, training, seed, data, progress=None if bar else False)
     seconds = time.perf_counter() - started
@@ -89,7 +93,7 @@ def workflow(
     if status:
         sys.exit(status)
     if not targets or "site" in targets:
-        print(f"The book: {Path('_build', 'html', 'index.html').resolve().as_uri()}")
+        print(f"The book: {(SITE / 'index.html').resolve().as_uri()}")
 
 
 @app.command()
@@ -122,7 +126,7 @@ def site(
             chosen[name] = root / "book" / f"{name}.ipynb"
             logger.info("%s is not in %s: its stored outputs are shown", name, notebooks)
     try:
-        print(site.build(root, chosen, staging).resolve().as_uri())
+        print(site.build(root, chosen, staging, SITE).resolve().as_uri())
     except site.SiteError as error:
         sys.exit(f"error: {error}")
 

@@ -75,7 +75,7 @@ def test_unknown_parameter_fails_at_once_and_names_the_known(tmp_path):
     "wrong", [{"seed": "1"}, {"seed": 1.5}, {"seed": True}, {"deep": 1}, {"profile": 3}]
 )
 def test_mistyped_parameter_fails_and_names_the_type(known, wrong):
-    with pytest.raises(TypeError, match="needs (int|bool|str) like its default"):
+    with pytest.raises(TypeError, match=r"needs (int|bool|str) like its default"):
         runs.check(known, wrong)
 
 

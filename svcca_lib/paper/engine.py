@@ -52,7 +52,7 @@ def run(
         *(sys.executable, "-m", "snakemake", "--snakefile", root / "workflow" / "Snakefile"),
         *("--cores", str(cores) if cores else "all"),
         *("--keep-going", "--rerun-incomplete", "--scheduler", "greedy"),
-        *("--quiet", "host", "reason", "progress"),
+        *("--quiet", "all"),  # the jobs speak for themselves
         "--nolock",  # Snakemake's own lock outlives a kill; the one below does not
         *(("--config", *values) if values else ()),
         *("--", *targets),

@@ -149,7 +149,7 @@ def run(
             progress_bar=False,
             execution_timeout=timeout,
             kernel_manager_class=_ThisInterpreter,
-            on_cell_start=_Announce(notebook),
+            on_cell_start=_Announce(notebook, injected=bool(given)),
         )
     except (PapermillExecutionError, CellControlSignal, DeadKernelError) as error:
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
@@ -170,9 +170,9 @@ def unfinished(output: Path) -> Path:
 class _Announce:
     """Log which cell runs, at most every few seconds."""
 
-    def __init__(self, notebook: Path, every: float = 2.0) -> None:
+    def __init__(self, notebook: Path, injected: bool, every: float = 2.0) -> None:
         self.name = notebook.stem
-        self.cells = len(nbformat.read(notebook, as_version=4).cells)
+        self.cells = len(nbformat.read(notebook, as_version=4).cells) + injected
         self.every = every
         self.due = time.monotonic()
 

@@ -32,8 +32,8 @@ def chapters(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "book").glob("[0-9][0-9]-*.ipynb"))
 
 
-def build(root: Path, notebooks: Mapping[str, Path], staging: Path) -> Path:
-    """Build the site into ``_build/html`` of the working folder and return its first page.
+def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path) -> Path:
+    """Build the site and return its first page.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def build(root: Path, notebooks: Mapping[str, Path], staging: Path) -> Path:
         An executed notebook for every chapter.
     staging : Path
         A folder for the copy that is built; emptied first.
+    target : Path
+        The folder of the site, replaced when the new one is complete.
 
     Raises
     ------
@@ -69,11 +71,10 @@ def build(root: Path, notebooks: Mapping[str, Path], staging: Path) -> Path:
     if done.returncode or tracebacks or not (html / "book" / "index.html").is_file():
         found = f"tracebacks in {', '.join(tracebacks)}" if tracebacks else "warnings are errors"
         raise SiteError(f"{done.stdout}\nthe book was not built: {found}")
-    site = Path("_build", "html")
-    shutil.rmtree(site, ignore_errors=True)
-    site.parent.mkdir(exist_ok=True)
-    shutil.move(html, site)
-    return site / "index.html"
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(html, target)
+    return target / "index.html"
 
 
 def _copy(source: Path, target: Path) -> None:
