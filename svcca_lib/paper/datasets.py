@@ -283,12 +283,12 @@ def _class_folders(
                 f"val), and found no {part.name}"
             )
     classes = tuple(sorted(folder.name for folder in parts[0].iterdir() if folder.is_dir()))
-    files = [_listing(part, classes, limit, spec) for part in parts]
     if spec.startswith("cifar10:") and classes != CIFAR10_CLASSES:
         raise ValueError(
             f"data {spec!r}: the class folders of CIFAR-10 are {', '.join(CIFAR10_CLASSES)}; "
             f"{parts[0]} has {', '.join(classes) or 'none'}"
         )
+    files = [_listing(part, classes, limit, spec) for part in parts]
 
     def decode(_: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
         formats: set[str] = set()
@@ -362,17 +362,20 @@ def _read_image(file: Path, size: int | None) -> tuple[np.ndarray, str]:
     """Decode a file to (h, w, 3) uint8, and say which format it really has."""
     from PIL import Image
 
-    with Image.open(file) as image:
-        found = image.format or "unknown"
-        image = image.convert("RGB")
-        if size is not None:
-            scale = size / min(image.size)
-            if scale != 1:
-                width, height = (max(size, round(side * scale)) for side in image.size)
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
-            left, top = ((side - size) // 2 for side in image.size)
-            image = image.crop((left, top, left + size, top + size))
-        return np.asarray(image), found
+    try:
+        with Image.open(file) as source:
+            found = source.format or "unknown"
+            image = source.convert("RGB")
+    except OSError as error:  # also of a truncated file
+        raise ValueError(f"{file} is not an image that can be read ({error})") from error
+    if size is not None:
+        scale = size / min(image.size)
+        if scale != 1:
+            width, height = (max(size, round(side * scale)) for side in image.size)
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = ((side - size) // 2 for side in image.size)
+        image = image.crop((left, top, left + size, top + size))
+    return np.asarray(image), found
 
 
 def _decode(files: list[Path], size: int | None, spec: str) -> tuple[Tensor, set[str]]:
@@ -446,7 +449,7 @@ PYDOC_TOPICS = """
     imaginary import in integers lambda lists numbers numeric-types pass return sequence-types
     slicings typesfunctions typesmodules unary while with yield
 """
-PYDOC_FINGERPRINT = "2f69192971d693925056794464f36e5ac26ff3768acbddf45ff3245db688f0e6"
+PYDOC_FINGERPRINT = "a26b6a8f6f78d7201e4d52b621632157f7f46550d585fa6b24c5b06525951674"
 TEXTS = ("pydoc", "words")
 END_OF_LINE, UNKNOWN = "<eos>", "<unk>"
 
@@ -503,7 +506,7 @@ def _prose(pages: Iterable[str]) -> str:
     for paragraph in "\n\n".join(pages).lower().split("\n\n"):
         if paragraph.startswith(" ") or re.search(r"::=|\*\*\*|===", paragraph):
             continue
-        plain = re.sub(r"[^a-z.,]+", " ", re.sub("[’']", "", paragraph)).strip()
+        plain = re.sub(r"[^a-z.,]+", " ", re.sub(r"[’'\"*`]", "", paragraph)).strip()
         if plain:
             paragraphs[plain] = None
     return "\n".join(paragraphs) + "\n"

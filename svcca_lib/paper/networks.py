@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -354,6 +354,10 @@ def build(config: NetworkConfig, seed: int) -> Network:
     if config.arch == "convnet" and min(config.inputs[1:]) < 4:
         raise ValueError(
             f"the ConvNet pools twice and needs images of at least 4 x 4; got {config.inputs}"
+        )
+    if config.padding not in get_args(Padding):
+        raise ValueError(
+            f"padding must be {' or '.join(get_args(Padding))}; got {config.padding!r}"
         )
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed: that would also seed the accelerators, which are not restored

@@ -237,7 +237,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         16,
                         (48, 32),
                         batch_size=64,
-                        steps=600,
+                        steps=900,
                         lr=0.02,
                         translate=1,
                         checkpoints=CURVE,

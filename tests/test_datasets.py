@@ -1,0 +1,344 @@
+"""Data: what was asked for is what is loaded, and it is labelled as what it is."""
+
+import hashlib
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from svcca_lib.paper import datasets
+from svcca_lib.paper.datasets import CIFAR10_CLASSES, load, text, toy
+from svcca_lib.paper.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def pixels(seed, height=32, width=32):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_folder(root, classes, *, suffix="png", parts=("train", "test"), each=3, **shape):
+    """Write random images as class folders; return the pixels by path below the root."""
+    written = {}
+    for p, part in enumerate(parts):
+        for c, name in enumerate(classes):
+            (root / part / name).mkdir(parents=True)
+            for i in range(each):
+                image = pixels((p, c, i), **shape)
+                Image.fromarray(image).save(root / part / name / f"{i:04}.{suffix}")
+                written[f"{part}/{name}/{i:04}"] = image
+    return written
+
+
+# ------------------------------------------------------------------------------------ digits
+
+
+def test_the_digits_are_all_there_once_and_split_by_index():
+    from sklearn.datasets import load_digits
+
+    source, data = load_digits(), load("digits")
+    assert data.train_images.shape == (1348, 1, 8, 8)
+    assert data.test_images.shape == (449, 1, 8, 8)
+    assert data.train_images.dtype == torch.uint8
+    assert data.train_labels.dtype == data.test_labels.dtype == torch.int64
+    # every fourth is a test image; the grey levels 0 to 16 can be had back exactly
+    back = np.rint(data.test_images[:, 0].numpy() * (16 / 255))
+    assert np.array_equal(back, source.images[3::4])
+    assert np.array_equal(data.test_labels.numpy(), source.target[3::4])
+    assert np.array_equal(data.train_labels.numpy()[:4], source.target[[0, 1, 2, 4]])
+
+
+def test_normalised_training_images_have_mean_0_and_variance_1_in_each_channel(tmp_path, store):
+    write_folder(tmp_path / "d", ["a", "b"], height=9, width=7)
+    for data in (load("digits"), load(f"folder:{tmp_path / 'd'}", store=store)):
+        x = data.normalised(data.train_images)
+        assert x.dtype == torch.float32
+        assert x.mean((0, 2, 3)).abs().max() < 1e-5
+        assert (x.var((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
+
+
+def test_normalising_leaves_the_images_as_they_are():
+    data = load("digits")
+    before = data.train_images.clone()
+    data.normalised(data.train_images)
+    assert torch.equal(before, data.train_images)
+
+
+# ---------------------------------------------------------------------------- class folders
+
+
+def test_class_folders_are_read_pixel_by_pixel_in_the_order_of_names(tmp_path, store):
+    written = write_folder(tmp_path, ["b", "a", "c"], height=5, width=6)
+    data = load(f"folder:{tmp_path}", store=store)
+    assert data.classes == ("a", "b", "c")
+    assert data.train_labels.tolist() == data.test_labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    for part, images in (("train", data.train_images), ("test", data.test_images)):
+        expected = [written[f"{part}/{name}/{i:04}"] for name in "abc" for i in range(3)]
+        assert images.shape == (9, 3, 5, 6)
+        assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), expected)
+
+
+def test_val_stands_in_for_test(tmp_path, store):
+    write_folder(tmp_path, ["a", "b"], parts=("train", "val"))
+    assert len(load(f"folder:{tmp_path}", store=store).test_labels) == 6
+
+
+def test_a_folder_is_decoded_once_and_again_when_a_file_changed(tmp_path, store, monkeypatch):
+    write_folder(tmp_path / "d", ["a", "b"])
+    first = load(f"folder:{tmp_path / 'd'}", store=store)
+    decoded = []
+    decode = datasets._decode
+    monkeypatch.setattr(datasets, "_decode", lambda *a: decoded.append(a) or decode(*a))
+    monkeypatch.setattr("svcca_lib.paper.store.code_version", lambda *a: "same")
+    first = load(f"folder:{tmp_path / 'd'}", store=store)
+    decoded.clear()
+    assert load(f"folder:{tmp_path / 'd'}", store=store).fingerprint == first.fingerprint
+    assert not decoded
+    Image.fromarray(pixels(99)).save(tmp_path / "d/train/a/0000.png")
+    assert load(f"folder:{tmp_path / 'd'}", store=store).fingerprint != first.fingerprint
+    assert decoded
+
+
+def test_the_fingerprint_is_of_the_pixels_and_labels_not_of_the_place(tmp_path, store):
+    for place in ("one", "two"):
+        write_folder(tmp_path / place, ["a", "b"])
+    write_folder(tmp_path / "renamed", ["a", "c"])
+    one, two, renamed = (
+        load(f"folder:{tmp_path / place}", store=store) for place in ("one", "two", "renamed")
+    )
+    assert one.fingerprint == two.fingerprint != renamed.fingerprint
+    assert one.name == one.label == "one"
+
+
+def test_grey_and_palette_images_are_read_as_rgb(tmp_path, store):
+    write_folder(tmp_path, ["a", "b"], each=2)
+    grey = Image.fromarray(pixels(5)).convert("L")
+    grey.save(tmp_path / "train/a/0000.png")
+    grey.convert("P").save(tmp_path / "train/a/0001.png")
+    images = load(f"folder:{tmp_path}", store=store).train_images
+    for image in images[:2]:
+        assert np.array_equal(image.numpy(), [np.asarray(grey)] * 3)
+
+
+def test_images_of_different_sizes_need_a_size_and_get_it_by_a_centre_crop(tmp_path, store):
+    write_folder(tmp_path, ["a", "b"], height=8, width=12)
+    wide = pixels(1, 8, 14)
+    Image.fromarray(wide).save(tmp_path / "train/b/0001.png")
+    with pytest.raises(ValueError, match=r"differ in size.*\?size=224.*\(8, 12\).*\(8, 14\)"):
+        load(f"folder:{tmp_path}", store=store)
+    data = load(f"folder:{tmp_path}?size=8", store=store)
+    assert data.shape == (3, 8, 8)
+    assert np.array_equal(data.train_images[4].permute(1, 2, 0).numpy(), wide[:, 3:11])
+    assert load(f"folder:{tmp_path}?size=4", store=store).shape == (3, 4, 4)
+
+
+def test_a_limit_takes_the_first_images_of_each_class(tmp_path, store):
+    write_folder(tmp_path, ["a", "b"])
+    every, two = (load(f"folder:{tmp_path}{q}", store=store) for q in ("", "?size=32&limit=2"))
+    assert torch.equal(two.train_images, every.train_images[[0, 1, 3, 4]])
+    assert two.train_labels.tolist() == [0, 0, 1, 1]
+
+
+# ---------------------------------------------------------------------------------- CIFAR-10
+
+
+def write_torchvision_cifar10(root, monkeypatch, n=4):
+    """Write CIFAR-10 in torchvision's own format, tiny, and tell torchvision its checksums."""
+    from torchvision.datasets import CIFAR10
+
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+
+    def write(name, content):
+        data = pickle.dumps(content)
+        (folder / name).write_bytes(data)
+        return [name, hashlib.md5(data).hexdigest()]
+
+    def batch(name, seed):
+        rng = np.random.default_rng(seed)
+        images = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+        labels = rng.integers(0, 10, n).tolist()
+        return images, labels, write(name, {"data": images.reshape(n, -1), "labels": labels})
+
+    train = [batch(f"data_batch_{i}", i) for i in range(1, 6)]
+    test = batch("test_batch", 6)
+    meta = write("batches.meta", {"label_names": list(CIFAR10_CLASSES)})
+    monkeypatch.setattr(CIFAR10, "train_list", [entry for *_, entry in train])
+    monkeypatch.setattr(CIFAR10, "test_list", [test[2]])
+    monkeypatch.setattr(
+        CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]}
+    )
+    images = np.concatenate([images for images, *_ in train])
+    return images, [label for _, labels, _ in train for label in labels], test
+
+
+def test_an_existing_torchvision_folder_is_read(tmp_path, monkeypatch):
+    images, labels, test = write_torchvision_cifar10(tmp_path, monkeypatch)
+    data = load(f"cifar10:{tmp_path}")
+    assert (data.name, data.label, data.classes) == ("cifar10", "CIFAR-10", CIFAR10_CLASSES)
+    assert np.array_equal(data.train_images.numpy(), images)
+    assert np.array_equal(data.test_images.numpy(), test[0])
+    assert data.train_labels.tolist() == labels
+
+
+def test_plain_cifar10_is_looked_for_in_the_data_folder(tmp_path, monkeypatch):
+    images, *_ = write_torchvision_cifar10(tmp_path / "data", monkeypatch)
+    monkeypatch.setenv("SVCCA_DATA", str(tmp_path / "data"))
+    assert np.array_equal(load("cifar10").train_images.numpy(), images)
+
+
+def test_a_failed_download_says_where_to_put_the_data(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    def no_network(self):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(CIFAR10, "download", no_network)
+    monkeypatch.setenv("SVCCA_DATA", str(tmp_path / "data"))
+    with pytest.raises(FileNotFoundError, match=r"'cifar10'.*cifar-10-python.tar.gz.*no route"):
+        load("cifar10")
+
+
+def test_an_altered_torchvision_folder_is_refused(tmp_path, monkeypatch):
+    write_torchvision_cifar10(tmp_path, monkeypatch)
+    file = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(FileNotFoundError, match="incomplete or altered"):
+        load(f"cifar10:{tmp_path}")
+
+
+@pytest.mark.parametrize("kind", ["cifar10", "folder"])
+@pytest.mark.parametrize(
+    ("suffix", "label"), [("jpg", "CIFAR-10, JPEG copy"), ("png", "CIFAR-10, PNG copy")]
+)
+def test_a_copy_of_cifar10_is_labelled_as_a_copy(tmp_path, store, kind, suffix, label):
+    write_folder(tmp_path, CIFAR10_CLASSES, suffix=suffix, each=1)
+    data = load(f"{kind}:{tmp_path}", store=store)
+    assert (data.label, data.classes) == (label, CIFAR10_CLASSES)
+    assert data.name == f"cifar10-{label[10:].split()[0].lower()}"
+
+
+def test_jpeg_pixels_under_another_name_are_still_labelled_jpeg(tmp_path, store):
+    write_folder(tmp_path, CIFAR10_CLASSES, suffix="png", each=1)
+    Image.fromarray(pixels(0)).save(tmp_path / "test/ship/0000.png", format="JPEG")
+    for _ in range(2):  # decoded, and from the store
+        assert load(f"cifar10:{tmp_path}", store=store).label == "CIFAR-10, JPEG copy"
+
+
+# ------------------------------------------------------------------------- what is not there
+
+
+def test_missing_or_misshapen_data_are_one_clear_error_and_nothing_else(tmp_path, store):
+    def fails(error, spec, match):
+        with pytest.raises(error, match=match):
+            load(spec, store=store)
+
+    fails(ValueError, "mnist", "data must be digits, cifar10.*got 'mnist'")
+    fails(ValueError, "digits:8", "data must be digits")
+    fails(ValueError, "folder:", "data must be digits")
+    fails(FileNotFoundError, f"folder:{tmp_path / 'no'}", "there is no folder")
+    fails(FileNotFoundError, f"cifar10:{tmp_path}", "neither cifar-10-batches-py")
+    fails(FileNotFoundError, f"folder:{tmp_path}", "found no train")
+    write_folder(tmp_path, ["a", "b"], parts=("train",))
+    fails(FileNotFoundError, f"folder:{tmp_path}", r"found no val")
+    write_folder(tmp_path, ["a"], parts=("test",))
+    fails(FileNotFoundError, f"folder:{tmp_path}", r"no .jpg or .png image in .*b$")
+    write_folder(tmp_path, ["b", "z"], parts=("test",))
+    fails(ValueError, f"folder:{tmp_path}", r"classes that train lacks: \['z'\]")
+    fails(ValueError, f"cifar10:{tmp_path}", "class folders of CIFAR-10 are airplane.* has a, b")
+    fails(ValueError, f"folder:{tmp_path}?size=big", "got 'size=big'")
+    fails(ValueError, f"folder:{tmp_path}?crop=3", "got 'crop=3'")
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path, store):
+    write_folder(tmp_path, ["a", "b"])
+    (tmp_path / "train/b/0002.png").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"train/b/0002.png is not an image that can be read"):
+        load(f"folder:{tmp_path}", store=store)
+
+
+# --------------------------------------------------------------------------------------- toy
+
+
+def test_the_toy_targets_are_four_different_smooth_functions_within_the_papers_range():
+    data = toy(2001)
+    assert data.x.shape == (2001, 1)
+    assert data.y.shape == (2001, 4)
+    assert data.x[[0, 1000, -1], 0].tolist() == pytest.approx([-4, 0, 4], abs=1e-6)
+    assert (data.x.diff(dim=0) - 8 / 2000).abs().max() < 1e-5
+    assert data.y.abs().max() <= 4
+    assert data.y.diff(dim=0).abs().max() < 0.05  # no jumps
+    assert np.abs(np.corrcoef(data.y.T.numpy())[np.triu_indices(4, 1)]).max() < 0.9
+    assert data.fingerprint == toy(2001).fingerprint != toy(2002).fingerprint
+
+
+def test_the_toy_needs_two_points():
+    with pytest.raises(ValueError, match="n must be at least 2; got 1"):
+        toy(1)
+
+
+# -------------------------------------------------------------------------------------- text
+
+
+@pytest.mark.filterwarnings("ignore:the pydoc topics")
+def test_the_pydoc_text_is_prose_in_a_small_alphabet():
+    data = text("pydoc")
+    assert set(data.vocabulary) <= set("abcdefghijklmnopqrstuvwxyz .,\n")
+    n = len(data.train_tokens) + len(data.test_tokens)
+    assert len(data.train_tokens) == n * 9 // 10
+    written = "".join(data.vocabulary[i] for i in data.train_tokens)
+    assert "the statement" in written
+    assert "  " not in written
+    assert max(data.train_tokens.max(), data.test_tokens.max()) < len(data.vocabulary)
+
+
+def test_other_words_in_the_topics_are_noticed(monkeypatch):
+    from pydoc_data.topics import topics
+
+    monkeypatch.setitem(topics, "lambda", "Something else.\n")
+    with pytest.warns(UserWarning, match="worded differently"):
+        data = text("pydoc")
+    assert data.label.startswith("pydoc topics of Python 3.")
+    assert data.fingerprint != datasets.PYDOC_FINGERPRINT
+
+
+def test_markup_code_and_headings_are_not_prose():
+    page = "\n\n".join(
+        ['The "if" statement\n****', "It isn't\n*hard*, see (2).", "   if x:", "x ::= y", "End.\n"]
+    )
+    assert datasets._prose([page, page]) == "it isnt hard, see .\nend.\n"
+
+
+def test_words_have_the_vocabulary_of_the_training_text(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sat\n\nthe <unk> sat the\n")
+    (tmp_path / "b.txt").write_text("the dog sat\n")
+    data = text(f"words:{tmp_path / 'a.txt'},{tmp_path / 'b.txt'}")
+    assert data.vocabulary == ("the", "<eos>", "sat", "<unk>", "cat")
+    assert data.train_tokens.tolist() == [0, 4, 2, 1, 0, 3, 2, 0, 1]
+    assert data.test_tokens.tolist() == [0, 3, 2, 1]
+    assert data.train_tokens.dtype == data.test_tokens.dtype == torch.int64
+
+
+def test_missing_texts_are_clear_errors(tmp_path):
+    (tmp_path / "empty").write_text("\n \n")
+    with pytest.raises(ValueError, match="text must be pydoc or words:TRAIN,TEST; got 'ptb'"):
+        text("ptb")
+    with pytest.raises(ValueError, match="text must be pydoc"):
+        text("words:only-one")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*gone"):
+        text(f"words:{tmp_path / 'gone'},{tmp_path / 'empty'}")
+    with pytest.raises(ValueError, match="empty has no words"):
+        text(f"words:{tmp_path / 'empty'},{tmp_path / 'empty'}")
+
+
+def test_the_data_folder_can_be_moved(monkeypatch):
+    monkeypatch.setenv("SVCCA_DATA", os.path.join("some", "where"))
+    assert datasets.data_folder().parts == ("some", "where")
+    monkeypatch.delenv("SVCCA_DATA")
+    assert "svcca" in str(datasets.data_folder())
