@@ -97,6 +97,12 @@ def test_text_form_is_one_and_the_same():
     )
 
 
+def test_html_form_has_a_titled_cell_for_every_column():
+    text = ledger(claim(paper=None, chance=None))._repr_html_()
+    assert text.count('<th scope="col">') == text.count("<td data-title=") == 6
+    assert '<td data-title="Paper"></td>' in text
+
+
 def test_html_form_escapes_what_the_statement_says():
     text = ledger(claim(statement="a < b & c"))._repr_html_()
     assert "a &lt; b &amp; c" in text

@@ -192,10 +192,7 @@ class Ledger:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f'<th scope="col">{title}</th>'
-            for title in ("Claim", "Figure", "Paper", "Measured", "Needed", "Verdict")
-        )
+        head = "".join(f'<th scope="col">{title}</th>' for title in _COLUMNS)
         return (
             f'<table class="claims"><caption>{html.escape(self.title)}</caption>'
             f"<thead><tr>{head}</tr></thead>"
@@ -260,20 +257,21 @@ def _cells(claim: Claim) -> list[tuple[str, str]]:
     return [(key, value) for key, value in cells if value]
 
 
+_COLUMNS = ("Verdict", "Claim", "Measured", "Needed", "Chance", "Paper")
+
+
 def _row(claim: Claim) -> str:
     """Return the table row of a claim; the mark and the word carry the verdict without colour."""
-    cells = dict(_cells(claim))
-    measured = cells["measured"]
-    if "chance" in cells:
-        measured += f", chance {cells['chance']}"
+    numbers = dict(_cells(claim))
     kind, mark = ("holds", "✓") if claim.holds else ("fails", "✗")
-    columns = [
-        html.escape(claim.statement),
-        html.escape(claim.figure),
-        cells.get("paper", "–"),
-        html.escape(measured),
-        html.escape(cells["needs"]),
+    columns = (
         f'<span class="verdict-{kind}">{mark} {claim.verdict}</span>',
-    ]
-    body = "".join(f"<td>{column}</td>" for column in columns)
-    return f'<tr id="claim-{html.escape(claim.id)}">{body}</tr>'
+        f"{html.escape(claim.statement)} <em>{html.escape(claim.figure)}</em>",
+        *(html.escape(numbers.get(key, "")) for key in ("measured", "needs", "chance", "paper")),
+    )
+    # A narrow page shows the columns below each other, each with its title before it.
+    cells = "".join(
+        f'<td data-title="{title}">{column}</td>'
+        for title, column in zip(_COLUMNS, columns, strict=True)
+    )
+    return f'<tr id="claim-{html.escape(claim.id)}">{cells}</tr>'

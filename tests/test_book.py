@@ -1,0 +1,131 @@
+"""Guards over what is committed: the notebooks, what they store, and what was published."""
+
+import json
+import re
+
+import nbformat
+import pytest
+import yaml
+
+from conftest import ROOT
+from svcca_lib.paper import profiles, runs, site
+from svcca_lib.paper.claims import Ledger
+
+STORED = [ROOT / "book" / f"{name}.ipynb" for name in site.chapters(ROOT)]
+PUBLISHED = sorted((ROOT / "published").glob("*/*.ipynb"))
+
+
+def named(paths):
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+
+
+EXECUTED = named([*STORED, *PUBLISHED])
+CHAPTERS = named(STORED)
+
+# Where a home, a temporary folder or a drive begins; a URL's path has a host before it.
+ABSOLUTE_PATH = re.compile(
+    r"(?<![\w:/.-])/(home|root|Users|tmp|var|mnt|opt|usr|work|workspace|builds?)/|[A-Z]:\\\\"
+)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(path):
+    """Return the code cells, without the parameters that a run injected."""
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    return [c for c in cells if "injected-parameters" not in c.metadata.get("tags", ())]
+
+
+def outputs(path):
+    return [output for cell in code(path) for output in cell.outputs]
+
+
+def test_there_are_chapters():
+    assert STORED, "book/ holds no chapter: every test below would test nothing"
+
+
+def test_contents_list_every_chapter_once():
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    parts = contents.get("parts", [contents])
+    listed = [entry["file"] for part in parts for entry in part.get("chapters", ())]
+    notebooks = [name for name in listed if re.match(r"book/\d\d-", name)]
+    assert sorted(notebooks) == [f"book/{path.stem}" for path in STORED]
+    assert len(set(listed)) == len(listed)
+
+
+def test_every_chapter_declares_its_trainings():
+    assert {path.stem for path in STORED} <= set(profiles.CHAPTERS)
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_chapter_takes_the_common_parameters(path):
+    known = runs.parameters(path)
+    common = {"profile": "quick", "seed": 0, "data": "", "out": ""}
+    assert common.items() <= known.items()
+
+
+@pytest.mark.parametrize("path", EXECUTED)
+def test_every_cell_has_run_in_order(path):
+    """A cell without a count would pass nbval unchecked."""
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+@pytest.mark.parametrize("path", EXECUTED)
+def test_no_error_and_no_stderr_is_stored(path):
+    wrong = [o for o in outputs(path) if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", EXECUTED)
+def test_nothing_of_the_machine_is_stored(path):
+    notebook = read(path)
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        assert "papermill" not in cell.metadata
+        assert "execution" not in cell.metadata
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop("image/png", None)
+        assert not ABSOLUTE_PATH.search(json.dumps(cell, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("path", EXECUTED)
+def test_every_figure_is_described_and_captioned(path):
+    for output in outputs(path):
+        if "image/png" in output.get("data", {}):
+            shown = output.metadata["svcca_figure"]
+            assert shown["alt"].strip()
+            assert shown["caption"].strip()
+
+
+@pytest.mark.parametrize("path", EXECUTED)
+def test_notebook_is_small_enough_to_open(path):
+    assert path.stat().st_size < 1.5e6
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_stored_outputs_are_those_of_the_default_parameters(path):
+    tags = [tag for cell in read(path).cells for tag in cell.metadata.get("tags", ())]
+    assert "injected-parameters" not in tags
+    if path.stem != "10-ledger":
+        ledger = Ledger.read(path)
+        assert (ledger.chapter, ledger.profile, ledger.seed) == (path.stem, "quick", 0)
+
+
+@pytest.mark.parametrize("path", named(PUBLISHED))
+def test_published_chapter_has_the_code_of_the_book(path):
+    stored = ROOT / "book" / path.name
+    assert stored.is_file(), f"{path.name} is published, but the book has no such chapter"
+    assert [c.source for c in code(path)] == [c.source for c in code(stored)]
+    if path.stem != "10-ledger":
+        assert Ledger.read(path).profile == path.parent.name
+
+
+def test_absolute_paths_are_recognised():
+    found = ["saved /tmp/x", '"/home/me/a"', "C:\\\\Users"]
+    assert all(ABSOLUTE_PATH.search(text) for text in found)
+    harmless = ["https://arxiv.org/abs/1706.05806", "train/test/work", "1/3", "</em></td>"]
+    assert not any(ABSOLUTE_PATH.search(text) for text in harmless)

@@ -1,0 +1,40 @@
+"""Everything trained anew: an empty store, no reference, every chapter at the quick profile.
+
+Freshly trained networks differ between machines, so the exact numbers do too. What has to be the
+same is every verdict, and every number within the band its claim states.
+"""
+
+import pytest
+
+from conftest import ROOT
+from svcca_lib.paper import engine, site
+from svcca_lib.paper.claims import Ledger
+
+CHAPTERS = [name for name in site.chapters(ROOT) if name != "10-ledger"]
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Run the book in an empty folder; return where the executed chapters are."""
+    folder = tmp_path_factory.mktemp("from scratch")  # a path with a space, as users have
+    status = engine.from_scratch(ROOT, folder)
+    networks = list((folder / "store" / "network").iterdir())
+    return status, networks, folder / "build" / "quick" / "book"
+
+
+def test_every_chapter_runs(executed):
+    status, networks, folder = executed
+    missing = [name for name in site.chapters(ROOT) if not (folder / f"{name}.ipynb").is_file()]
+    assert not missing
+    assert status == 0
+    assert networks, "nothing was trained"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_claims_are_decided_as_in_the_book(executed, name):
+    *_, folder = executed
+    stored = Ledger.read(ROOT / "book" / f"{name}.ipynb").claims
+    anew = {claim.id: claim for claim in Ledger.read(folder / f"{name}.ipynb").claims}
+    assert [claim.id for claim in stored] == list(anew)
+    drifts = [drift for claim in stored if (drift := claim.drift(anew[claim.id]))]
+    assert not drifts, "\n".join(drifts)
