@@ -1,0 +1,625 @@
+"""One function per figure of the paper: arrays in, a Matplotlib figure out, drawing only.
+
+What the numbers are is decided before they come here. Each function is marked `drawn`, which sets
+the book's style whatever the reader's own settings, and builds its panels with `panels`.
+
+A figure is an opaque white card, 7.6 inches wide (760 pixels on a page): it looks the same on a
+light and on a dark page and in print. The colours are those of Okabe and Ito, which readers with
+any common colour blindness can tell apart; nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ParamSpec
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from svcca_lib.paper.pairing import Pairs
+
+P = ParamSpec("P")
+
+WIDTH = 7.6  # inches, as wide as the text of a page
+ABOVE_NOTE = 17  # points between a panel and its title where a `note` comes between them
+
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#B5589A"
+ORANGE, SKY, INK, GREY, PALE = "#E69F00", "#56B4E9", "#1a1a1a", "#767676", "#c8c8c8"
+
+NET_1: Mapping[str, Any] = {"color": BLUE, "linewidth": 2.4, "alpha": 0.55}
+NET_2: Mapping[str, Any] = {"color": VERMILLION, "linewidth": 1.2, "linestyle": (0, (4, 1.6))}
+
+STYLE: Mapping[str, Any] = {
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "savefig.pad_inches": 0.08,
+    "svg.fonttype": "path",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with Matplotlib: the same on every machine
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 6,
+    "axes.labelsize": 8.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY]),
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.handlelength": 2.4,
+}
+
+
+def drawn(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the book's style, and leave the reader's settings as they were."""
+
+    @functools.wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.style.context(["default", dict(STYLE)]):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def panels(
+    rows: int = 1, columns: int = 1, *, height: float, **subplots: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of the book's width and its axes, shape (rows, columns).
+
+    Parameters
+    ----------
+    rows, columns : int
+    height : float
+        Inches.
+    **subplots
+        For `Figure.subplots`: ``sharex``, ``width_ratios`` ...
+    """
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
+
+
+def letters(axes: Sequence[Axes], *, pad: float | None = None) -> None:
+    """Put (a), (b), ... before the titles of panels, as captions refer to them."""
+    for letter, ax in zip("abcdefgh", axes, strict=False):
+        ax.set_title(f"({letter}) {ax.get_title(loc='left')}".rstrip(), pad=pad)
+
+
+def key(figure: Figure, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put one legend below all panels: name -> properties of its line."""
+    handles = [Line2D([], [], label=label, **style) for label, style in entries.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+
+
+def note(ax: Axes, text: str) -> None:
+    """Put a number above the right end of a panel; its title then needs ``pad=ABOVE_NOTE``."""
+    ax.text(1, 1.02, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=8)
+
+
+def index_axis(ax: Axes, label: str = "datapoint") -> None:
+    """Make the x axis an index over a data set: its two ends are all that matters."""
+    low, high = ax.dataLim.intervalx
+    ax.set_xticks([low, high], [f"{low:,.0f}", f"{high:,.0f}"])
+    ax.set_xlim(low, high)
+    left, right = ax.get_xticklabels()
+    left.set_horizontalalignment("left")
+    right.set_horizontalalignment("right")
+    ax.set_xlabel(label, labelpad=-6)
+
+
+# ----------------------------------------------------------------------- chapter 1: toy regression
+
+
+@drawn
+def appendix_figure_1(
+    index: np.ndarray,
+    neurons: np.ndarray,
+    distorted: np.ndarray,
+    recovered: np.ndarray,
+    correlations: Mapping[str, np.ndarray],
+    variances: Mapping[str, np.ndarray],
+    kept: Mapping[str, int],
+) -> Figure:
+    """Appendix Figure 1: what CCA undoes, and why the SVD has to come first.
+
+    Parameters
+    ----------
+    index : array, shape (n,)
+        Of the datapoints drawn.
+    neurons, distorted, recovered : array, shape (n, 3)
+        Three neurons; the same permuted, rotated and scaled; what CCA finds in these.
+    correlations : mapping of str to array
+        Canonical correlations of each pair of layers, named, such as "A, B".
+    variances : mapping of str to array
+        Share of the variance that each singular direction of a layer holds.
+    kept : mapping of str to int
+        Directions of each of these layers that hold 99 % of its variance.
+    """
+    figure, axes = panels(2, 6, height=4.7)
+    grid = axes[0, 0].get_gridspec()
+    for ax in axes.flat:
+        ax.remove()
+    top = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(3)]
+    bottom = [figure.add_subplot(grid[1, 3 * i : 3 * i + 3]) for i in range(2)]
+    colours = (BLUE, VERMILLION, GREEN)
+
+    for ax, title, values in zip(
+        top,
+        ("Three neurons", "Permuted, rotated, scaled", "Found again by CCA"),
+        (neurons, distorted, recovered),
+        strict=True,
+    ):
+        for j, colour in enumerate(colours):
+            if values is distorted:
+                ax.plot(index, values[:, j], color=GREY, linestyle=("-", "--", ":")[j])
+            elif values is recovered:
+                ax.plot(index, neurons[:, j], color=colour, linewidth=4.5, alpha=0.3)
+                ax.plot(index, values[:, j], color=colour, linestyle=(0, (4, 1.6)), linewidth=1.4)
+            else:
+                ax.plot(index, values[:, j], color=colour, linewidth=2)
+        ax.set_title(title)
+        index_axis(ax)
+    top[0].set_ylabel("activation")
+    top[2].set_ylim(top[0].get_ylim())
+
+    left, right = bottom
+    styles = ({"color": BLUE, "linewidth": 4.5, "alpha": 0.4}, {"color": VERMILLION})
+    for style, (pair, rho) in zip(styles, correlations.items(), strict=True):
+        left.step(np.arange(1, len(rho) + 1), rho, where="mid", label=pair, **style)
+    left.set(ylim=(0, 1.08), xlabel="canonical pair $i$", ylabel=r"$\rho_i$")
+    left.set_title("CCA alone sees no difference")
+    left.legend(loc="lower left", title="layers compared", alignment="left")
+
+    styles = (
+        {"color": BLUE, "linestyle": "-"},
+        {"color": VERMILLION, "linestyle": (0, (4, 1.6))},
+    )
+    for style, (name, share) in zip(styles, variances.items(), strict=True):
+        k = kept[name]
+        right.semilogy(np.arange(1, len(share) + 1), share, label=f"{name}: {k} kept", **style)
+        right.plot(k, share[k - 1], "o", color=style["color"], markersize=5)
+    right.set(xlabel="singular direction", ylabel="share of variance")
+    right.set_title("The SVD tells how many directions count")
+    right.legend(loc="center right", title="99 % of the variance", alignment="left")
+    letters([*top, *bottom])
+    return figure
+
+
+@drawn
+def figure_1(index: np.ndarray, views: Mapping[str, Pairs], layers: Sequence[int]) -> Figure:
+    """Figure 1: one layer of two networks as neurons, SVD directions and SVCCA directions.
+
+    Parameters
+    ----------
+    index : array, shape (n,)
+        Of the datapoints drawn.
+    views : mapping of str to Pairs
+        Title -> the leading pairs, one to a row.
+    layers : sequence of int
+        Width of each layer of the network, which is sketched on the left; the last but one, the
+        one that is shown, is shaded.
+    """
+    rows = max(len(pairs.correlations) for pairs in views.values())
+    figure, axes = panels(rows, 1 + len(views), height=4.6, width_ratios=[0.8] + [1] * len(views))
+    grid = axes[0, 0].get_gridspec()
+    for ax in axes[:, 0]:
+        ax.remove()
+    sketch = figure.add_subplot(grid[:, 0])
+    _sketch(sketch, layers)
+    for column, (title, pairs) in zip(axes[:, 1:].T, views.items(), strict=True):
+        column[0].set_title(title)
+        for i, (ax, rho) in enumerate(zip(column, pairs.correlations, strict=True)):
+            ax.plot(index, pairs.net_1[:, i], **NET_1)
+            ax.plot(index, pairs.net_2[:, i], **NET_2)
+            ax.spines["left"].set_visible(False)
+            ax.set_yticks([])
+            ax.margins(y=0.1)
+            note(ax, f"$r$ = {rho:.2f}")
+            index_axis(ax)
+            ax.xaxis.set_visible(i == rows - 1)
+    letters([sketch, *axes[0, 1:]], pad=ABOVE_NOTE)
+    key(figure, {"network 1": NET_1, "network 2": NET_2})
+    return figure
+
+
+def _sketch(ax: Axes, layers: Sequence[int], most: int = 7) -> None:
+    """Draw a fully connected network from left to right, the penultimate layer shaded."""
+    ax.set_axis_off()
+    ax.set_title("Network")
+    columns = []
+    for width in layers:
+        dots = min(width, most)
+        columns.append(0.5 + 0.09 * (np.arange(dots) - (dots - 1) / 2))
+    for i in range(len(columns) - 1):
+        for low in columns[i]:
+            for high in columns[i + 1]:
+                ax.plot([i, i + 1], [low, high], color=PALE, linewidth=0.35, zorder=1)
+    for i, (width, column) in enumerate(zip(layers, columns, strict=True)):
+        shaded = i == len(layers) - 2
+        ax.plot(
+            np.full(len(column), i),
+            column,
+            "o",
+            markersize=5.5,
+            markeredgecolor=VERMILLION if shaded else GREY,
+            markerfacecolor="#f3c6a8" if shaded else "white",
+            zorder=2,
+        )
+        ax.text(i, column[0] - 0.05, f"{width}", ha="center", va="top", fontsize=7)
+    ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(0, 1))
+
+
+@drawn
+def figure_3(index: np.ndarray, outputs: Mapping[str, np.ndarray], fit: Sequence[float]) -> Figure:
+    """Figure 3: the output while the penultimate layer is restricted to ever more directions.
+
+    Parameters
+    ----------
+    index : array, shape (n,)
+        Of the datapoints drawn.
+    outputs : mapping of str to array, shape (n, 4)
+        Title -> output; the first is the unrestricted one.
+    fit : sequence of float
+        How much of the variance of the unrestricted output each of them has.
+    """
+    figure, axes = panels(1, len(outputs), height=2.3, sharey=True)
+    original = next(iter(outputs.values()))
+    colours = (BLUE, VERMILLION, GREEN, PURPLE)
+    for ax, (title, values), share in zip(axes[0], outputs.items(), fit, strict=True):
+        if values is not original:
+            ax.plot(index, original, color=PALE, linewidth=2.6)
+        for j, colour in enumerate(colours):
+            ax.plot(index, values[:, j], color=colour, linewidth=1.3)
+        ax.set_title(title, fontsize=8.5, pad=ABOVE_NOTE)
+        index_axis(ax)
+        if values is not original:
+            note(ax, f"$R^2$ = {share:.4f}")
+    axes[0, 0].set_ylabel("output")
+    return figure
+
+
+# ----------------------------------------------------------- chapter 2: distributed representations
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy against how much of a layer is left.
+
+    Attributes
+    ----------
+    counts : array, shape (k,)
+        Directions or neurons.
+    accuracy : array, shape (..., k)
+        One row per network and draw; drawn as their mean, and their range as a band.
+    """
+
+    counts: np.ndarray
+    accuracy: np.ndarray
+
+
+def _curve(ax: Axes, curve: Curve, style: Mapping[str, Any], *, band: bool = True) -> None:
+    rows = np.reshape(curve.accuracy, (-1, len(curve.counts)))
+    ax.plot(curve.counts, rows.mean(axis=0), **style)
+    if band and len(rows) > 1:
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        ax.fill_between(curve.counts, low, high, color=style["color"], alpha=0.16, linewidth=0)
+
+
+def _reference_lines(ax: Axes, full: float, chance: float) -> None:
+    """Mark the accuracy of the whole layer and of guessing, each named at its line."""
+    place = {"transform": ax.get_yaxis_transform(), "ha": "right", "fontsize": 7.5}
+    for height, name in ((full, "whole layer"), (chance, "chance")):
+        ax.axhline(height, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
+        ax.text(0.99, height + 0.008, name, va="bottom", color=GREY, **place)
+
+
+LINES_2A: Mapping[str, Mapping[str, Any]] = {
+    "SVCCA directions": {"color": BLUE, "linewidth": 2.4},
+    "random neurons": {"color": GREEN, "linestyle": (0, (5, 1.5))},
+    "loudest neurons": {"color": VERMILLION, "linestyle": (0, (2, 1.2))},
+    "random, others silent": {"color": GREY, "linestyle": "-.", "linewidth": 1.2},
+}
+
+
+@drawn
+def figure_2a(
+    layers: Mapping[str, Mapping[str, Curve]], full: Mapping[str, float], chance: float
+) -> Figure:
+    """Figure 2a: accuracy against the number of directions, or neurons, a layer is left with.
+
+    Parameters
+    ----------
+    layers : mapping of str to mapping of str to Curve
+        Layer, such as "fc1 (512 neurons)" -> a curve for each name in `LINES_2A`.
+    full : mapping of str to float
+        Accuracy with all of the layer.
+    chance : float
+    """
+    figure, axes = panels(1, len(layers), height=2.9, sharey=True)
+    for ax, (title, curves) in zip(axes[0], layers.items(), strict=True):
+        _reference_lines(ax, full[title], chance)
+        for name, curve in curves.items():
+            _curve(ax, curve, LINES_2A[name])
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:.0f}")
+        ax.set(title=title, xlabel="directions or neurons kept, $k$", ylim=(0, 1))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("test accuracy, no retraining")
+    letters(axes[0])
+    key(figure, LINES_2A)
+    return figure
+
+
+# ---------------------------------------------------------------------- chapter 5: Freeze Training
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """Test accuracy of one network trained without and with freezing.
+
+    Attributes
+    ----------
+    steps : array, shape (t,)
+        Steps of the evaluations.
+    base, freeze : array, shape (seeds, t)
+        Accuracies; row i of both belongs to one seed.
+    difference : array, shape (3, t)
+        Mean of ``freeze - base`` over the pairs, and the two ends of its confidence interval.
+    freezes : array
+        Steps at which layers were frozen.
+    """
+
+    steps: np.ndarray
+    base: np.ndarray
+    freeze: np.ndarray
+    difference: np.ndarray
+    freezes: np.ndarray
+
+
+LINES_5: Mapping[str, Mapping[str, Any]] = {
+    "base": {"color": VERMILLION, "linestyle": (0, (4, 1.6))},
+    "freeze": {"color": BLUE},
+    "a layer or unit is frozen": {"color": GREY, "linewidth": 0.8, "linestyle": (0, (1, 2))},
+}
+
+
+@drawn
+def figure_5(networks: Mapping[str, Freezing]) -> Figure:
+    """Figure 5: test accuracy without and with freezing, and the difference of matched runs.
+
+    Parameters
+    ----------
+    networks : mapping of str to Freezing
+        Title -> what was measured.
+    """
+    figure, axes = panels(
+        2, len(networks), height=4.3, sharex="col", sharey="row", height_ratios=(1.7, 1)
+    )
+    base, freeze, frozen = LINES_5.values()
+    for column, (title, n) in zip(axes.T, networks.items(), strict=True):
+        above, below = column
+        for ax in column:
+            for step in n.freezes:
+                ax.axvline(step, zorder=0, **frozen)
+            ax.grid(axis="y")
+        _curve(above, Curve(n.steps, n.base), base)
+        _curve(above, Curve(n.steps, n.freeze), freeze)
+        above.set_title(title)
+        mean, low, high = 100 * n.difference
+        below.axhline(0, **base)
+        below.plot(n.steps, mean, **freeze)
+        below.fill_between(n.steps, low, high, color=freeze["color"], alpha=0.16, linewidth=0)
+        below.set_xlabel("training step")
+        below.xaxis.set_major_formatter("{x:,.0f}")
+    # What happens once layers freeze: the rise before it would fill the panel.
+    late = [
+        curves[:, n.steps >= n.freezes[0]].min()
+        for n in networks.values()
+        for curves in (n.base, n.freeze)
+    ]
+    axes[0, 0].set_ylim(min(late) - 0.01, None)
+    axes[0, 0].set_ylabel("test accuracy")
+    axes[1, 0].set_ylabel("freeze $-$ base,\npercentage points")
+    letters(axes[0])
+    key(figure, LINES_5)
+    return figure
+
+
+@drawn
+def figure_5_cost(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Arithmetic of one step of Freeze Training over time, the base run's step being 1.
+
+    Parameters
+    ----------
+    networks : mapping of str to (array, shape (stages + 1,), array, shape (stages,))
+        Title -> steps at which the stages between freezes begin, the end included, and the cost of
+        a step in each stage.
+    """
+    figure, axes = panels(1, len(networks), height=2.4, sharey=True)
+    base, freeze, _ = LINES_5.values()
+    for ax, (title, (starts, cost)) in zip(axes[0], networks.items(), strict=True):
+        ax.stairs(cost, starts, baseline=None, linewidth=1.6, **freeze)
+        ax.stairs(np.ones(len(cost)), starts, baseline=cost, fill=True, color=BLUE, alpha=0.16)
+        ax.hlines(1, starts[0], starts[-1], **base)
+        ax.axhline(1 / 3, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)))
+        ax.text(starts[-1] * 0.02, 1 / 3 + 0.02, "forward pass alone", color=GREY, fontsize=7.5)
+        saved = 1 - cost @ np.diff(starts) / starts[-1]
+        middle = (starts[:-1] + starts[1:]) / 2
+        at = np.average(middle, weights=(1 - cost) * np.diff(starts))
+        ax.text(at, 0.8, f"saved: {100 * saved:.0f} %", ha="center", color=BLUE, weight="bold")
+        ax.set(title=title, xlabel="training step", ylim=(0, 1.08))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+    axes[0, 0].set_ylabel("arithmetic of one step")
+    letters(axes[0])
+    key(figure, {name: LINES_5[name] for name in ("base", "freeze")})
+    return figure
+
+
+SUBSETS: tuple[str, ...] = (VERMILLION, GREEN)
+READ, SILENT = (0, (5, 1.5)), (0, (1, 1.4))
+
+
+@drawn
+def figure_2b(
+    layers: Mapping[str, Mapping[int, Mapping[str, Curve]]],
+    directions: Mapping[str, Curve],
+    full: Mapping[str, float],
+    chance: float,
+) -> Figure:
+    """Figure 2b: the leading directions again, each restricted to the neurons that matter most.
+
+    Parameters
+    ----------
+    layers : mapping of str to mapping of int to mapping of str to Curve
+        Layer -> number of neurons, two of them -> curve "read" (the directions are read from these
+        neurons) and "silent" (the other neurons are silent).
+    directions : mapping of str to Curve
+        Layer -> the directions without a restriction.
+    full : mapping of str to float
+        Accuracy with all of the layer.
+    chance : float
+    """
+    figure, axes = panels(1, len(layers), height=3.1, sharey=True)
+    for ax, (title, subsets) in zip(axes[0], layers.items(), strict=True):
+        _reference_lines(ax, full[title], chance)
+        _curve(ax, directions[title], {"color": BLUE, "linewidth": 2.4})
+        for colour, (neurons, curves) in zip(SUBSETS, subsets.items(), strict=True):
+            for name, dashes in (("read", READ), ("silent", SILENT)):
+                _curve(ax, curves[name], {"color": colour, "linestyle": dashes})
+            end = curves["read"]
+            height = np.mean(np.reshape(end.accuracy, (-1, len(end.counts))), axis=0)[-1]
+            ax.annotate(
+                f"{neurons}",
+                (end.counts[-1], height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+                weight="bold",
+            )
+        ax.set(title=title, xlabel="SVCCA directions, $k$", ylim=(0, 1), xlim=(0, None))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("test accuracy, no retraining")
+    letters(axes[0])
+    key(
+        figure,
+        {
+            "all neurons": {"color": BLUE, "linewidth": 2.4},
+            "read from $m$ neurons": {"color": INK, "linestyle": READ},
+            "other neurons silent": {"color": INK, "linestyle": SILENT},
+        },
+    )
+    return figure
+
+
+# --------------------------------------------------------------- chapter 9: recurrent networks
+
+
+@drawn
+def perplexity(steps: Sequence[int], curves: np.ndarray, unigram: float) -> Figure:
+    """Perplexity of a language model on unseen text while it trains.
+
+    Parameters
+    ----------
+    steps : sequence of int, shape (t,)
+    curves : array, shape (seeds, t)
+    unigram : float
+        Perplexity of knowing only how frequent each token is.
+    """
+    figure, axes = panels(height=2.5)
+    ax = axes[0, 0]
+    for offset, (curve, dashes) in enumerate(zip(curves, _DASHES * len(curves), strict=False)):
+        ax.plot(steps, curve, color=BLUE, linestyle=dashes, label=f"LSTM, seed {offset}")
+    ax.axhline(unigram, color=VERMILLION, linewidth=1.2, linestyle=(0, (4, 1.6)))
+    ax.annotate(
+        f"unigram model, {unigram:.3g}",
+        (steps[-1], unigram),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        color=VERMILLION,
+    )
+    ax.set(yscale="log", xlabel="training step", ylabel="perplexity on the test text")
+    ax.set_xlim(0, steps[-1])
+    ticks = np.outer(10.0 ** np.arange(6), (1, 2, 5)).ravel()
+    low, high = curves.min() / 1.2, 1.2 * max(curves.max(), unigram)
+    shown = ticks[(low <= ticks) & (ticks <= high)]
+    ax.set_yticks(shown, [f"{tick:,.0f}" for tick in shown])
+    ax.minorticks_off()
+    ax.set_ylim(low, high)
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.grid(axis="y")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.68))
+    return figure
+
+
+_DASHES = ["-", (0, (5, 1.5)), (0, (2, 1.2)), "-."]
+_STACK = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+_MARKERS = "os^Dv*"
+
+
+@drawn
+def appendix_figure_6(
+    fractions: np.ndarray,
+    layers: Sequence[str],
+    similarity: np.ndarray,
+    share: np.ndarray,
+    floor: np.ndarray,
+) -> Figure:
+    """Appendix Figure 6: SVCCA of the layers of a language model to their own final state.
+
+    Parameters
+    ----------
+    fractions : array, shape (t,)
+        Of training, from 0 to 1.
+    layers : sequence of str
+        From the input upward; the first, the embedding, is drawn in the left panel alone.
+    similarity, share, floor : array, shape (seeds, t, layers)
+        To the final state; of the way to it; to the final state on other sequences.
+    """
+    figure, axes = panels(1, 2, height=3.1)
+    left, right = axes[0]
+    styles: dict[str, dict[str, Any]] = {
+        layers[0]: {"color": GREY, "linestyle": (0, (4, 1.6)), "linewidth": 1.2}
+    }
+    for i, name in enumerate(layers[1:]):
+        i %= len(_STACK)
+        styles[name] = {"color": _STACK[i], "marker": _MARKERS[i], "markersize": 3.5}
+    for j, (name, style) in enumerate(styles.items()):
+        _curve(left, Curve(fractions, similarity[:, :, j]), style)
+        dots = {"color": style["color"], "linewidth": 1, "linestyle": (0, (1, 2))}
+        _curve(left, Curve(fractions, floor[:, :, j]), dots, band=False)
+        if name != layers[0]:
+            _curve(right, Curve(fractions, share[:, :, j]), style)
+    left.text(0.99, floor[:, -1].mean() + 0.05, "floor", ha="right", color=GREY, fontsize=7.5)
+    left.set(ylabel="SVCCA to the final state", ylim=(0, 1.03), title="Similarity")
+    right.set(ylabel="share of the way covered", ylim=(None, 1.03), title="Progress")
+    for ax in (left, right):
+        ax.set(xlabel="fraction of training", xlim=(0, 1))
+        ax.grid(axis="y")
+    letters([left, right])
+    key(figure, styles)
+    return figure

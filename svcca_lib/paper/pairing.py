@@ -1,0 +1,64 @@
+"""Directions of two networks side by side, as Figure 1 of the paper shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Responses of two networks, column i of the one beside column i of the other.
+
+    Attributes
+    ----------
+    net_1, net_2 : array, shape (n, r)
+        Each column with mean 0 and variance 1.
+    correlations : array, shape (r,)
+        Pearson correlation of each pair.
+    """
+
+    net_1: np.ndarray
+    net_2: np.ndarray
+    correlations: np.ndarray
+
+    def at(self, index: np.ndarray) -> Pairs:
+        """Return some datapoints, for drawing; the correlations stay those of all."""
+        return Pairs(self.net_1[index], self.net_2[index], self.correlations)
+
+
+def side_by_side(x: np.ndarray, y: np.ndarray, *, signed: bool = True) -> Pairs:
+    """Put columns of equal rank beside each other.
+
+    Parameters
+    ----------
+    x, y : array, shape (n, r)
+        Columns of the same datapoints, most important first.
+    signed : bool
+        Whether the sign of a column means something, as for a neuron. That of a singular or
+        canonical direction does not: without `signed`, columns of `y` are turned towards those
+        of `x`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a column does not vary.
+    """
+    x, y = (np.asarray(columns, dtype=np.float64) for columns in (x, y))
+    if x.shape != y.shape or x.ndim != 2:
+        raise ValueError(f"expected two arrays of one shape (n, r); got {x.shape} and {y.shape}")
+    x, y = _standardised(x), _standardised(y)
+    correlations = (x * y).mean(axis=0)
+    if not signed:
+        y = y * np.where(correlations < 0, -1.0, 1.0)
+        correlations = np.abs(correlations)
+    return Pairs(x, y, correlations)
+
+
+def _standardised(columns: np.ndarray) -> np.ndarray:
+    deviation = columns.std(axis=0)
+    if not deviation.all():
+        dead = int(np.argmin(deviation != 0))
+        raise ValueError(f"expected columns that vary; column {dead} does not: choose another")
+    return (columns - columns.mean(axis=0)) / deviation

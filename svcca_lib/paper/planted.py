@@ -1,0 +1,95 @@
+"""Layers whose relation is known because it was put there: what CCA must find, and what fools it.
+
+References
+----------
+Raghu et al. 2017, Appendix B and Figure App.1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from svcca_lib import cca
+
+
+def distorted(neurons: np.ndarray, seed: int) -> np.ndarray:
+    """Permute, rotate and scale neurons: no neuron looks like before, the subspace is the same.
+
+    Parameters
+    ----------
+    neurons : array, shape (n, p)
+    seed : int
+
+    Returns
+    -------
+    array, shape (n, p)
+    """
+    rng = np.random.default_rng(seed)
+    p = neurons.shape[1]
+    rotation = _rotation(p, rng)
+    scales = rng.uniform(0.5, 4.0, size=p)
+    return neurons[:, rng.permutation(p)] @ rotation * scales
+
+
+def recovered(neurons: np.ndarray, layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find each neuron in a layer: the direction of the layer that correlates most with it.
+
+    One CCA per neuron, of that neuron alone with the whole layer. The canonical variates are given
+    mean and variance of the neuron, which CCA does not see.
+
+    Parameters
+    ----------
+    neurons : array, shape (n, p)
+    layer : array, shape (n, q)
+
+    Returns
+    -------
+    directions : array, shape (n, p)
+    correlations : array, shape (p,)
+    """
+    directions, correlations = [], []
+    for neuron in neurons.T:
+        result = cca(neuron[:, None], layer)
+        variate = (layer - layer.mean(axis=0)) @ result.y_weights[:, 0]
+        # Of the two signs of a variate, the one of the neuron's own.
+        sign = np.sign((neuron - neuron.mean()) @ variate)
+        directions.append(neuron.mean() + sign * neuron.std() * variate / variate.std())
+        correlations.append(result.correlations[0])
+    return np.stack(directions, axis=1), np.array(correlations)
+
+
+def shared_directions(
+    n: int = 5000, shared: int = 50, extra: int = 150, noise: float = 0.03, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three layers: two contain the first, one with noise added, one with other useful directions.
+
+    Parameters
+    ----------
+    n : int
+        Datapoints.
+    shared : int
+        Directions of A, which B and C have as well.
+    extra : int
+        Directions that B and C have beyond these.
+    noise : float
+        Standard deviation of the extra directions of B; those of C, like all others, have 1.
+    seed : int
+
+    Returns
+    -------
+    a : array, shape (n, shared)
+    b, c : array, shape (n, shared + extra)
+        Each in a random basis, so that no single neuron is signal or noise.
+    """
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(n, shared))
+    small, large = rng.normal(size=(2, n, extra))
+    b, c = (
+        np.hstack([a, more]) @ _rotation(shared + extra, rng) for more in (noise * small, large)
+    )
+    return a @ _rotation(shared, rng), b, c
+
+
+def _rotation(p: int, rng: np.random.Generator) -> np.ndarray:
+    q, r = np.linalg.qr(rng.normal(size=(p, p)))
+    return q * np.sign(np.diag(r))  # uniform over the orthogonal group

@@ -1,0 +1,321 @@
+r"""Accuracy of a trained network, one of whose layers is restricted to a few directions or neurons.
+
+The layers are captured once; a restricted layer is fed to the rest of the network, which is not
+retrained. All restrictions are projections in data space, as the paper's section 2.1 has it: each
+neuron, a vector of responses over the training images, is replaced by its nearest vector in the
+span of the chosen directions or neurons, and the linear map that does so is applied to the test
+images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from svcca_lib import capture, projection_matrix
+from svcca_lib.paper.datasets import ImageData
+from svcca_lib.paper.networks import Network
+from svcca_lib.paper.training import evaluate
+
+Others = Literal["predicted", "mean"]
+
+
+@dataclass(frozen=True, eq=False)
+class CutNetwork:
+    """A trained network cut above one layer.
+
+    Attributes
+    ----------
+    name : str
+        The layer.
+    train, test : Tensor, shape (n, p)
+        Its responses, convolutional layers flattened to p = c * h * w neurons.
+    shape : tuple of int
+        Shape of one response as the network has it, (p,) or (c, h, w).
+    labels : Tensor, shape (n_test,)
+        Of the test images.
+    above : nn.Module
+        The rest of the network, from the responses to the logits.
+    """
+
+    name: str
+    train: Tensor
+    test: Tensor
+    shape: tuple[int, ...]
+    labels: Tensor
+    above: nn.Module
+
+    @property
+    def width(self) -> int:
+        """Number of neurons."""
+        return self.train.shape[1]
+
+    def accuracy(self, responses: Tensor) -> float:
+        """Test accuracy with these responses, shape (n_test, p), in place of the layer's own."""
+        images = responses.float().reshape(-1, *self.shape)
+        return evaluate(self.above, images, self.labels)
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        return self.train.double().mean(dim=0)
+
+    @cached_property
+    def _scatter(self) -> Tensor:
+        centred = self.train.double() - self._mean
+        return centred.T @ centred
+
+    @cached_property
+    def _centred_test(self) -> Tensor:
+        return self.test.double() - self._mean
+
+
+def cut(
+    network: Network,
+    layers: Sequence[str],
+    data: ImageData,
+    *,
+    images: int | None = None,
+    batch_size: int = 500,
+) -> dict[str, CutNetwork]:
+    """Run a network over the data once and cut it above each of some layers.
+
+    Parameters
+    ----------
+    network : Network
+        In evaluation mode.
+    layers : sequence of str
+        Stages of the network.
+    data : ImageData
+    images : int, optional
+        How many training images; all by default. Restrictions are fitted on them.
+    batch_size : int
+        Bounds the memory, not the result.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not a stage of the network: only there is the rest of it a chain.
+    """
+    stages = dict(network.stages())
+    for layer in layers:
+        if layer not in stages:
+            raise ValueError(f"expected layers among the stages {', '.join(stages)}; got {layer!r}")
+
+    def responses(pixels: Tensor) -> dict[str, Tensor]:
+        batches = (data.normalised(batch) for batch in pixels.split(batch_size))
+        return capture(network, layers, batches)
+
+    train, test = responses(data.train_images[:images]), responses(data.test_images)
+    names = list(stages)
+    return {
+        layer: CutNetwork(
+            name=layer,
+            train=train[layer].flatten(1),  # (n, c, h, w) -> (n, c * h * w)
+            test=test[layer].flatten(1),
+            shape=tuple(test[layer].shape[1:]),
+            labels=data.test_labels,
+            above=nn.Sequential(*(stages[name] for name in names[names.index(layer) + 1 :])),
+        )
+        for layer in layers
+    }
+
+
+def on_directions(layer: CutNetwork, weights: Tensor, counts: Sequence[int]) -> np.ndarray:
+    r"""Accuracy with the layer projected onto its leading k directions, for each k.
+
+    Parameters
+    ----------
+    layer : CutNetwork
+    weights : Tensor, shape (p, m)
+        One direction a column, most important first. Their variates over ``layer.train`` must be
+        uncorrelated, as SVCCA's are.
+    counts : sequence of int
+        The values of k, ascending.
+
+    Returns
+    -------
+    array, shape (len(counts),)
+    """
+    most = max(counts)
+    mean, down, up = projection_matrix(layer.train, weights, most)
+    variates = layer._centred_test @ down
+    restricted = mean.expand_as(layer.test).clone()
+    accuracies, done = [], 0
+    for k in counts:
+        # Uncorrelated variates: what k directions explain is the sum of what each explains, so that
+        # one fit serves all k.
+        restricted += variates[:, done:k] @ up[done:k]
+        accuracies.append(layer.accuracy(restricted))
+        done = k
+    return np.array(accuracies)
+
+
+def on_neurons(
+    layer: CutNetwork, order: Tensor, counts: Sequence[int], *, others: Others = "predicted"
+) -> np.ndarray:
+    """Accuracy with the layer reduced to its leading k neurons in some order, for each k.
+
+    Parameters
+    ----------
+    layer : CutNetwork
+    order : Tensor, shape (>= max(counts),)
+        Neurons, the first to be kept first.
+    counts : sequence of int
+        The values of k.
+    others : {"predicted", "mean"}
+        What the neurons that are not kept respond: their best linear prediction from those that
+        are, which is the projection onto the subspace these span, or their mean over the images.
+
+    Returns
+    -------
+    array, shape (len(counts),)
+    """
+    return np.array(
+        [layer.accuracy(_from_neurons(layer, order[:k], others)) for k in counts], dtype=np.float64
+    )
+
+
+def on_directions_of_neurons(
+    layer: CutNetwork,
+    weights: Tensor,
+    counts: Sequence[int],
+    neurons: int,
+    *,
+    others: Others = "predicted",
+) -> np.ndarray:
+    """Accuracy with the leading k directions restricted to a few neurons, for each k.
+
+    The layer is projected onto k directions and then onto those of its neurons that are most
+    important to these k (`importance`).
+
+    Parameters
+    ----------
+    layer, weights, counts
+        As `on_directions`.
+    neurons : int
+        How many neurons.
+    others : {"predicted", "mean"}
+        How the second projection is meant. ``"predicted"``: onto the subspace that these neurons
+        span, so that the k directions are read from them, as well as is linearly possible.
+        ``"mean"``: onto their axes, so that all other neurons stay at their mean.
+
+    Returns
+    -------
+    array, shape (len(counts),)
+    """
+    mean, down, up = projection_matrix(layer.train, weights, max(counts))
+    variates = layer._centred_test @ down
+    accuracies = []
+    for k in counts:
+        chosen = importance(up[:k]).argsort(descending=True, stable=True)[:neurons]
+        if others == "mean":
+            restricted = mean.expand_as(layer.test).clone()
+            restricted[:, chosen] += variates[:, :k] @ up[:k, chosen]
+        else:
+            scatter = layer._scatter[chosen]  # of the chosen neurons with all
+            reading = _solve(scatter[:, chosen], scatter @ down[:, :k])
+            restricted = mean + layer._centred_test[:, chosen] @ (reading @ up[:k])
+        accuracies.append(layer.accuracy(restricted))
+    return np.array(accuracies)
+
+
+def importance(up: Tensor) -> Tensor:
+    r"""How much of each neuron's variance some directions explain.
+
+    Parameters
+    ----------
+    up : Tensor, shape (k, p)
+        What each direction adds to each neuron, as `svcca_lib.projection_matrix` gives it.
+
+    Returns
+    -------
+    Tensor, shape (p,)
+        :math:`\sum_i u_{ij}^2`, the squared length of neuron j after the projection (times the
+        squared length of the variates, the same for all of SVCCA's).
+    """
+    return (up**2).sum(dim=0)
+
+
+def best_neuron(layer: CutNetwork, weights: Tensor) -> np.ndarray:
+    """How much of each direction its most similar neuron explains.
+
+    Parameters
+    ----------
+    layer, weights
+        As `on_directions`.
+
+    Returns
+    -------
+    array, shape (m,)
+        Squared correlation: 1 for a direction that is a neuron, small for one that is spread over
+        many.
+    """
+    covariance = layer._scatter @ weights.double()  # (p, m)
+    variances = (weights.double() * covariance).sum(dim=0) * layer._scatter.diagonal()[:, None]
+    # A neuron that never varies correlates with nothing.
+    return torch.where(variances > 0, covariance**2 / variances, 0.0).amax(dim=0).numpy()
+
+
+def steps(most: int, points: int = 20) -> np.ndarray:
+    """Return about so many whole numbers from 1 to `most`, equally spaced on a logarithmic axis."""
+    return np.unique(np.geomspace(1, most, points).round().astype(int))
+
+
+def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> int:
+    """Return the smallest count whose accuracy is at least `wanted`.
+
+    Raises
+    ------
+    ValueError
+        If none is: the counts then have to go further.
+    """
+    reached = np.flatnonzero(np.asarray(accuracies) >= wanted)
+    if not len(reached):
+        raise ValueError(
+            f"expected an accuracy of at least {wanted:.3f} at some count; the best of "
+            f"{len(counts)} is {np.max(accuracies):.3f}: let the counts go up to the whole layer"
+        )
+    return int(counts[reached[0]])
+
+
+def reproduced(original: Tensor, restricted: Tensor) -> float:
+    """Share of the variance of outputs, shape (n, d), that is left after a restriction (R squared).
+
+    1 where they are the same; at most 0 where the mean output would have been as good.
+    """
+    original, restricted = original.double(), restricted.double()
+    lost = ((original - restricted) ** 2).sum()
+    return 1 - float(lost / ((original - original.mean(dim=0)) ** 2).sum())
+
+
+def loudest(responses: Tensor) -> Tensor:
+    """Neurons in descending order of their mean absolute response, of shape (n, p)."""
+    return responses.double().abs().mean(dim=0).argsort(descending=True, stable=True)
+
+
+def random_orders(layer: CutNetwork, draws: int, seed: int) -> Iterator[Tensor]:
+    """Yield random orders of the neurons, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        yield torch.randperm(layer.width, generator=generator)
+
+
+def _from_neurons(layer: CutNetwork, kept: Tensor, others: Others) -> Tensor:
+    """Responses to the test images of a layer of which only some neurons are left."""
+    if others == "mean":
+        restricted = layer._mean.expand_as(layer.test).clone()
+        restricted[:, kept] = layer.test[:, kept].double()
+        return restricted
+    prediction = _solve(layer._scatter[kept][:, kept], layer._scatter[kept])
+    return layer._mean + layer._centred_test[:, kept] @ prediction
+
+
+def _solve(gram: Tensor, right: Tensor) -> Tensor:
+    """Least squares by the normal equations; the smallest solution where neurons are dependent."""
+    return torch.linalg.lstsq(gram, right, driver="gelsd").solution
