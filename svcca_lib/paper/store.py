@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import itertools
 import json
 import logging
 import os
@@ -175,6 +176,9 @@ class Store:
         """
         identity = {"kind": kind, "config": plain(config), "version": version}
         key = hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+        for part in (kind, name):
+            if "/" in part or part.startswith("."):
+                raise ValueError(f"kind and name must be plain folder names; got {part!r}")
         folder = Path(kind) / (f"{name}-{key[:12]}" if name else key[:12])
 
         if self.reference and (artefact := _load(self.reference / folder, key)):
@@ -350,11 +354,11 @@ def _load(folder: Path, key: str) -> Artefact | None:
         return None
     try:
         tensors, record = read_bundle(folder)
-        if record["key"] != key:
-            raise DamagedError(f"it belongs to the key {record['key'][:16]}, not {key[:16]}")
+        if record.get("key") != key:
+            raise DamagedError(f"it is of the key {record.get('key')}, not {key}")
     except (DamagedError, OSError) as error:
         warnings.warn(
-            f"{folder} cannot be used: {error}. It is made again", StoreWarning, stacklevel=4
+            f"{folder} cannot be used: {error}. It is made again", StoreWarning, stacklevel=3
         )
         return None
     return Artefact(key, folder, tensors, record["meta"], record["provenance"])
@@ -408,7 +412,9 @@ def code_version(*parts: ModuleType | Callable[..., Any] | type) -> str:
     digest = hashlib.sha256()
     for part in parts:
         source = inspect.getsource(part)
-        if source[0].isspace():  # a method; indenting it further leaves its strings alone
+        if source.startswith(
+            (" ", "\t")
+        ):  # a method; indenting it further leaves its strings alone
             source = "if True:\n" + source
         digest.update(_canonical_ast(ast.parse(source)).encode())
     return digest.hexdigest()[:16]
@@ -449,13 +455,11 @@ def _is_bare_string(node: Any) -> bool:
 
 def _join_constants(values: list[ast.expr]) -> list[ast.expr]:
     joined: list[ast.expr] = []
-    for value in values:
-        if not isinstance(value, ast.Constant):
-            joined.append(value)
-        elif joined and isinstance(joined[-1], ast.Constant):
-            joined[-1] = ast.Constant(joined[-1].value + value.value)
-        elif value.value:
-            joined.append(value)
+    for constant, run in itertools.groupby(values, lambda v: isinstance(v, ast.Constant)):
+        if not constant:
+            joined.extend(run)
+        elif text := "".join(ast.literal_eval(v) for v in run):
+            joined.append(ast.Constant(text))
     return joined
 
 

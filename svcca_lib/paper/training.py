@@ -363,7 +363,7 @@ def _fit(
     network = build(config.network, config.seed).to(device, memory_format=torch.channels_last)
     network.train()
     optimizer = _optimizer(config, network)
-    keep = {round(f * config.steps): f for f in config.checkpoints}
+    keep = {fraction: round(fraction * config.steps) for fraction in config.checkpoints}
     measure = {round(i * config.steps / config.evaluations) for i in range(config.evaluations + 1)}
     freezes = _freezes(config)
 
@@ -375,23 +375,21 @@ def _fit(
         first, seconds, history = (resumed.record[k] for k in ("step", "seconds", "history"))
         snapshots = resumed.snapshots
         running.copy_(_load_state(resumed.tensors, network, optimizer))
-        for step, group in freezes:
-            if step < first:
+        for at, group in freezes:
+            if at < first:
                 _freeze(network, optimizer, group)
 
     for step in range(first, config.steps + 1):
-        if step in keep:
-            fraction = keep[step]
-            state = {_prefix(fraction) + k: _to_cpu(v) for k, v in network.state_dict().items()}
-            snapshots |= state
-            journal.keep(fraction, state)
+        for fraction, at in keep.items():
+            if at == step:
+                snapshots |= journal.keep(fraction, network.state_dict())
         if step in measure:
             _record(history, config, task, network, running, step, seconds)
             running.zero_()
         if step == config.steps:
             break
-        for time_, group in freezes:
-            if time_ == step:
+        for at, group in freezes:
+            if at == step:
                 _freeze(network, optimizer, group)
 
         started = time.perf_counter()
@@ -400,8 +398,7 @@ def _fit(
             output = network(x)
         loss, accuracy = task.score(output, y)
         loss.backward()
-        for group_ in optimizer.param_groups:
-            group_["lr"] = learning_rate(config, step)
+        optimizer.param_groups[0]["lr"] = learning_rate(config, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         running += torch.stack([loss.detach(), accuracy, torch.ones_like(accuracy)])
@@ -715,11 +712,6 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 # ------------------------------------------------------------------ what survives an interruption
 
 
-def _to_cpu(tensor: Tensor) -> Tensor:
-    """Copy a tensor to the CPU, apart from the one that training goes on with."""
-    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-
-
 def _state(
     network: nn.Module, optimizer: torch.optim.Optimizer, running: Tensor
 ) -> dict[str, Tensor]:
@@ -769,8 +761,7 @@ class _Journal:
         self, workspace: Path, name: str, steps: int, every: float, progress: bool | None
     ) -> None:
         self.workspace, self.name, self.steps, self.every = workspace, name, steps, every
-        self.first = 0
-        self.disable = None if progress is None else not progress
+        self.disable = None if progress is None else not progress  # None: no bar without a tty
         self.bar: tqdm[Any] | None = None
         self.writable = True
         self.last_save = self.last_note = time.monotonic()
@@ -784,7 +775,7 @@ class _Journal:
 
     def due(self, step: int, seconds: float) -> bool:
         """Note that `step` steps are done; say whether it is time to save."""
-        if self.bar is None:  # disable=None: only where stderr is a terminal
+        if self.bar is None:  # begun late: a resumed run starts where it is
             self.bar = tqdm(
                 desc=self.name,
                 total=self.steps,
@@ -813,21 +804,29 @@ class _Journal:
                     shutil.rmtree(old)
         self.last_save = time.monotonic()
 
-    def keep(self, fraction: float, tensors: dict[str, Tensor]) -> None:
-        """Write a network that is part of the result."""
+    def keep(self, fraction: float, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copy a network that is part of the result, to memory and to the workspace."""
+        copies = {
+            # apart from the tensors that training goes on with
+            _prefix(fraction) + k: v.detach().to("cpu", copy=True).contiguous()
+            for k, v in state.items()
+        }
         with self._warn_once():
-            folder = self.workspace / f"kept-{fraction:g}"
-            write_bundle(folder, tensors, {}, scratch=self.workspace)
+            write_bundle(self._kept(fraction), copies, {}, scratch=self.workspace)
+        return copies
 
-    def resume(self, keep: Mapping[int, float]) -> _Resumed | None:
+    def _kept(self, fraction: float) -> Path:
+        return self.workspace / f"kept-{fraction:g}"
+
+    def resume(self, keep: Mapping[float, int]) -> _Resumed | None:
         """Read the last state that is complete, with the networks kept until then."""
         for folder in sorted(self.workspace.glob("resume-*"), reverse=True):
             try:
                 tensors, record = read_bundle(folder)
                 snapshots: dict[str, Tensor] = {}
-                for step, fraction in keep.items():
-                    if step < record["step"]:
-                        snapshots |= read_bundle(self.workspace / f"kept-{fraction:g}")[0]
+                for fraction, at in keep.items():
+                    if at < record["step"]:
+                        snapshots |= read_bundle(self._kept(fraction))[0]
             except (DamagedError, OSError) as error:
                 warnings.warn(
                     f"{self.name} cannot go on from {folder}: {error}",
