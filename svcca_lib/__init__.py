@@ -5,6 +5,7 @@ Raghu et al. 2017 built on them, is imported only by those who use it.
 """
 
 from svcca_lib._arrays import SampleSizeWarning
+from svcca_lib.activations import capture
 from svcca_lib.fourier import (
     FourierMoments,
     FourierSimilarity,
@@ -15,8 +16,16 @@ from svcca_lib.fourier import (
     phases_as_channels,
     pixels_as_neurons,
 )
+from svcca_lib.inference import (
+    HeldOut,
+    Interval,
+    PermutationTest,
+    bootstrap_interval,
+    held_out_cca,
+    permutation_test,
+)
 from svcca_lib.moments import Moments
-from svcca_lib.projection import project, projection_matrix
+from svcca_lib.projection import compress, project, projection_matrix
 from svcca_lib.similarity import (
     MEASURES,
     Similarity,
@@ -38,18 +47,26 @@ __all__ = [
     "FourierMoments",
     "FourierSimilarity",
     "FourierSubspace",
+    "HeldOut",
+    "Interval",
     "Moments",
+    "PermutationTest",
     "SampleSizeWarning",
     "Similarity",
     "Subspace",
+    "bootstrap_interval",
+    "capture",
     "cca",
     "chance_correlation",
     "channels_as_neurons",
     "cka",
+    "compress",
     "dft_cca",
+    "held_out_cca",
     "image_of_row",
     "linear_regression",
     "pairwise",
+    "permutation_test",
     "phases_as_channels",
     "pixels_as_neurons",
     "procrustes",
