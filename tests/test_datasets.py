@@ -113,7 +113,7 @@ def test_the_fingerprint_is_of_the_pixels_and_labels_not_of_the_place(tmp_path, 
         load(f"folder:{tmp_path / place}", store=store) for place in ("one", "two", "renamed")
     )
     assert one.fingerprint == two.fingerprint != renamed.fingerprint
-    assert one.name == one.label == "one"
+    assert (one.name, one.label) == ("folder-one", "folder one")
 
 
 def test_grey_and_palette_images_are_read_as_rgb(tmp_path, store):
@@ -229,6 +229,14 @@ def test_jpeg_pixels_under_another_name_are_still_labelled_jpeg(tmp_path, store)
     Image.fromarray(pixels(0)).save(tmp_path / "test/ship/0000.png", format="JPEG")
     for _ in range(2):  # decoded, and from the store
         assert load(f"cifar10:{tmp_path}", store=store).label == "CIFAR-10, JPEG copy"
+
+
+def test_no_name_and_no_option_makes_a_copy_plain_cifar10(tmp_path, store):
+    write_folder(tmp_path / "CIFAR-10", CIFAR10_CLASSES, suffix="jpg", each=1)
+    resized = load(f"folder:{tmp_path / 'CIFAR-10'}?size=16", store=store)
+    assert resized.label == "CIFAR-10, JPEG copy, size 16"
+    write_folder(tmp_path / "part" / "CIFAR-10", CIFAR10_CLASSES[:9], suffix="jpg", each=1)
+    assert load(f"folder:{tmp_path / 'part/CIFAR-10'}", store=store).label == "folder CIFAR-10"
 
 
 # ------------------------------------------------------------------------- what is not there

@@ -25,7 +25,7 @@ import platform
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class ImageData:
     Attributes
     ----------
     name
-        Short name, for files: "digits", "cifar10", "cifar10-jpeg", or the name of the folder.
+        Short name, for files: "digits", "cifar10", "cifar10-jpeg", "folder-<its name>".
     label
         What a reader is told: "CIFAR-10" only for the original pixels.
     train_images, test_images
@@ -302,10 +302,10 @@ def _class_folders(
         return tensors, {"formats": sorted(formats)}
 
     listing = hashlib.sha256()
-    for file, label in (item for part in files for item in part):
+    for file, index in (item for part in files for item in part):
         stat = file.stat()
         listing.update(
-            os.fsencode(f"{file.relative_to(root)}\0{label}\0{stat.st_size}\0{stat.st_mtime_ns}\n")
+            os.fsencode(f"{file.relative_to(root)}\0{index}\0{stat.st_size}\0{stat.st_mtime_ns}\n")
         )
     artefact = (Store() if store is None else store).fetch(
         "images",
@@ -314,7 +314,8 @@ def _class_folders(
         version=code_version(_decode, _read_image),
     )
     tensors = artefact.tensors
-    name, label = _folder_names(root, classes, tensors["train_images"].shape, artefact.meta)
+    options = {"size": size, "limit": limit}
+    name, label = _folder_names(root, classes, artefact.meta["formats"], options)
     return _image_data(
         name,
         label,
@@ -325,14 +326,20 @@ def _class_folders(
 
 
 def _folder_names(
-    root: Path, classes: tuple[str, ...], shape: torch.Size, meta: dict[str, list[str]]
+    root: Path, classes: tuple[str, ...], formats: list[str], options: Mapping[str, int | None]
 ) -> tuple[str, str]:
-    """Name and label; pixels count as JPEG by what the decoder found, not by the file's name."""
-    if classes != CIFAR10_CLASSES or shape[1:] != (3, 32, 32):
-        return root.resolve().name, root.resolve().name
-    if "JPEG" in meta["formats"]:
-        return "cifar10-jpeg", "CIFAR-10, JPEG copy"
-    return "cifar10-png", "CIFAR-10, PNG copy"
+    """Name and label; pixels count as JPEG by what the decoder found, not by the file's name.
+
+    A folder's own name never stands alone: a copy in a folder called CIFAR-10 is not CIFAR-10.
+    """
+    if classes == CIFAR10_CLASSES:
+        copy = "JPEG" if "JPEG" in formats else "PNG"
+        name, label = f"cifar10-{copy.lower()}", f"CIFAR-10, {copy} copy"
+    else:
+        folder = root.resolve().name
+        name, label = f"folder-{folder}", f"folder {folder}"
+    given = [f"{key} {value}" for key, value in options.items() if value is not None]
+    return name, ", ".join([label, *given])
 
 
 def _listing(
@@ -474,8 +481,9 @@ def text(spec: str) -> TextData:
     kind, _, rest = spec.partition(":")
     if spec == "pydoc":
         return _pydoc()
-    if kind == "words" and len(rest.split(",")) == 2:
-        return _words(*(Path(part).expanduser() for part in rest.split(",")), spec=spec)
+    train, comma, test = rest.partition(",")
+    if kind == "words" and comma and "," not in test:
+        return _words(Path(train).expanduser(), Path(test).expanduser(), spec)
     raise ValueError(f"text must be pydoc or words:TRAIN,TEST; got {spec!r}")
 
 
@@ -529,5 +537,5 @@ def _words(train: Path, test: Path, spec: str) -> TextData:
     vocabulary = tuple(sorted(counts, key=lambda word: (-counts[word], word)))
     index = {word: i for i, word in enumerate(vocabulary)}
     tokens = [torch.tensor([index.get(word, index[UNKNOWN]) for word in part]) for part in parts]
-    name = train.stem
-    return TextData(name, name, *tokens, vocabulary, _fingerprint(tokens, vocabulary))
+    fingerprint = _fingerprint(tokens, vocabulary)
+    return TextData(train.stem, train.stem, tokens[0], tokens[1], vocabulary, fingerprint)

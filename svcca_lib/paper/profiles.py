@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any, Literal
 
 from svcca_lib.paper import datasets
 from svcca_lib.paper.datasets import ImageData, TextData, ToyData
@@ -178,7 +179,7 @@ def _kind(recipe: TrainConfig) -> type[ImageData] | type[TextData] | type[ToyDat
     return {"toy": ToyData, "lstm": TextData}.get(recipe.network.arch, ImageData)
 
 
-def _toy(**changes: object) -> TrainConfig:
+def _toy(**changes: Any) -> TrainConfig:
     base = TrainConfig(
         network=NetworkConfig("toy", inputs=(), outputs=0, width=200, depth=4),
         data="",
@@ -191,7 +192,7 @@ def _toy(**changes: object) -> TrainConfig:
 
 
 def _images(
-    arch: str, width: int, fc: tuple[int, int] = (512, 256), **changes: object
+    arch: Literal["convnet", "resnet"], width: int, fc: tuple[int, int] = (512, 256), **changes: Any
 ) -> TrainConfig:
     base = TrainConfig(
         network=NetworkConfig(arch, inputs=(), outputs=0, width=width, fc=fc),
@@ -208,7 +209,7 @@ def _images(
     return replace(base, **changes)
 
 
-def _lstm(width: int, **changes: object) -> TrainConfig:
+def _lstm(width: int, **changes: Any) -> TrainConfig:
     base = TrainConfig(
         network=NetworkConfig("lstm", inputs=(), outputs=0, width=width, depth=3),
         data="",
