@@ -9,6 +9,7 @@ from svcca_lib.paper.freezing import (
     Matched,
     final_accuracy,
     forward_flops,
+    loudest_responses,
     paired_interval,
     savings,
 )
@@ -161,3 +162,24 @@ def test_measurements_belong_to_weights_not_to_configurations(pair, store):
         measured(store, "test", [run], {}, make, version="1")
     assert len(calls) == 2
     assert fingerprint(base.tensors) == fingerprint(dict(reversed(base.tensors.items())))
+
+
+def test_loudest_response_is_in_running_standard_deviations(pair, digits, store):
+    base, _ = pair
+    network = base.network()
+    images = digits.normalised(digits.train_images[:50])
+    with torch.no_grad():
+        x = network.c2(network.c1(images))
+    sd = (network.bn1.running_var + network.bn1.eps).sqrt()[:, None, None]
+    expected = ((x - network.bn1.running_mean[:, None, None]) / sd).abs().max()
+    (found,) = loudest_responses([base], digits, store, limit=50)
+    assert list(found) == ["bn1", "bn2", "bn3", "bn4"]
+    assert found["bn1"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_batch_norm_that_remembers_a_silent_neuron_is_loud(pair, digits, store):
+    base, _ = pair
+    silent = {k: v.clone() for k, v in base.tensors.items()}
+    silent["1/bn3.running_var"].zero_()
+    found = loudest_responses([base, replace(base, tensors=silent)], digits, store, limit=50)
+    assert found[1]["bn3"] > 10 * found[0]["bn3"]

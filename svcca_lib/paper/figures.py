@@ -339,28 +339,25 @@ def _reference_lines(ax: Axes, full: float, chance: float) -> None:
 LINES_2A: Mapping[str, Mapping[str, Any]] = {
     "SVCCA directions": {"color": BLUE, "linewidth": 2.4},
     "random neurons": {"color": GREEN, "linestyle": (0, (5, 1.5))},
-    "loudest neurons": {"color": VERMILLION, "linestyle": (0, (2, 1.2))},
+    "most active neurons": {"color": VERMILLION, "linestyle": (0, (2, 1.2))},
     "random, others silent": {"color": GREY, "linestyle": "-.", "linewidth": 1.2},
 }
 
 
 @drawn
-def figure_2a(
-    layers: Mapping[str, Mapping[str, Curve]], full: Mapping[str, float], chance: float
-) -> Figure:
+def figure_2a(layers: Mapping[str, Mapping[str, Curve]], *, full: float, chance: float) -> Figure:
     """Figure 2a: accuracy against the number of directions, or neurons, a layer is left with.
 
     Parameters
     ----------
     layers : mapping of str to mapping of str to Curve
         Layer, such as "fc1 (512 neurons)" -> a curve for each name in `LINES_2A`.
-    full : mapping of str to float
-        Accuracy with all of the layer.
-    chance : float
+    full, chance : float
+        Accuracy of the network as it is, and of guessing.
     """
     figure, axes = panels(1, len(layers), height=2.9, sharey=True)
     for ax, (title, curves) in zip(axes[0], layers.items(), strict=True):
-        _reference_lines(ax, full[title], chance)
+        _reference_lines(ax, full, chance)
         for name, curve in curves.items():
             _curve(ax, curve, LINES_2A[name])
         ax.set_xscale("log")
@@ -486,7 +483,8 @@ READ, SILENT = (0, (5, 1.5)), (0, (1, 1.4))
 def figure_2b(
     layers: Mapping[str, Mapping[int, Mapping[str, Curve]]],
     directions: Mapping[str, Curve],
-    full: Mapping[str, float],
+    *,
+    full: float,
     chance: float,
 ) -> Figure:
     """Figure 2b: the leading directions again, each restricted to the neurons that matter most.
@@ -498,13 +496,12 @@ def figure_2b(
         neurons) and "silent" (the other neurons are silent).
     directions : mapping of str to Curve
         Layer -> the directions without a restriction.
-    full : mapping of str to float
-        Accuracy with all of the layer.
-    chance : float
+    full, chance : float
+        Accuracy of the network as it is, and of guessing.
     """
     figure, axes = panels(1, len(layers), height=3.1, sharey=True)
     for ax, (title, subsets) in zip(axes[0], layers.items(), strict=True):
-        _reference_lines(ax, full[title], chance)
+        _reference_lines(ax, full, chance)
         _curve(ax, directions[title], {"color": BLUE, "linewidth": 2.4})
         for colour, (neurons, curves) in zip(SUBSETS, subsets.items(), strict=True):
             for name, dashes in (("read", READ), ("silent", SILENT)):

@@ -29,7 +29,13 @@ from svcca_lib.paper.datasets import ImageData
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import build
 from svcca_lib.paper.store import Store, code_version
-from svcca_lib.paper.training import Run, TrainConfig, count_flops, evaluate
+from svcca_lib.paper.training import (
+    Run,
+    TrainConfig,
+    count_flops,
+    evaluate,
+    translation_windows,
+)
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,68 @@ def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: in
         return found.tensors["accuracy"].numpy()
 
     return np.stack([measure(run) for run in runs])
+
+
+def loudest_responses(
+    runs: Sequence[Run], data: ImageData, store: Store, limit: int
+) -> list[dict[str, float]]:
+    """Find the largest response of each batch norm, in its running standard deviations.
+
+    A batch norm in training brings a neuron that fires for one image of b to no more than
+    ``sqrt(b - 1)``. One that is frozen divides by the deviation it remembers, which for a neuron
+    that hardly ever fires is close to 0, so that the rare image comes out without bound.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    data : ImageData
+    store : Store
+        Where the measurement is kept.
+    limit : int
+        At most so many training images are used, each at the nine extreme translations.
+
+    Returns
+    -------
+    list of dict of str to float
+        By name of the batch norm, from the input upward; one dict a run.
+    """
+    images = data.normalised(data.train_images[:limit])
+
+    def measure(run: Run) -> dict[str, float]:
+        network = run.network()
+        norms = {
+            name: module
+            for name, module in network.named_modules()
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        }
+        largest = dict.fromkeys(norms, 0.0)
+
+        def watch(name: str) -> None:
+            def before(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+                x = inputs[0].movedim(1, -1)  # channels last
+                z = (x - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+                largest[name] = max(largest[name], float(z.abs().max()))
+
+            norms[name].register_forward_pre_hook(before)
+
+        for name in norms:
+            watch(name)
+        windows = translation_windows(images, run.config.translate)
+        extremes = sorted({0, run.config.translate, 2 * run.config.translate})
+        with torch.no_grad():
+            for down in extremes:
+                for right in extremes:
+                    for part in windows[:, down, right].split(500):
+                        network(part.permute(0, 3, 1, 2))
+        return largest
+
+    def kept(run: Run) -> dict[str, float]:
+        version = code_version(loudest_responses, translation_windows)
+        config = {"data": data.fingerprint, "limit": limit}
+        make = lambda: ({}, measure(run))  # noqa: E731
+        return measured(store, "loudest", [run], config, make, version=version).meta
+
+    return [kept(run) for run in runs]
 
 
 @dataclass(frozen=True)
