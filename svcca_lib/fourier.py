@@ -660,7 +660,14 @@ def dft_cca(
     one_of(mean_over, ("kept", "smaller_layer", "weighted"), "mean_over")
     keep = check_cut(keep, energy)
     if isinstance(x, FourierMoments):
-        a, b = _from_moments(x, y, keep, energy, cut)
+        if y is not None:
+            raise TypeError("FourierMoments hold both layers: give them as the only argument")
+        if not x.paired:
+            raise ValueError(f"x must be FourierMoments of two layers (update(x, y)); got {x}")
+        a, b = (
+            _prepared(half, f"the {which} layer of x", keep, energy, cut, precision)
+            for half, which in zip(x.halves(), ("first", "second"), strict=True)
+        )
         return _warned(_compare(a, b, x.xy, mean_over), a, b)
     if y is None:
         raise TypeError("y is missing: give two layers, or FourierMoments as the only argument")
@@ -675,25 +682,13 @@ def _prepared(
 ) -> FourierSubspace:
     if isinstance(x, FourierSubspace):
         return x
+    if isinstance(x, FourierMoments):
+        if x.n < 2 or x.paired:
+            raise ValueError(f"{name} must be FourierMoments of at least 2 images; got {x}")
+        gram = _without_constants(x.xx, x.mean_x, x.n)
+        size = x._layout[1:3]
+        return FourierSubspace._from_gram(gram, None, x.n, size, name, keep, energy, cut, x.numpy)
     return FourierSubspace._from_images(x, name, keep, energy, cut, precision)
-
-
-def _from_moments(
-    m: FourierMoments, y: Any, keep: float, energy: Energy, cut: Cut
-) -> tuple[FourierSubspace, FourierSubspace]:
-    if y is not None:
-        raise TypeError("FourierMoments hold both layers already: give them as the only argument")
-    if not m.paired or m.n < 2:
-        raise ValueError(f"x must hold at least 2 images of two layers (update(x, y)); got {m}")
-    return tuple(
-        FourierSubspace._from_gram(
-            _without_constants(gram, mean, m.n), None, m.n, size, name, keep, energy, cut, m.numpy
-        )
-        for gram, mean, size, name in (
-            (m.xx, m.mean_x, m._layout[1:3], "the first layer of x"),
-            (m.yy, m.mean_y, m._layout[4:], "the second layer of x"),
-        )
-    )
 
 
 def _without_constants(gram: Tensor, mean: Tensor, n: int) -> Tensor:
@@ -808,7 +803,7 @@ def _bind_dft_cca(
     one_of(mean_over, ("kept", "smaller_layer", "weighted"), "mean_over")
     return (
         lambda x, name: _prepared(x, name, keep, energy, cut, precision),
-        lambda a, b: _warned(_compare(a, b, None, mean_over), a, b, 4),
+        lambda a, b, xy=None: _warned(_compare(a, b, xy, mean_over), a, b, 4),
     )
 
 

@@ -43,6 +43,16 @@ class PairMoments:
         """Whether these are moments of two layers; None before the first batch."""
         return self.yy is not None if self._layout else None
 
+    def halves(self) -> tuple[Self, Self]:
+        """Moments of each of the two layers alone; they share their memory with these."""
+        halves = type(self)(), type(self)()
+        sizes = len(self._layout) // 2
+        sides = ((self.mean_x, self.xx), (self.mean_y, self.yy))
+        for i, (half, (mean, scatter)) in enumerate(zip(halves, sides, strict=True)):
+            half.n, half.numpy, half.mean_x, half.xx = self.n, self.numpy, mean, scatter
+            half._layout = (*self._layout[i * sizes : (i + 1) * sizes], *[0] * sizes)
+        return halves
+
     def merge(self, other: Self) -> None:
         """Add what another worker gathered; `other` is left as it is.
 

@@ -418,18 +418,11 @@ def cka(
     >>> round(cka(x, 4 * x[:, ::-1] - 1).similarity, 6)
     1.0
     """
-    if isinstance(x, Moments):
-        if kernel != "linear" or debiased:
-            raise ValueError(
-                "moments hold what the biased linear CKA needs and nothing more; "
-                "give the arrays for kernel='rbf' or debiased=True"
-            )
-        xx, yy, xy = _scatters(x, y)
-        norms = torch.linalg.norm(xx) * torch.linalg.norm(yy)
-        chance = xx.diagonal().sum() * yy.diagonal().sum() / ((x.n - 1) * norms)
-        value = float(torch.linalg.norm(xy) ** 2 / norms)
-        return Similarity("cka", min(1.0, value), x.n, _chance=lambda: float(chance))
     prepare = _cka_layer(kernel=kernel, debiased=debiased, bandwidth=bandwidth, precision=precision)
+    if isinstance(x, Moments):
+        first, second = _halves(x, y)
+        a, b = prepare(first, "the first layer of x"), prepare(second, "the second layer of x")
+        return _cka(a, b, x.xy)
     a, b = prepare(x, "x"), prepare(_given(y), "y")
     comparable(a, b)
     return _cka(a, b)
@@ -481,11 +474,10 @@ def procrustes(
     1.0
     """
     if isinstance(x, Moments):
-        xx, yy, xy = _scatters(x, y)
-        norm = float((xx.trace() * yy.trace()).sqrt())
-        return _aligned_rotation(
-            xy, norm, x.n, lambda: [descending_eigh(s)[0].sqrt() for s in (xx, yy)]
-        )
+        first, second = _halves(x, y)
+        a = _row_layer(first, "the first layer of x", precision)
+        b = _row_layer(second, "the second layer of x", precision)
+        return _rotation(a, b, x.xy)
     a, b = _row_layer(x, "x", precision), _row_layer(_given(y), "y", precision)
     comparable(a, b)
     return _rotation(a, b)
@@ -500,9 +492,14 @@ def _given(y: Any) -> Any:
     return y
 
 
-def _subspace(x: Layer, name: str, keep: float, energy: Energy, precision: Precision) -> Subspace:
+def _subspace(
+    x: Layer | Moments, name: str, keep: float, energy: Energy, precision: Precision
+) -> Subspace:
     if isinstance(x, Subspace):
         return x
+    if isinstance(x, Moments):
+        scatter = _scatter(x, name)
+        return Subspace._from_scatter(scatter, x.mean_x, x.n, name, keep, energy, numpy=x.numpy)
     return Subspace._from_rows(x, name, keep, energy, precision)
 
 
@@ -517,13 +514,14 @@ def _subspaces(
         b = _subspace(y, "y", keep, energy, precision)
         comparable(a, b)
         return a, b, None
-    xx, yy, xy = _scatters(x, y)
-    a = Subspace._from_scatter(xx, x.mean_x, x.n, "x", keep, energy, numpy=x.numpy)
-    b = Subspace._from_scatter(yy, x.mean_y, x.n, "y", keep, energy, numpy=x.numpy)
-    return a, b, xy
+    first, second = _halves(x, y)
+    a = _subspace(first, "the first layer of x", keep, energy, precision)
+    b = _subspace(second, "the second layer of x", keep, energy, precision)
+    return a, b, x.xy
 
 
-def _scatters(m: Moments, y: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _halves(m: Moments, y: Any) -> tuple[Moments, Moments]:
+    """Moments of each layer, of moments that are the only argument."""
     if y is not None:
         raise TypeError("Moments hold both layers already: give them as the only argument")
     if not m.paired:
@@ -531,11 +529,16 @@ def _scatters(m: Moments, y: Any) -> tuple[Tensor, Tensor, Tensor]:
         raise ValueError(f"x must be Moments of two layers (update(x, y)); it holds {what}")
     if m.n < 2:
         raise ValueError(f"x must hold at least 2 datapoints; got {m.n}")
-    return (
-        _without_constants(m.xx, m.mean_x, m.n, "the first layer of x"),
-        _without_constants(m.yy, m.mean_y, m.n, "the second layer of x"),
-        m.xy,
-    )
+    return m.halves()
+
+
+def _scatter(m: Moments, name: str) -> Tensor:
+    """Scatter matrix of a single layer, rounding of its constant neurons removed."""
+    if m.xx is None or m.paired:
+        raise ValueError(f"{name} must be Moments of one layer (update(x)); got {m}")
+    if m.n < 2:
+        raise ValueError(f"{name} must hold at least 2 datapoints; got {m.n}")
+    return _without_constants(m.xx, m.mean_x, m.n, name)
 
 
 def _without_constants(scatter: Tensor, mean: Tensor, n: int, name: str) -> Tensor:
@@ -702,7 +705,32 @@ class _Rows:
         return other
 
 
-def _row_layer(x: Any, name: str, precision: Precision) -> _Rows:
+@dataclass(frozen=True, eq=False)
+class _Scatter:
+    """What moments tell of a layer of unit norm, where no rows are held."""
+
+    scatter: Tensor  # (p, p), trace 1
+    scale: float  # trace before
+    n: int
+
+    @cached_property
+    def norm(self) -> float:
+        return float(torch.linalg.norm(self.scatter))
+
+    @cached_property
+    def spectrum(self) -> Tensor:
+        return descending_eigh(self.scatter)[0].sqrt()
+
+    def cross(self, other: _Scatter, xy: Tensor) -> Tensor:
+        """Cross-scatter of the two layers at unit norm."""
+        return xy / math.sqrt(self.scale) / math.sqrt(other.scale)
+
+
+def _row_layer(x: Any, name: str, precision: Precision) -> Any:
+    if isinstance(x, Moments):
+        scatter = _scatter(x, name)
+        scale = float(scatter.trace())
+        return _Scatter(scatter / scale, scale, x.n)
     tensor = as_tensor(x, name, ndim=2, precision=precision)
     rows = centre(tensor.detach())[0]
     # Unit norm first: CKA takes fourth powers, which overflow float32 at activations of 1e9.
@@ -711,12 +739,19 @@ def _row_layer(x: Any, name: str, precision: Precision) -> _Rows:
 
 def _cka_layer(
     *, kernel: str, debiased: bool, bandwidth: float, precision: Precision
-) -> Callable[[Any, str], _Rows]:
+) -> Callable[[Any, str], Any]:
     one_of(kernel, ("linear", "rbf"), "kernel")
     if not bandwidth > 0:
         raise ValueError(f"bandwidth must be a positive multiple of the median; got {bandwidth}")
 
-    def prepare(x: Any, name: str) -> _Rows:
+    def prepare(x: Any, name: str) -> Any:
+        if isinstance(x, Moments):
+            if kernel == "linear" and not debiased:
+                return _row_layer(x, name, precision)
+            raise ValueError(
+                "moments hold what the biased linear CKA needs and nothing more; "
+                "give the arrays for kernel='rbf' or debiased=True"
+            )
         rows = _row_layer(x, name, precision).rows
         if debiased and len(rows) < 4:
             raise ValueError(f"debiased CKA needs at least 4 datapoints; {name} has {len(rows)}")
@@ -762,7 +797,11 @@ def _hsic(a: _Rows, b: _Rows) -> float:
     return float(full - diagonal + traces / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2))
 
 
-def _cka(a: _Rows, b: _Rows) -> Similarity:
+def _cka(a: Any, b: Any, xy: Tensor | None = None) -> Similarity:
+    if xy is not None:
+        value = float(a.cross(b, xy).square().sum()) / (a.norm * b.norm)
+        chance = 1 / ((a.n - 1) * a.norm * b.norm)
+        return Similarity("cka", min(1.0, value), a.n, _chance=lambda: chance)
     norm = math.sqrt(max(a.hsic, 0.0)) * math.sqrt(max(b.hsic, 0.0))
     value = _hsic(a, b) / norm if norm > 0 else math.nan
     if a.debiased:
@@ -776,9 +815,11 @@ def _cka(a: _Rows, b: _Rows) -> Similarity:
     )
 
 
-def _rotation(a: _Rows, b: _Rows) -> Similarity:
+def _rotation(a: Any, b: Any, xy: Tensor | None = None) -> Similarity:
+    if xy is not None:
+        return _aligned_rotation(a.cross(b, xy), a.n, lambda: [a.spectrum, b.spectrum])
     cross = a.rows.T @ b.rows if max(a.rows.shape[1], b.rows.shape[1]) <= a.n else _short(a, b)
-    return _aligned_rotation(cross, 1.0, a.n, lambda: [a.spectrum, b.spectrum])
+    return _aligned_rotation(cross, a.n, lambda: [a.spectrum, b.spectrum])
 
 
 def _short(a: _Rows, b: _Rows) -> Tensor:
@@ -805,9 +846,7 @@ def _corner_of_rotation(rng: np.random.Generator, n: int, p: int, q: int) -> np.
     return scipy.linalg.solve_triangular(r, a.T, trans="T").T
 
 
-def _aligned_rotation(
-    cross: Tensor, norm: float, n: int, spectra: Callable[[], list[Tensor]]
-) -> Similarity:
+def _aligned_rotation(cross: Tensor, n: int, spectra: Callable[[], list[Tensor]]) -> Similarity:
     def chance() -> float:
         # Only the two spectra matter: between them stands a corner of a random rotation.
         sx, sy = (s[: n - 1].cpu().numpy().astype(np.float64) for s in spectra())
@@ -819,9 +858,9 @@ def _aligned_rotation(
             ).sum()
             for _ in range(4)
         ]
-        return min(1.0, float(np.mean(draws)) / norm)
+        return min(1.0, float(np.mean(draws)))
 
-    value = float(singular_values(cross).sum()) / norm
+    value = float(singular_values(cross).sum())
     return Similarity("procrustes", min(1.0, value), n, _chance=chance)
 
 
@@ -901,6 +940,8 @@ class Measure:
     bind : callable
         Takes the measure's options, checks them, and gives two functions: ``prepare(layer, name)``,
         run once per layer, and ``compare(prepared, prepared) -> Similarity``, run once per pair.
+        Layers may also come as moments of one layer each; then the third argument of ``compare`` is
+        their cross-scatter.
     symmetric : bool
         Whether exchanging the layers leaves the similarity as it is.
     invariant_to : frozenset of str
@@ -909,7 +950,7 @@ class Measure:
         leave the similarity unchanged.
     """
 
-    bind: Callable[..., tuple[Callable[[Any, str], Any], Callable[[Any, Any], Similarity]]]
+    bind: Callable[..., tuple[Callable[[Any, str], Any], Callable[..., Similarity]]]
     symmetric: bool
     invariant_to: frozenset[str]
 
@@ -923,14 +964,14 @@ def _bind_svcca(
     one_of(mean_over, ("kept", "smaller_layer", "weighted"), "mean_over")
     return (
         lambda x, name: _subspace(x, name, keep, energy, precision),
-        lambda a, b: _warned(_canonical("svcca", a, b, None, mean_over), a, b, 4),
+        lambda a, b, xy=None: _warned(_canonical("svcca", a, b, xy, mean_over), a, b, 4),
     )
 
 
 def _bind_cca(precision: Precision = "float64") -> Any:
     return (
         lambda x, name: _subspace(x, name, 1.0, "variance", precision),
-        lambda a, b: _warned(_canonical("cca", a, b, None, "kept"), a, b, 4),
+        lambda a, b, xy=None: _warned(_canonical("cca", a, b, xy, "kept"), a, b, 4),
     )
 
 
@@ -943,14 +984,14 @@ def _bind_pwcca(
     one_of(side, ("x", "y"), "side")
     return (
         lambda x, name: _subspace(x, name, keep, energy, precision),
-        lambda a, b: _warned(_projection_weighted(a, b, None, side), a, b, 4),
+        lambda a, b, xy=None: _warned(_projection_weighted(a, b, xy, side), a, b, 4),
     )
 
 
 def _bind_linear_regression(precision: Precision = "float64") -> Any:
     return (
         lambda x, name: _subspace(x, name, 1.0, "variance", precision),
-        lambda a, b: _warned(_regression(a, b, None), a, b, 4),
+        lambda a, b, xy=None: _warned(_regression(a, b, xy), a, b, 4),
     )
 
 
