@@ -360,7 +360,7 @@ def _fit(
     config: TrainConfig, task: _Task, device: torch.device, journal: _Journal
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Train; everything on the way to the numbers is here or in the functions below."""
-    network = build(config.network, config.seed).to(device, memory_format=torch.channels_last)
+    network = build(config.network, config.seed).to(device).to(memory_format=torch.channels_last)
     network.train()
     optimizer = _optimizer(config, network)
     keep = {fraction: round(fraction * config.steps) for fraction in config.checkpoints}
