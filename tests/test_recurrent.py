@@ -5,14 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from svcca_lib import Subspace, chance_correlation
 from svcca_lib.paper.datasets import TextData
 from svcca_lib.paper.networks import NetworkConfig
 from svcca_lib.paper.recurrent import (
     convergence,
     perplexity,
     progress,
-    sequence_floor,
     sequences,
     time_average,
     unigram_perplexity,
@@ -32,10 +30,6 @@ def text(train_tokens, test_tokens, vocabulary):
     )
 
 
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 class TestSequences:
     def test_they_tile_the_text_and_leave_the_rest(self):
         assert sequences(torch.arange(11), 3).tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
@@ -46,38 +40,6 @@ class TestSequences:
     def test_a_text_too_short_is_an_error_that_says_so(self):
         with pytest.raises(ValueError, match="at least two sequences of 8; got 15 tokens"):
             sequences(torch.arange(15), 8)
-
-
-class TestSequenceFloor:
-    def test_independent_rows_give_the_closed_form(self):
-        x, y = (Subspace.fit(noise(4000, 10, seed=seed)) for seed in (0, 1))
-        assert sequence_floor(x, y, 200) == pytest.approx(chance_correlation(10, 10, 4000), rel=0.1)
-
-    def test_rows_repeated_within_a_sequence_count_once(self):
-        x, y = (
-            Subspace.fit(noise(200, 10, seed=seed).repeat_interleave(20, dim=0)) for seed in (0, 1)
-        )
-        floor = sequence_floor(x, y, 200)
-        assert floor == pytest.approx(chance_correlation(10, 10, 200), rel=0.1)
-        assert floor > 3 * chance_correlation(10, 10, 4000)
-
-    def test_what_depends_on_the_position_alone_stays(self):
-        position = Subspace.fit(noise(20, 4).repeat(50, 1))
-        assert sequence_floor(position, position, 50, draws=2) == pytest.approx(1)
-
-    def test_a_relation_between_sequences_is_destroyed(self):
-        x = Subspace.fit(noise(4000, 10))
-        assert sequence_floor(x, x, 200) < 0.1
-
-    def test_the_pairings_are_those_of_the_seed(self):
-        x, y = (Subspace.fit(noise(300, 3, seed=seed)) for seed in (0, 1))
-        a, b, c = (sequence_floor(x, y, 30, draws=1, seed=seed) for seed in (4, 4, 5))
-        assert a == b != c
-
-    def test_rows_that_do_not_divide_into_sequences_are_an_error(self):
-        x = Subspace.fit(noise(30, 3))
-        with pytest.raises(ValueError, match="each of 7 sequences"):
-            sequence_floor(x, x, 7)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +95,13 @@ class TestConvergence:
         assert measured.similarity[1, 1] == pytest.approx(expected, abs=1e-9)
         assert measured.kept[1:, 1].tolist() == [basis.shape[1] for basis in bases]
 
-    def test_the_floor_is_above_what_independent_rows_would_give(self, measured):
+    def test_sequences_that_are_all_the_same_leave_nothing_to_permute(self, run):
+        same = sequences(run[1].test_tokens, 10)[:1].repeat(20, 1)
+        alike = convergence(run[0], same, draws=2)
+        np.testing.assert_allclose(alike.floor, alike.similarity, atol=1e-9)
+
+    def test_the_floor_is_far_below_what_sequences_share_with_themselves(self, measured):
+        assert (measured.floor[-1] < 0.5).all()
         assert (measured.floor[:, 1:] > measured.chance[:, 1:]).mean() > 0.5
 
 

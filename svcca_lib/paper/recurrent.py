@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from svcca_lib import Subspace, capture, svcca
+from svcca_lib import Subspace, capture, permutation_test, svcca
 from svcca_lib.paper.datasets import TextData
 from svcca_lib.paper.training import Run
 
@@ -122,12 +122,14 @@ def convergence(
     ends = _decomposed(run, 1.0, layers, inputs, keep)
     shape = len(run.fractions), len(layers)
     similarity, floor, chance, kept = (np.empty(shape) for _ in range(4))
+    sequence = torch.arange(len(inputs)).repeat_interleave(inputs.shape[1])  # of each row
     for i, fraction in enumerate(run.fractions):
         now = _decomposed(run, fraction, layers, inputs, keep)
         for j, (x, y) in enumerate(zip(now, ends, strict=True)):
             result = svcca(x, y)
             similarity[i, j], chance[i, j], kept[i, j] = result.similarity, result.chance, x.kept
-            floor[i, j] = sequence_floor(x, y, len(inputs), draws=draws, seed=seed)
+            test = permutation_test(x, y, n_permutations=draws, groups=sequence, seed=seed)
+            floor[i, j] = test.chance
     return Convergence(np.array(run.fractions), layers, similarity, floor, chance, kept)
 
 
@@ -137,43 +139,6 @@ def _decomposed(
     responses = capture(run.network(fraction), layers, inputs.split(BATCH))
     # (sequences, time, width) -> (sequences * time, width)
     return [Subspace.fit(responses[name].flatten(0, 1), keep=keep) for name in layers]
-
-
-def sequence_floor(
-    x: Subspace, y: Subspace, sequences: int, *, draws: int = 20, seed: int = 0
-) -> float:
-    """Mean similarity of two layers whose sequences are paired at random.
-
-    Parameters
-    ----------
-    x, y : Subspace
-        Of responses whose rows are the positions of the first sequence, of the second, and so on.
-    sequences : int
-        How many sequences there are, all of one length.
-    draws : int
-        Random pairings.
-    seed : int
-        Of the pairings.
-
-    Raises
-    ------
-    ValueError
-        If the rows are not as many for each sequence.
-    """
-    if x.n != y.n or x.n % sequences:
-        raise ValueError(
-            f"x and y must have the same rows, as many for each of {sequences} sequences; got "
-            f"{x.n} and {y.n}"
-        )
-    left, right = (torch.as_tensor(layer.basis) for layer in (x, y))
-    blocks = right.unflatten(0, (sequences, -1))  # (sequences, time, kept)
-    generator = torch.Generator().manual_seed(seed)
-    total = 0.0
-    for _ in range(draws):
-        paired = blocks[torch.randperm(sequences, generator=generator)].flatten(0, 1)
-        # the singular values of Q_x^T Q_y are the canonical correlations
-        total += float(torch.linalg.svdvals(left.T @ paired).mean())
-    return total / draws
 
 
 def progress(similarity: np.ndarray) -> np.ndarray:
