@@ -76,9 +76,12 @@ def as_tensor(
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers; got dtype {x.dtype}")
         # longdouble and big-endian arrays are not known to torch; float64 is. Nor does torch take
-        # read-only memory (np.load with mmap_mode="r"), which is copied.
-        rows = np.ascontiguousarray(x, dtype=np.float64)
-        tensor = torch.from_numpy(rows if rows.flags.writeable else rows.copy()).to(dtype)
+        # read-only memory (np.load with mmap_mode="r") or negative strides, which NumPy calls
+        # contiguous along an axis of length one: those are copied.
+        array = np.ascontiguousarray(x, dtype=np.float64)
+        if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+            array = array.copy()
+        tensor = torch.from_numpy(array).to(dtype)
     else:
         if x.is_complex():
             raise TypeError(f"{name} must hold real numbers; got dtype {x.dtype}")
@@ -150,12 +153,13 @@ def some_variance(squares: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
 def centre(x: Tensor) -> tuple[Tensor, Tensor]:
     """Subtract the mean over datapoints (dimension 0); return the centred data and the mean.
 
-    A constant neuron becomes exactly zero. Its mean rounds, so that without this care what is left
-    is noise of the size of the rounding error, which a layer of constants would take for signal.
+    A neuron that strays from its mean by no more than rounding is constant and becomes exactly
+    zero: a layer of constants would otherwise take what is left for signal.
     """
     mean = x.mean(dim=0)
-    centred = (x - mean).masked_fill((x == x[:1]).all(dim=0), 0.0)
-    return centred, mean
+    centred = x - mean
+    rounding = 4 * torch.finfo(x.dtype).eps * mean.abs()
+    return centred.masked_fill((centred.abs() <= rounding).all(dim=0), 0.0), mean
 
 
 def like_input(value: Tensor, *, numpy: bool) -> Any:

@@ -365,13 +365,13 @@ def bootstrap_interval(
 
     Notes
     -----
-    Covers the datapoints, not the random seeds of training. Measured on joint Gaussians with planted
-    correlations, 95 % intervals covered 92 to 94 % (400 simulations each: 3 directions with n = 200
-    and 1000, 8 with n = 400). Too narrow and too high where many true correlations are zero, because
-    the bias then falls as :math:`1/\sqrt n`, not as 1/n: with 3 of 6 at zero and n = 300 they
-    covered 71 %, where the ordinary bootstrap's covered none. Use `permutation_test` and
-    `held_out_cca` there. With a cut (svcca), the number of directions kept is drawn anew in each
-    half.
+    Covers the datapoints, not the random seeds of training. Measured on joint Gaussians with
+    planted correlations, 95 % intervals covered 92 to 94 % (400 simulations each: 3 directions with
+    n = 200 and 1000, 8 with n = 400). Too narrow and too high where many true correlations are
+    zero, because the bias then falls as :math:`1/\sqrt n`, not as 1/n: with 3 of 6 at zero and
+    n = 300 they covered 71 %, where the ordinary bootstrap's covered none. Use `permutation_test`
+    and `held_out_cca` there. With a cut (svcca), the number of directions kept is drawn anew in
+    each half.
 
     References
     ----------

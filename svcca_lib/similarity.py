@@ -288,7 +288,9 @@ def pwcca(
     Notes
     -----
     The weights follow the neurons' scales, so PWCCA is invariant to rotations of the *other* layer
-    but not to rotations of the weighting one: a sum of absolute values depends on the axes.
+    but not to rotations of the weighting one: a sum of absolute values depends on the axes. For the
+    same reason it is not unique where correlations are equal, above all where n <= p + q makes some
+    of them 1: any rotation of their variates would do, and each gives other weights.
 
     References
     ----------

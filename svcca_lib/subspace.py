@@ -35,7 +35,9 @@ Energy: TypeAlias = Literal["variance", "singular_values"]
 GRAM_IS_SAFE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
-def rank_cut(values: Tensor, shape: tuple[int, int], *, squared: bool = False) -> int:
+def rank_cut(
+    values: Tensor, shape: tuple[int, int], *, squared: bool = False, offset: float = 0.0
+) -> int:
     """Count the values that stand above rounding: ``s > max(n, p) * eps * s[0]``.
 
     The cut is relative, so that no result depends on the unit of the activations. Without it, dead
@@ -52,11 +54,15 @@ def rank_cut(values: Tensor, shape: tuple[int, int], *, squared: bool = False) -
         Whether they are eigenvalues. Those carry the rounding of sums over the longer side, which
         grows as its square root (Higham and Mary 2019); cut at ``max(n, p) * eps``, a float32 layer
         of 20,000 datapoints would lose every direction below 5 % of the largest.
+    offset : float, default 0
+        Norm of what centring took away. The data were rounded before that, relative to their means,
+        so that dependent neurons are no longer quite dependent under a mean large against s[0].
     """
+    eps = torch.finfo(values.dtype).eps
     size = min(shape) + 4 * math.sqrt(max(shape)) if squared else max(shape)
-    tolerance = size * torch.finfo(values.dtype).eps
+    rounding = (4 * eps * offset) ** (2 if squared else 1)
     # Not >=, or a layer of zeros would have full rank.
-    return int((values > tolerance * values[0]).sum())
+    return int((values > max(size * eps * float(values[0]), rounding)).sum())
 
 
 def directions_needed(
@@ -191,7 +197,9 @@ class Subspace:
         total = some_variance(gram.diagonal(), name, (n, p))
         eigenvalues, vectors = descending_eigh(gram.detach())
         values = eigenvalues.sqrt()
-        rank = rank_cut(eigenvalues, (n, p), squared=True)
+        offset = math.sqrt(n) * float((mean * centred.any(dim=0)).detach().norm())
+        rank = min(rank_cut(eigenvalues, (n, p), squared=True, offset=offset), n - 1)
+        some_variance(eigenvalues[:rank], name, (n, p))
         k = directions_needed(values, rank, keep, energy)
 
         # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
@@ -212,7 +220,7 @@ class Subspace:
             )
         else:
             left, values, directions = thin_svd(centred)
-            rank = rank_cut(values, (n, p))
+            rank = min(rank_cut(values, (n, p), offset=offset), n - 1)
             k = directions_needed(values, rank, keep, energy)
             left, directions = left[:, :k], directions[:, :k]
             weights = directions / values[:k]
@@ -248,7 +256,9 @@ class Subspace:
         total = some_variance(scatter.diagonal(), name, shape)
         eigenvalues, vectors = descending_eigh(scatter)
         values = eigenvalues.sqrt()
-        rank = min(rank_cut(eigenvalues, shape, squared=True), n - 1)
+        offset = math.sqrt(n) * float((mean * (scatter.diagonal() > 0)).norm())
+        rank = min(rank_cut(eigenvalues, shape, squared=True, offset=offset), n - 1)
+        some_variance(eigenvalues[:rank], name, shape)
         k = directions_needed(values, rank, keep, energy)
         return cls(
             n=n,

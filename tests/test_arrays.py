@@ -128,3 +128,8 @@ def test_like_input_detaches_for_numpy_only():
     t = torch.ones(2, requires_grad=True)
     assert isinstance(like_input(t, numpy=True), np.ndarray)
     assert like_input(t, numpy=False) is t
+
+
+def test_negative_strides_along_single_rows_and_columns_are_taken():
+    assert as_tensor(X[:1][::-1], "x", ndim=2, min_rows=1).tolist() == X[:1].tolist()
+    assert cca(X[:, :1][:, ::-1], Y).similarity == cca(X[:, :1], Y).similarity

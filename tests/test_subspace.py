@@ -410,3 +410,21 @@ def test_unknown_energy_and_precision_are_refused():
     message = "precision must be one of 'float64', 'float32'; got 'float16'"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Subspace.fit(x, precision="float16")
+
+
+def test_centring_rounds_and_its_rounding_is_no_direction():
+    # Two datapoints span one direction; under a mean ten times the spread, rounding made it two.
+    rng = np.random.default_rng(26)
+    for _ in range(50):
+        assert Subspace.fit(rng.normal(size=(2, 3)) + 10, keep=1).rank == 1
+        x = rng.normal(size=(20, 1))
+        doubled = np.hstack([x + 1000.3, -2.0 * x + 77.7, 3.0 * x - 5000.1])
+        for keep in (1, 0.999999):
+            assert Subspace.fit(doubled, keep=keep).rank == 1
+
+
+def test_a_layer_constant_but_for_rounding_has_no_variance():
+    x = np.full((20, 3), 0.3)
+    x[::2] = 0.1 + 0.2  # 0.30000000000000004
+    with pytest.raises(ValueError, match=r"^x has no variance left after centring"):
+        Subspace.fit(x)
