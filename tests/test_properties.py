@@ -80,7 +80,7 @@ def pairs(draw, **kwargs):
 
 
 def tied(x, y):
-    """Whether correlations agree, so that canonical variates, and PWCCA's weights, are not unique."""
+    """Whether correlations agree: canonical variates, and PWCCA's weights, are then not unique."""
     rho = cca(x, y).correlations
     return len(rho) > 1 and np.diff(rho).max() > -1e-3
 
