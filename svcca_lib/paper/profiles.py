@@ -243,6 +243,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         translate=1,
                         checkpoints=CURVE,
                         evaluations=20,
+                        precision="float32",
                     ),
                     "resnet": _images(
                         "resnet",
@@ -253,6 +254,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         translate=1,
                         checkpoints=CURVE,
                         evaluations=20,
+                        precision="float32",
                     ),
                     "lstm": _lstm(
                         32, steps=600, batch_size=32, lr=1e-2, context=32, checkpoints=CURVE

@@ -121,6 +121,10 @@ class TrainConfig:
         Fractions of training whose networks are kept.
     evaluations : int
         Equally spaced measurements of loss and accuracy after the one at step 0.
+    precision : {"auto", "float32"}
+        Of the forward and backward pass of images: bfloat16 autocast where the device computes in
+        it natively, or float32 everywhere. Narrow networks lose accuracy in bfloat16, and networks
+        that are to come out alike on different machines need one precision.
     freeze : FreezeSchedule or None
     """
 
@@ -138,6 +142,7 @@ class TrainConfig:
     context: int = 32
     checkpoints: tuple[float, ...] = (0.0, 1.0)
     evaluations: int = 10
+    precision: Literal["auto", "float32"] = "auto"
     freeze: FreezeSchedule | None = None
 
     def __post_init__(self) -> None:
@@ -151,6 +156,7 @@ class TrainConfig:
         for name, choices in (
             ("optimizer", ("sgd", "adam")),
             ("schedule", ("cosine", "steps", "constant")),
+            ("precision", ("auto", "float32")),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -261,8 +267,8 @@ def train(
     the CPU, interrupted or not. On another they agree as far as rounding lets them. While it runs,
     ``progress.json`` in the run's workspace says where it is: name, step, steps, seconds.
 
-    Images run in channels_last and, where the device computes in it natively, bfloat16 autocast;
-    weights, batch statistics and optimiser stay float32.
+    Images run in channels_last and, where the configuration allows it and the device computes in it
+    natively, bfloat16 autocast; weights, batch statistics and optimiser stay float32.
     """
     if data.fingerprint != config.data:
         raise ValueError(
@@ -565,7 +571,7 @@ class _Images(_Task):
 
     def __init__(self, config: TrainConfig, data: ImageData, device: torch.device) -> None:
         super().__init__(config, len(data.train_images), device)
-        self.bfloat16 = computes_in_bfloat16(device)
+        self.bfloat16 = config.precision == "auto" and computes_in_bfloat16(device)
 
         def prepare(images: Tensor) -> Tensor:
             parts = [data.normalised(part).to(self._dtype) for part in images.split(1000)]
