@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401 (its first import says so, here and not in a cell)
+
 ROOT = Path(__file__).parent
 
 

@@ -355,6 +355,11 @@ def _summary(key: str, table: pd.DataFrame) -> str:
     values = table.select_dtypes("number").to_numpy(np.float64)
     if not values.size or np.isnan(values).all():
         return f"  {key}: {len(table)} rows"
-    low, mean, high = np.nanmin(values), np.nanmean(values), np.nanmax(values)
+    ends = np.array([np.nanmin(values), np.nanmean(values), np.nanmax(values)])
+    # What is left of a mean of opposites, or of a zero, is rounding: three digits of the largest
+    # value count.
+    if largest := np.abs(ends).max():
+        ends = ends.round(2 - int(np.floor(np.log10(largest))))
+    low, mean, high = ends.tolist()
     shape = " x ".join(map(str, values.shape))
     return f"  {key}: {shape}, from {number(low)} to {number(high)}, mean {number(mean)}"

@@ -129,6 +129,7 @@ def run(
         If a cell fails, exceeds the timeout or loses its kernel. The notebook as far as it came is
         where `unfinished` says.
     """
+    import matplotlib.font_manager  # noqa: F401 (its first import says so, here and not in a cell)
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

@@ -58,7 +58,7 @@ def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path
         _copy(notebook, staging / "book" / f"{name}.ipynb")
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     # Everything anew: a page that Sphinx has cached does not repeat its warnings.
-    command = [jupyter_book, "build", staging, "--all", "-W", "-n", "--keep-going"]
+    command = [jupyter_book, "build", staging, "--all", "--quiet", "-W", "-n", "--keep-going"]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
