@@ -6,6 +6,7 @@ Raghu et al. 2017 built on them, is imported only by those who use it.
 
 from svcca_lib._arrays import SampleSizeWarning
 from svcca_lib.activations import capture
+from svcca_lib.comparison import LayerTable, NetworkMoments, compare, gather
 from svcca_lib.fourier import (
     FourierMoments,
     FourierSimilarity,
@@ -49,7 +50,9 @@ __all__ = [
     "FourierSubspace",
     "HeldOut",
     "Interval",
+    "LayerTable",
     "Moments",
+    "NetworkMoments",
     "PermutationTest",
     "SampleSizeWarning",
     "Similarity",
@@ -60,8 +63,10 @@ __all__ = [
     "chance_correlation",
     "channels_as_neurons",
     "cka",
+    "compare",
     "compress",
     "dft_cca",
+    "gather",
     "held_out_cca",
     "image_of_row",
     "linear_regression",

@@ -23,6 +23,10 @@ class SampleSizeWarning(UserWarning):
     """Too few datapoints for the number of neurons: the similarity is high whatever the data."""
 
 
+class ConstantLayerError(ValueError):
+    """No neuron of a layer varies over the data: there is nothing to compare."""
+
+
 def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
     """Return `value` if it is one of `allowed`; otherwise say what is.
 
@@ -134,12 +138,12 @@ def some_variance(squares: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
 
     Raises
     ------
-    ValueError
-        If the total is zero, or too large for its floating-point type.
+    ConstantLayerError, ValueError
+        If the total is zero; if it is too large for its floating-point type.
     """
     total = squares.detach().sum()
     if not total > 0:
-        raise ValueError(
+        raise ConstantLayerError(
             f"{name} has no variance left after centring: every neuron is constant over the "
             f"{shape[0]} datapoints (shape {tuple(shape)})"
         )

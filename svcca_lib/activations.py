@@ -127,9 +127,8 @@ def iterate(batches: Any, batch_size: int = 256, *, progress: bool = False) -> I
         raise TypeError(
             f"batches must be a tensor or an iterable of batches; got {type(batches).__name__}"
         )
-    total = len(batches) if hasattr(batches, "__len__") else None
     empty = True
-    for batch in tqdm(batches, total=total, disable=not progress, unit="batch"):
+    for batch in tqdm(batches, disable=not progress, unit="batch"):
         empty = False
         yield batch
     if empty:

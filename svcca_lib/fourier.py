@@ -30,10 +30,9 @@ from svcca_lib._arrays import (
     as_tensor,
     like_input,
     one_of,
-    same_rows,
     some_variance,
 )
-from svcca_lib.moments import PairMoments
+from svcca_lib.moments import Batch, PairMoments
 from svcca_lib.similarity import (
     MEASURES,
     MeanOver,
@@ -491,9 +490,10 @@ class FourierSimilarity(Similarity):
 class FourierMoments(PairMoments):
     """Streaming moments of one or two convolutional layers, one moment a frequency.
 
-    The counterpart of `svcca_lib.Moments` for `dft_cca`: feed batches of images, merge what several
-    workers gathered (`merge`, `all_reduce`), and give the result to `dft_cca`. Memory does not
-    depend on the number of images: about ``8 * h * w * (c1**2 + c2**2 + c1 * c2)`` bytes.
+    The counterpart of `svcca_lib.Moments` for `dft_cca`: feed batches of layers (batch, c, h, w) or
+    (batch, c), merge what several workers gathered (`merge`, `all_reduce`), and give the result to
+    `dft_cca`. Memory does not depend on the number of images: about
+    ``8 * h * w * (c1**2 + c2**2 + c1 * c2)`` bytes.
 
     Attributes
     ----------
@@ -523,43 +523,22 @@ class FourierMoments(PairMoments):
     """
 
     _SIZES = 6  # c1, h1, w1, c2, h2, w2
+    _dtype = torch.complex128
 
-    def update(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
-        """Add a batch.
+    @staticmethod
+    def _batch(x: Any, name: str) -> Batch:
+        images = _images(x, name, min_rows=1)
+        return Batch(tuple(images.shape[1:]), *_spectra(images))
 
-        Parameters
-        ----------
-        x : array_like, shape (batch, c1, h1, w1) or (batch, c1)
-        y : array_like, shape (batch, c2, h2, w2) or (batch, c2), optional
-            Responses of the second layer to the same images.
+    @staticmethod
+    def _entries(sizes: tuple[int, ...]) -> tuple[int, ...]:
+        return (len(_grid(sizes[1:]).keys),)
 
-        Raises
-        ------
-        TypeError, ValueError
-            If a batch is not a finite real array of one of these shapes, the two differ in rows, or
-            the sizes are not those of the batches before.
-        """
-        xs = _images(x, "x", min_rows=1)
-        ys = None if y is None else _images(y, "y", min_rows=1)
-        if ys is not None:
-            same_rows(len(xs), len(ys))
-        self._match((*xs.shape[1:], *((0, 0, 0) if ys is None else ys.shape[1:])), xs.device)
-        self.numpy = isinstance(x, np.ndarray)
-        self._add(*_spectra(xs), *((None, None) if ys is None else _spectra(ys)))
-
-    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
-        c1, c2 = layout[0], layout[3]
-        self.mean_x = torch.zeros(
-            len(_grid(layout[1:3]).keys), c1, dtype=torch.complex128, device=device
-        )
-        self.xx = self.mean_x.new_zeros(*self.mean_x.shape, c1)
-        if c2:
-            self.mean_y = self.mean_x.new_zeros(len(_grid(layout[4:]).keys), c2)
-            self.yy = self.mean_x.new_zeros(*self.mean_y.shape, c2)
-            self.xy = self.mean_x.new_zeros(len(_shared(layout[1:3], layout[4:])[0]), c1, c2)
-
-    def _for_cross(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        at_x, at_y, _ = _shared(self._layout[1:3], self._layout[4:])
+    @staticmethod
+    def _meeting(
+        x: Tensor, y: Tensor, x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        at_x, at_y, _ = _shared(x_sizes[1:], y_sizes[1:])
         return _select(x, at_x), _select(y, at_y)
 
 

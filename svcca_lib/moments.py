@@ -11,7 +11,8 @@ and LeVeque (1983), in float64.
 
 from __future__ import annotations
 
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,6 +20,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 from svcca_lib._arrays import ArrayLike, as_tensor, same_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A batch of one layer, ready to be added: sizes of the layer, centred values, their mean."""
+
+    sizes: tuple[int, ...]
+    centred: Tensor  # (..., n, p)
+    mean: Tensor  # (..., p)
+
+    @property
+    def n(self) -> int:
+        """Datapoints in the batch."""
+        return self.centred.shape[-2]
 
 
 class PairMoments:
@@ -42,6 +57,31 @@ class PairMoments:
     def paired(self) -> bool | None:
         """Whether these are moments of two layers; None before the first batch."""
         return self.yy is not None if self._layout else None
+
+    def update(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        x : array_like, datapoints first
+            Responses of the first layer, in the shape that the class takes.
+        y : array_like, datapoints first, optional
+            Responses of the second layer to the same datapoints.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a batch is not a finite real array of such a shape, the two differ in rows, or the
+            sizes are not those of the batches before.
+        """
+        first = self._batch(x, "x")
+        second = None if y is None else self._batch(y, "y")
+        if second is not None:
+            same_rows(first.n, second.n)
+        missing = (0,) * len(first.sizes)
+        self._match((*first.sizes, *(second.sizes if second else missing)), first.mean.device)
+        self.numpy = isinstance(x, np.ndarray)
+        self._add(first, second)
 
     def halves(self) -> tuple[Self, Self]:
         """Moments of each of the two layers alone; they share their memory with these."""
@@ -131,13 +171,38 @@ class PairMoments:
 
     _SIZES: int  # how many sizes `_layout` holds
 
-    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
-        """Make the zeros that a first batch is added to."""
+    @staticmethod
+    def _batch(x: Any, name: str) -> Batch:
+        """Check a batch of one layer and centre it."""
         raise NotImplementedError
 
-    def _for_cross(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Select the entries of both layers that `xy` pairs; all of them unless overridden."""
+    @staticmethod
+    def _entries(sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Leading dimensions of the moments of a layer of these sizes."""
+        return ()
+
+    @staticmethod
+    def _meeting(
+        x: Tensor, y: Tensor, x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Select the entries of both layers that `xy` pairs."""
         return x, y
+
+    _dtype = torch.float64
+
+    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
+        """Make the zeros that a first batch is added to."""
+        half = len(layout) // 2
+        (p, *_), (q, *_) = x_sizes, y_sizes = layout[:half], layout[half:]
+
+        def zeros(sizes: tuple[int, ...], *shape: int) -> Tensor:
+            return torch.zeros(*self._entries(sizes), *shape, dtype=self._dtype, device=device)
+
+        self.mean_x, self.xx = zeros(x_sizes, p), zeros(x_sizes, p, p)
+        if q:
+            self.mean_y, self.yy = zeros(y_sizes, q), zeros(y_sizes, q, q)
+            x, y = self._meeting(self.mean_x, self.mean_y, x_sizes, y_sizes)
+            self.xy = x[..., None] * y[..., None, :]
 
     def _match(self, layout: tuple[int, ...], device: torch.device) -> None:
         """Allocate at the first batch; afterwards insist on the same sizes."""
@@ -150,15 +215,16 @@ class PairMoments:
                 f"missing second layer); got {layout}"
             )
 
-    def _add(
-        self, xs: Tensor, mean_x: Tensor, ys: Tensor | None = None, mean_y: Tensor | None = None
-    ) -> None:
-        """Add a batch, (..., batch, p) and (..., batch, q), centred, with the means taken off."""
-        _accumulate(self.xx, xs, xs)
-        if ys is not None:
-            _accumulate(self.yy, ys, ys)
-            _accumulate(self.xy, *self._for_cross(xs, ys))
-        self._absorb(xs.shape[-2], mean_x, mean_y)
+    def _add(self, first: Batch, second: Batch | None = None) -> None:
+        accumulate(self.xx, first.centred, first.centred)
+        if second is not None:
+            accumulate(self.yy, second.centred, second.centred)
+            accumulate(self.xy, *self._for_cross(first.centred, second.centred))
+        self._absorb(first.n, first.mean, None if second is None else second.mean)
+
+    def _for_cross(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        half = len(self._layout) // 2
+        return self._meeting(x, y, self._layout[:half], self._layout[half:])
 
     def _absorb(self, n: int, mean_x: Tensor, mean_y: Tensor | None) -> None:
         """Account for `n` datapoints of other means whose scatter has been added (Chan et al.)."""
@@ -175,11 +241,11 @@ class PairMoments:
         if weight == 0:
             return
         dx = dx[..., None, :] * weight**0.5  # (..., 1, p): one weighted row more
-        _accumulate(self.xx, dx, dx)
+        accumulate(self.xx, dx, dx)
         if dy is not None:
             dy = dy[..., None, :] * weight**0.5
-            _accumulate(self.yy, dy, dy)
-            _accumulate(self.xy, *self._for_cross(dx, dy))
+            accumulate(self.yy, dy, dy)
+            accumulate(self.xy, *self._for_cross(dx, dy))
 
     def _scatters(self) -> list[Tensor]:
         return [s for s in (self.xx, self.yy, self.xy) if s is not None]
@@ -189,7 +255,7 @@ class PairMoments:
         return f"{name}(n={self.n}, sizes={self._layout})" if self._layout else f"{name}(empty)"
 
 
-def _accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
+def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
     """``out += x^H y``."""
     if out.ndim == 2:
         out.addmm_(x.mH, y)
@@ -209,8 +275,8 @@ def _sum(value: Tensor, device: torch.device, group: dist.ProcessGroup | None) -
 class Moments(PairMoments):
     """Streaming first and second moments of one layer, or of a pair of layers.
 
-    Feed either single layers (``update(x)``) or pairs (``update(x, y)``), never both to one object.
-    Batches may have any size, one row included.
+    Feed either single layers (``update(x)``) or pairs (``update(x, y)``) of shape (batch, p) and
+    (batch, q), never both to one object. Batches may have any size, one row included.
 
     Attributes
     ----------
@@ -249,39 +315,8 @@ class Moments(PairMoments):
 
     _SIZES = 2  # p, q
 
-    def update(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
-        """Add a batch.
-
-        Parameters
-        ----------
-        x : array_like, shape (batch, p)
-            Responses of the first layer.
-        y : array_like, shape (batch, q), optional
-            Responses of the second layer to the same datapoints.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a batch is not a finite real matrix, the two differ in rows, or the widths are not
-            those of the batches before.
-        """
-        xs = as_tensor(x, "x", ndim=2, min_rows=1).detach()
-        ys = None if y is None else as_tensor(y, "y", ndim=2, min_rows=1).detach()
-        if ys is not None:
-            same_rows(len(xs), len(ys))
-        self._match((xs.shape[1], 0 if ys is None else ys.shape[1]), xs.device)
-        self.numpy = isinstance(x, np.ndarray)
-        mean_x = xs.mean(0)
-        if ys is None:
-            self._add(xs - mean_x, mean_x)
-        else:
-            mean_y = ys.mean(0)
-            self._add(xs - mean_x, mean_x, ys - mean_y, mean_y)
-
-    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
-        p, q = layout
-        self.mean_x = torch.zeros(p, dtype=torch.float64, device=device)
-        self.xx = self.mean_x.new_zeros(p, p)
-        if q:
-            self.mean_y = self.mean_x.new_zeros(q)
-            self.yy, self.xy = self.mean_x.new_zeros(q, q), self.mean_x.new_zeros(p, q)
+    @staticmethod
+    def _batch(x: Any, name: str) -> Batch:
+        rows = as_tensor(x, name, ndim=2, min_rows=1).detach()
+        mean = rows.mean(0)
+        return Batch((rows.shape[1],), rows - mean, mean)
