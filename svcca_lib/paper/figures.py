@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.pairing import Pairs
 
@@ -168,7 +169,7 @@ def appendix_figure_1(
 
     for ax, title, values in zip(
         top,
-        ("Three neurons", "Permuted, rotated, scaled", "Found again by CCA"),
+        ("Three neurons", "The same, mixed", "Found again by CCA"),
         (neurons, distorted, recovered),
         strict=True,
     ):
@@ -202,7 +203,7 @@ def appendix_figure_1(
         right.semilogy(np.arange(1, len(share) + 1), share, label=f"{name}: {k} kept", **style)
         right.plot(k, share[k - 1], "o", color=style["color"], markersize=5)
     right.set(xlabel="singular direction", ylabel="share of variance")
-    right.set_title("The SVD tells how many directions count")
+    right.set_title("The SVD counts what matters")
     right.legend(loc="center right", title="99 % of the variance", alignment="left")
     letters([*top, *bottom])
     return figure
@@ -328,12 +329,24 @@ def _curve(ax: Axes, curve: Curve, style: Mapping[str, Any], *, band: bool = Tru
         ax.fill_between(curve.counts, low, high, color=style["color"], alpha=0.16, linewidth=0)
 
 
-def _reference_lines(ax: Axes, full: float, chance: float) -> None:
-    """Mark the accuracy of the whole layer and of guessing, each named at its line."""
-    place = {"transform": ax.get_yaxis_transform(), "ha": "right", "fontsize": 7.5}
+def _accuracy_axis(ax: Axes, full: float, chance: float) -> None:
+    """Make the y axis one of accuracies, the network as it is and guessing each named at a line."""
+    ax.set_ylim(0, 1.05)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.grid(axis="y")
+    place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom", "fontsize": 7.5}
     for height, name in ((full, "whole layer"), (chance, "chance")):
         ax.axhline(height, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
-        ax.text(0.99, height + 0.008, name, va="bottom", color=GREY, **place)
+        ax.text(0.99, height + 0.008, name, color=GREY, **place)
+
+
+def _log_axis(ax: Axes, most: float) -> None:
+    """Make the x axis a logarithmic one of whole numbers, few enough to be read."""
+    ticks = [t * d for d in (1, 10, 100, 1000) for t in (1, 2, 5) if t * d <= most]
+    ax.set_xscale("log")
+    ax.set_xticks(ticks[:: 1 + len(ticks) // 9], minor=False)
+    ax.set_xticks([], minor=True)
+    ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
 LINES_2A: Mapping[str, Mapping[str, Any]] = {
@@ -357,16 +370,80 @@ def figure_2a(layers: Mapping[str, Mapping[str, Curve]], *, full: float, chance:
     """
     figure, axes = panels(1, len(layers), height=2.9, sharey=True)
     for ax, (title, curves) in zip(axes[0], layers.items(), strict=True):
-        _reference_lines(ax, full, chance)
+        _accuracy_axis(ax, full, chance)
         for name, curve in curves.items():
             _curve(ax, curve, LINES_2A[name])
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:.0f}")
-        ax.set(title=title, xlabel="directions or neurons kept, $k$", ylim=(0, 1))
-        ax.grid(axis="y")
+        most = max(curve.counts[-1] for curve in curves.values())
+        _log_axis(ax, most)
+        ax.set(title=title, xlabel="directions or neurons kept, $k$")
     axes[0, 0].set_ylabel("test accuracy, no retraining")
     letters(axes[0])
     key(figure, LINES_2A)
+    return figure
+
+
+def _apart(one: float, other: float, gap: float) -> tuple[float, float]:
+    """Move two labels apart, each by half of what is missing to a gap."""
+    shift = max(0.0, gap - abs(one - other)) / 2
+    return (one + shift, other - shift) if one > other else (one - shift, other + shift)
+
+
+SUBSETS: tuple[str, ...] = (VERMILLION, GREEN)
+READ, SILENT = (0, (5, 1.5)), (0, (1, 1.4))
+
+
+@drawn
+def figure_2b(
+    layers: Mapping[str, Mapping[int, Mapping[str, Curve]]],
+    directions: Mapping[str, Curve],
+    *,
+    full: float,
+    chance: float,
+) -> Figure:
+    """Figure 2b: the leading directions again, each restricted to the neurons that matter most.
+
+    Parameters
+    ----------
+    layers : mapping of str to mapping of int to mapping of str to Curve
+        Layer -> number of neurons, two of them -> curve "read" (the directions are read from these
+        neurons) and "silent" (the other neurons are silent).
+    directions : mapping of str to Curve
+        Layer -> the directions without a restriction.
+    full, chance : float
+        Accuracy of the network as it is, and of guessing.
+    """
+    figure, axes = panels(1, len(layers), height=3.1, sharey=True)
+    for ax, (title, subsets) in zip(axes[0], layers.items(), strict=True):
+        _accuracy_axis(ax, full, chance)
+        _curve(ax, directions[title], {"color": BLUE, "linewidth": 2.4})
+        for colour, curves in zip(SUBSETS, subsets.values(), strict=True):
+            for name, dashes in (("read", READ), ("silent", SILENT)):
+                _curve(ax, curves[name], {"color": colour, "linestyle": dashes})
+        ends = [
+            np.reshape(c["read"].accuracy, (-1, len(c["read"].counts))) for c in subsets.values()
+        ]
+        heights = _apart(*(rows[:, -1].mean() for rows in ends), gap=0.06)
+        for colour, neurons, height in zip(SUBSETS, subsets, heights, strict=True):
+            ax.annotate(
+                f"$m$ = {neurons}",
+                (directions[title].counts[-1], height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+            )
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(title=title, xlabel="SVCCA directions, $k$", xlim=(0, None))
+    axes[0, 0].set_ylabel("test accuracy, no retraining")
+    letters(axes[0])
+    key(
+        figure,
+        {
+            "all neurons": {"color": BLUE, "linewidth": 2.4},
+            "read from $m$ neurons": {"color": INK, "linestyle": READ},
+            "other neurons silent": {"color": INK, "linestyle": SILENT},
+        },
+    )
     return figure
 
 
@@ -472,63 +549,6 @@ def figure_5_cost(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figu
     axes[0, 0].set_ylabel("arithmetic of one step")
     letters(axes[0])
     key(figure, {name: LINES_5[name] for name in ("base", "freeze")})
-    return figure
-
-
-SUBSETS: tuple[str, ...] = (VERMILLION, GREEN)
-READ, SILENT = (0, (5, 1.5)), (0, (1, 1.4))
-
-
-@drawn
-def figure_2b(
-    layers: Mapping[str, Mapping[int, Mapping[str, Curve]]],
-    directions: Mapping[str, Curve],
-    *,
-    full: float,
-    chance: float,
-) -> Figure:
-    """Figure 2b: the leading directions again, each restricted to the neurons that matter most.
-
-    Parameters
-    ----------
-    layers : mapping of str to mapping of int to mapping of str to Curve
-        Layer -> number of neurons, two of them -> curve "read" (the directions are read from these
-        neurons) and "silent" (the other neurons are silent).
-    directions : mapping of str to Curve
-        Layer -> the directions without a restriction.
-    full, chance : float
-        Accuracy of the network as it is, and of guessing.
-    """
-    figure, axes = panels(1, len(layers), height=3.1, sharey=True)
-    for ax, (title, subsets) in zip(axes[0], layers.items(), strict=True):
-        _reference_lines(ax, full, chance)
-        _curve(ax, directions[title], {"color": BLUE, "linewidth": 2.4})
-        for colour, (neurons, curves) in zip(SUBSETS, subsets.items(), strict=True):
-            for name, dashes in (("read", READ), ("silent", SILENT)):
-                _curve(ax, curves[name], {"color": colour, "linestyle": dashes})
-            end = curves["read"]
-            height = np.mean(np.reshape(end.accuracy, (-1, len(end.counts))), axis=0)[-1]
-            ax.annotate(
-                f"{neurons}",
-                (end.counts[-1], height),
-                xytext=(4, 0),
-                textcoords="offset points",
-                color=colour,
-                va="center",
-                weight="bold",
-            )
-        ax.set(title=title, xlabel="SVCCA directions, $k$", ylim=(0, 1), xlim=(0, None))
-        ax.grid(axis="y")
-    axes[0, 0].set_ylabel("test accuracy, no retraining")
-    letters(axes[0])
-    key(
-        figure,
-        {
-            "all neurons": {"color": BLUE, "linewidth": 2.4},
-            "read from $m$ neurons": {"color": INK, "linestyle": READ},
-            "other neurons silent": {"color": INK, "linestyle": SILENT},
-        },
-    )
     return figure
 
 

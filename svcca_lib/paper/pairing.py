@@ -37,8 +37,8 @@ def side_by_side(x: np.ndarray, y: np.ndarray, *, signed: bool = True) -> Pairs:
         Columns of the same datapoints, most important first.
     signed : bool
         Whether the sign of a column means something, as for a neuron. That of a singular or
-        canonical direction does not: without `signed`, columns of `y` are turned towards those
-        of `x`.
+        canonical direction does not: without `signed`, the largest value of each column of `x` is
+        made positive, and columns of `y` are turned towards those of `x`.
 
     Raises
     ------
@@ -49,11 +49,10 @@ def side_by_side(x: np.ndarray, y: np.ndarray, *, signed: bool = True) -> Pairs:
     if x.shape != y.shape or x.ndim != 2:
         raise ValueError(f"expected two arrays of one shape (n, r); got {x.shape} and {y.shape}")
     x, y = _standardised(x), _standardised(y)
-    correlations = (x * y).mean(axis=0)
     if not signed:
-        y = y * np.where(correlations < 0, -1.0, 1.0)
-        correlations = np.abs(correlations)
-    return Pairs(x, y, correlations)
+        x = x * np.sign(np.take_along_axis(x, np.abs(x).argmax(axis=0)[None], axis=0))
+        y = y * np.where((x * y).sum(axis=0) < 0, -1.0, 1.0)
+    return Pairs(x, y, (x * y).mean(axis=0))
 
 
 def _standardised(columns: np.ndarray) -> np.ndarray:

@@ -26,7 +26,8 @@ def distorted(neurons: np.ndarray, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     p = neurons.shape[1]
-    rotation = _rotation(p, rng)
+    # Of several rotations, the one that is farthest from leaving some neuron as it is.
+    rotation = min((_rotation(p, rng) for _ in range(20)), key=lambda r: np.abs(r).max())
     scales = rng.uniform(0.5, 4.0, size=p)
     return neurons[:, rng.permutation(p)] @ rotation * scales
 
