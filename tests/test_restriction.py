@@ -147,6 +147,33 @@ def test_leading_directions_beat_as_many_neurons(layer, weights):
     assert directions > neurons
 
 
+def test_directions_and_neurons_are_measured_side_by_side(layer, weights):
+    measured = restriction.against_neurons(layer, weights, [1, 9], [2, 5, 30], draws=3, seed=0)
+    assert {name: rows.shape for name, rows in measured.items()} == {
+        "SVCCA directions": (1, 2),
+        "random neurons": (3, 3),
+        "most active neurons": (1, 3),
+        "random, others silent": (3, 3),
+    }
+    order = restriction.loudest(layer.train)
+    assert (
+        measured["most active neurons"][0] == restriction.on_neurons(layer, order, [2, 5, 30])
+    ).all()
+    first = next(restriction.random_orders(30, 1, seed=0))
+    for name, others in (("random neurons", "predicted"), ("random, others silent", "mean")):
+        expected = restriction.on_neurons(layer, first, [2, 5, 30], others=others)
+        assert (measured[name][0] == expected).all()
+
+
+def test_so_many_neurons_keep_the_accuracy_and_fewer_do_not(layer, weights):
+    m = restriction.neurons_for(layer, weights, 9, 0.95)
+    wanted = 0.95 * restriction.on_directions(layer, weights, [9])[0]
+    fewer = max(step for step in restriction.steps(30, 40) if step < m)
+    assert restriction.on_directions_of_neurons(layer, weights, [9], m)[0] >= wanted
+    assert restriction.on_directions_of_neurons(layer, weights, [9], fewer)[0] < wanted
+    assert restriction.neurons_for(layer, weights, 9, 0.95, others="mean") > m
+
+
 def test_directions_cannot_be_read_from_fewer_neurons_than_they_are(layer, weights):
     whole = restriction.on_directions(layer, weights, [9])[0]
     accuracies = [

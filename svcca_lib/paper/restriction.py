@@ -225,6 +225,70 @@ def on_directions_of_neurons(
     return np.array(accuracies)
 
 
+def against_neurons(
+    layer: CutNetwork,
+    weights: Tensor,
+    directions: Sequence[int],
+    neurons: Sequence[int],
+    *,
+    draws: int,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Accuracy on leading directions beside that on neurons chosen in other ways (Figure 2a).
+
+    Parameters
+    ----------
+    layer, weights
+        As `on_directions`.
+    directions, neurons : sequence of int
+        How many of each.
+    draws, seed : int
+        Of random neurons.
+
+    Returns
+    -------
+    dict of str to array, shape (1, len(directions)) or (1 or draws, len(neurons))
+        "SVCCA directions"; "random neurons" and "most active neurons", the others predicted from
+        them; and "random, others silent".
+    """
+    orders = list(random_orders(layer.width, draws, seed))
+    return {
+        "SVCCA directions": on_directions(layer, weights, directions)[None],
+        "random neurons": np.array([on_neurons(layer, order, neurons) for order in orders]),
+        "most active neurons": on_neurons(layer, loudest(layer.train), neurons)[None],
+        "random, others silent": np.array(
+            [on_neurons(layer, order, neurons, others="mean") for order in orders]
+        ),
+    }
+
+
+def neurons_for(
+    layer: CutNetwork,
+    weights: Tensor,
+    directions: int,
+    share: float,
+    *,
+    others: Others = "predicted",
+) -> int:
+    """How many neurons keep a share of the accuracy of the leading directions (Figure 2b).
+
+    Parameters
+    ----------
+    layer, weights, others
+        As `on_directions_of_neurons`.
+    directions : int
+        How many.
+    share : float
+        Of the accuracy that these directions have with all neurons.
+    """
+    wanted = share * on_directions(layer, weights, [directions])[0]
+    counts = steps(layer.width, 40)
+    accuracies = [
+        on_directions_of_neurons(layer, weights, [directions], m, others=others)[0] for m in counts
+    ]
+    return enough(counts, np.array(accuracies), wanted)
+
+
 def importance(up: Tensor) -> Tensor:
     r"""How much of each neuron's variance some directions explain.
 
