@@ -640,3 +640,258 @@ def appendix_figure_6(
     letters([left, right])
     key(figure, styles)
     return figure
+
+
+# ------------------------------------------------------------------------- chapter 8: compression
+
+_ADDED = tuple(
+    {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 3, "linewidth": 1.3}
+    for colour, dashes, marker in zip(
+        (SKY, GREEN, ORANGE, PURPLE, BLUE),
+        ((0, (1, 1.4)), (0, (2, 1.2)), (0, (5, 1.5)), "-.", "-"),
+        "v^Dso",
+        strict=True,
+    )
+)
+_ALL_FIVE: Mapping[str, Mapping[str, Any]] = {
+    "(a) two networks": {"color": VERMILLION, "linestyle": (0, (4, 1.6)), "marker": "s"},
+    "(b) logits": {"color": BLUE, "marker": "o"},
+    "SVD alone": {"color": GREY, "linestyle": (0, (1, 1.4)), "marker": ""},
+}
+
+
+@drawn
+def appendix_figure_5(
+    ratios: Sequence[float],
+    layers: Sequence[str],
+    accuracy: Mapping[str, np.ndarray],
+    full: float,
+    chance: float,
+    at: float,
+) -> Figure:
+    """Appendix Figure 5: accuracy while the top layers are compressed one after another.
+
+    Parameters
+    ----------
+    ratios : sequence of float
+        Directions kept, as a share of the neurons of a layer.
+    layers : sequence of str
+        In the order in which they are compressed; five.
+    accuracy : mapping of str to array, shape (seeds, layers, ratios)
+        For directions from two networks, from the logits, and from the SVD alone, in this order.
+    full, chance : float
+        Accuracy of the network as it is, and of guessing.
+    at : float
+        The ratio that the paper names; marked.
+    """
+    figure, axes = panels(1, 3, height=3.2, sharey=True)
+    two, logits, svd = accuracy.values()
+    names = [layers[0], *(f"+ {name}" for name in layers[1:])]
+    for ax, curves, title in zip(
+        axes[0], (two, logits), ("Two networks", "Layer against logits"), strict=False
+    ):
+        for i, style in enumerate(_ADDED):
+            _curve(ax, Curve(np.asarray(ratios), curves[:, i]), style, band=i == len(_ADDED) - 1)
+        ax.set_title(title)
+        ax.legend(
+            handles=[Line2D([], [], label=n, **s) for n, s in zip(names, _ADDED, strict=True)],
+            loc="lower right",
+            bbox_to_anchor=(1, 0.16),
+        )
+    for curves, style in zip((two, logits, svd), _ALL_FIVE.values(), strict=True):
+        _curve(axes[0, 2], Curve(np.asarray(ratios), curves[:, -1]), {"markersize": 3, **style})
+    axes[0, 2].set_title("All five layers")
+    axes[0, 2].legend(
+        handles=[Line2D([], [], label=n, markersize=3, **s) for n, s in _ALL_FIVE.items()],
+        loc="lower right",
+        bbox_to_anchor=(1, 0.16),
+    )
+    for ax in axes[0]:
+        for height, name in ((full, "whole network"), (chance, "chance")):
+            ax.axhline(height, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
+            ax.text(ratios[-1], height + 0.01, name, ha="right", color=GREY, fontsize=7.5)
+        ax.axvline(at, color=PALE, linewidth=1, zorder=0)
+        ax.set(xscale="log", ylim=(0, 1.06), xlabel="directions kept, share of neurons")
+        shown = [r for r in (0.02, 0.05, 0.1, 0.2, 0.35, 1.0) if ratios[0] <= r <= ratios[-1]]
+        ax.set_xticks(shown, [f"{r:g}" for r in shown])
+        ax.minorticks_off()
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("test accuracy, no retraining")
+    letters(axes[0])
+    return figure
+
+
+# -------------------------------------------------------------------- chapter 4: learning dynamics
+
+
+def _heat_map(ax: Axes, matrix: np.ndarray, ticks: Mapping[int, str], **drawing: Any) -> Any:
+    """Draw a matrix of layers, the input at the lower left, with labels at some of its layers."""
+    image = ax.imshow(matrix, origin="lower", interpolation="nearest", **drawing)
+    ax.set_xticks(list(ticks), list(ticks.values()), rotation=90)
+    ax.set_yticks(list(ticks), list(ticks.values()))
+    ax.tick_params(length=0 if len(ticks) == len(matrix) else 2, labelsize=5.6, pad=1.5)
+    ax.spines[:].set_visible(False)
+    return image
+
+
+SIMILARITY: Mapping[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1}
+
+
+@drawn
+def figure_4(
+    rows: Mapping[str, np.ndarray], times: Sequence[str], ticks: Mapping[int, str]
+) -> Figure:
+    """Figure 4: layers during training against layers at its end.
+
+    Parameters
+    ----------
+    rows : mapping of str to array, shape (t, layers, layers)
+        Title, such as "this book" -> similarities at each time.
+    times : sequence of str
+        One for each column.
+    ticks : mapping of int to str
+        Labels of the layers to name, by position.
+    """
+    figure, axes = panels(
+        len(rows), len(times), height=0.75 + 1.85 * len(rows), sharex=True, sharey=True
+    )
+    for line, (title, matrices) in zip(axes, rows.items(), strict=True):
+        for ax, time, matrix in zip(line, times, matrices, strict=True):
+            image = _heat_map(ax, matrix, ticks, **SIMILARITY)
+            ax.set_title(time, fontsize=8.5)
+        line[0].set_ylabel(f"{title}\nlayer during training")
+    figure.supxlabel("layer at the end of training", fontsize=8.5)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.01, aspect=30)
+    bar.set_label("SVCCA similarity")
+    bar.outline.set_visible(False)
+    return figure
+
+
+@drawn
+def figure_4_differences(networks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """How far our Figure 4 is from the paper's, layer by layer.
+
+    Parameters
+    ----------
+    networks : mapping of str to mapping of str to array, shape (layers,)
+        Title -> time -> ours less the paper's, averaged over a row of the matrix.
+    """
+    figure, axes = panels(1, len(networks), height=2.5, sharey=True)
+    styles: tuple[Mapping[str, Any], ...] = (
+        {"color": GREY, "linestyle": (0, (1, 1.4))},
+        {"color": ORANGE, "linestyle": (0, (5, 1.5))},
+        {"color": GREEN, "linestyle": "-."},
+        {"color": BLUE, "linestyle": "-"},
+    )
+    for ax, (title, times) in zip(axes[0], networks.items(), strict=True):
+        ax.axhline(0, color=INK, linewidth=0.8)
+        for style, difference in zip(styles, times.values(), strict=True):
+            ax.plot(np.arange(1, len(difference) + 1), difference, **style)
+        ax.set(title=title, xlabel="layer during training, from the input")
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("ours $-$ the paper's")
+    letters(axes[0])
+    key(figure, dict(zip(times, styles, strict=True)))
+    return figure
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How the layers of a network come to their final states.
+
+    Attributes
+    ----------
+    fractions : array, shape (t,)
+        Of training.
+    own : array, shape (t, layers)
+        Similarity of each layer to its own final state.
+    settled : array, shape (layers,)
+        Fraction of training at which it stays above the threshold.
+    counted : array of bool, shape (layers,)
+        Whether the layer enters the rank correlation.
+    title : str
+    """
+
+    fractions: np.ndarray
+    own: np.ndarray
+    settled: np.ndarray
+    counted: np.ndarray
+    title: str
+
+
+@drawn
+def appendix_figure_3(networks: Sequence[Convergence], threshold: float) -> Figure:
+    """Appendix Figure 3: each layer on its way to its final state, and when it has come close.
+
+    Parameters
+    ----------
+    networks : sequence of Convergence
+    threshold : float
+        Of the settling times.
+    """
+    figure, axes = panels(2, len(networks), height=4.6, sharey="row", height_ratios=(1.3, 1))
+    colours = matplotlib.colormaps["viridis"]
+    for (above, below), network in zip(axes.T, networks, strict=True):
+        depth = np.arange(network.own.shape[1])
+        shades = colours(0.92 * depth / depth[-1])
+        for curve, shade in zip(network.own.T, shades, strict=True):
+            above.plot(100 * network.fractions, curve, color=shade, linewidth=1.1)
+        above.axhline(threshold, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
+        above.set(title=network.title, xlabel="training time, %")
+        for counted, marker, face in ((True, "o", shades), (False, "o", "none")):
+            at = network.counted == counted
+            below.scatter(
+                depth[at] + 1,
+                100 * network.settled[at],
+                marker=marker,
+                s=16,
+                facecolors=face[at] if counted else face,
+                edgecolors=shades[at],
+            )
+        below.set_xlabel("layer, from the input")
+        below.grid(axis="y")
+    axes[0, 0].set_ylabel("similarity to its own\nfinal state")
+    axes[1, 0].set_ylabel(f"time at which it\nreaches {threshold:g}, %")
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1 / 0.92), colours)
+    bar = figure.colorbar(scale, ax=axes[0], pad=0.01, aspect=20, boundaries=np.linspace(0, 1, 200))
+    bar.set_ticks([0, 1], labels=["input", "output"])
+    bar.outline.set_visible(False)
+    letters(axes[0])
+    return figure
+
+
+@drawn
+def appendix_figure_4(
+    matrix: np.ndarray, chance: np.ndarray, labels: Sequence[str], names: tuple[str, str]
+) -> Figure:
+    """Appendix Figure 4: the layers of two networks that differ in their seed.
+
+    Parameters
+    ----------
+    matrix : array, shape (layers, layers)
+        Rows: the first network; columns: the second.
+    chance : array, shape (layers,)
+        What independent layers of these sizes would give on the diagonal.
+    labels : sequence of str
+    names : (str, str)
+        Of the two networks.
+    """
+    figure, axes = panels(1, 2, height=3.3, width_ratios=(1, 1.25))
+    left, right = axes[0]
+    ticks = dict(enumerate(labels))
+    image = _heat_map(left, matrix, ticks, **SIMILARITY)
+    left.tick_params(labelsize=7)
+    left.set(title="All pairs of layers", ylabel=f"layers of {names[0]}")
+    left.set_xlabel(f"layers of {names[1]}")
+    bar = figure.colorbar(image, ax=left, shrink=0.75, pad=0.02, aspect=25)
+    bar.set_label("SVCCA similarity")
+    bar.outline.set_visible(False)
+    depth = np.arange(len(labels))
+    right.plot(depth, matrix.diagonal(), color=BLUE, marker="o", markersize=4)
+    right.plot(depth, chance, color=GREY, linestyle=(0, (1, 2)))
+    right.text(depth[-1], chance[-1] + 0.02, "chance", ha="right", va="bottom", color=GREY)
+    right.set_xticks(depth, labels, rotation=90)
+    right.set(title="The same layer in both", ylim=(0, 1.03), ylabel="SVCCA similarity")
+    right.grid(axis="y")
+    letters(axes[0])
+    return figure
