@@ -17,6 +17,8 @@ Data = Annotated[str, typer.Option(help="A data set, such as cifar10:PATH; else 
 
 Root = Annotated[Path, typer.Option(help="The repository; the working folder if not given.")]
 
+# Snakemake makes no file anew that only lies between; so the chapters are asked for as well.
+TARGETS = ["chapters", "site"]
 SITE = Path("_build", "html")
 logger = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ def workflow(
 
     try:
         config = {"profile": profile, "data": runs.anchored(data)}
-        status = engine.run(root.resolve(), targets or ["site"], config, cores)
+        status = engine.run(root.resolve(), targets or TARGETS, config, cores)
     except RuntimeError as error:
         sys.exit(f"error: {error}")
     print(f"\n{engine.summary(root, Path('build', profile))}\n")

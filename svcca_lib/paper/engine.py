@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -122,15 +123,18 @@ def _progress() -> Iterator[None]:
     finished = threading.Event()
 
     def watch() -> None:
-        told: dict[Path, int] = {}
+        told: dict[Path, float] = {}
+        started = time.time()
         while not finished.wait(EVERY):
             for path in workspaces.rglob("progress.json"):
                 # It may be replaced or removed while it is read.
                 with suppress(OSError, ValueError):
+                    written = path.stat().st_mtime
+                    if written <= told.get(path, started):
+                        continue  # it waits, or an interrupted run left it
+                    told[path] = written
                     at = json.loads(path.read_text(encoding="utf-8"))
-                    if at["step"] > told.get(path, 0):
-                        print(f"{at['name']}: {_remaining(at)}", file=sys.stderr, flush=True)
-                    told[path] = at["step"]
+                    print(f"{at['name']}: {_remaining(at)}", file=sys.stderr, flush=True)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -143,7 +147,7 @@ def _progress() -> Iterator[None]:
 
 def _remaining(at: Mapping[str, Any]) -> str:
     """Return a training's step and the time it has left, judged by the time it has taken."""
-    left = at["seconds"] / at["step"] * (at["steps"] - at["step"])
+    left = at["seconds"] / max(at["step"], 1) * (at["steps"] - at["step"])
     return f"step {at['step']:,} of {at['steps']:,}, {duration(left)} left"
 
 
