@@ -101,7 +101,8 @@ def as_tensor(
         raise ValueError(f"{name} needs at least {min_rows} {rows}; got shape {shape}")
     if 0 in shape:
         raise ValueError(f"{name} has no neurons; got shape {shape}")
-    if not torch.isfinite(tensor).all():
+    # A NaN or infinity shows in the sum; so may an overflow, and only then is each value looked at.
+    if not torch.isfinite(tensor.detach().sum()) and not torch.isfinite(tensor).all():
         bad = int((~torch.isfinite(tensor)).sum())
         raise ValueError(
             f"{name} must be finite; got {bad} NaN or infinite values in shape {shape}"
@@ -161,9 +162,14 @@ def centre(x: Tensor) -> tuple[Tensor, Tensor]:
     zero: a layer of constants would otherwise take what is left for signal.
     """
     mean = x.mean(dim=0)
-    centred = x - mean
+    centred = (x - mean).contiguous()  # one layout, one result
     rounding = 4 * torch.finfo(x.dtype).eps * mean.abs()
-    return centred.masked_fill((centred.abs() <= rounding).all(dim=0), 0.0), mean
+    # Two rows tell of most neurons that they vary; only the others are looked at in full.
+    still = (centred[[0, -1]].abs() <= rounding).all(dim=0).nonzero()[:, 0]
+    still = still[(centred[:, still].abs() <= rounding[still]).all(dim=0)]
+    if len(still):
+        centred = centred.index_fill(1, still, 0.0)
+    return centred, mean
 
 
 def like_input(value: Tensor, *, numpy: bool) -> Any:

@@ -56,7 +56,7 @@ from svcca_lib.subspace import (
 Cut: TypeAlias = Literal["layer", "frequency"]
 Size: TypeAlias = tuple[int, int]  # (h, w)
 
-_CHUNK = 2**21  # values transformed at a time: the FFT's temporaries stay small
+_CHUNK = 2**19  # values transformed at a time: the FFT's temporaries stay small
 
 
 # --- frequencies -------------------------------------------------------------------------------
@@ -137,6 +137,14 @@ def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
         chunk = (x[start : start + rows] - mean).masked_fill_(constant, 0.0)
         spectra[:, start : start + rows] = transform(chunk)
     return spectra, transform(mean[None])[:, 0]
+
+
+def _products(x: Tensor, y: Tensor) -> Tensor:
+    """``x^H y`` at every frequency, (F, n, p) and (F, n, q) -> (F, p, q)."""
+    if x.is_cuda:
+        return x.mH @ y
+    # On a CPU the batched product copies x to conjugate it, and takes twice as long.
+    return torch.stack([a.mH @ b for a, b in zip(x, y, strict=True)])
 
 
 def _by_field(decompose: Callable[[Tensor], Any], matrices: Tensor, real: int) -> Any:
@@ -242,7 +250,7 @@ class FourierSubspace:
         spectra, _ = _spectra(images)
         size = (images.shape[2], images.shape[3])
         numpy = isinstance(x, np.ndarray)
-        gram = spectra.mH @ spectra
+        gram = _products(spectra, spectra)
         return cls._from_gram(gram, spectra, len(images), size, name, keep, energy, cut, numpy)
 
     @classmethod
@@ -684,7 +692,7 @@ def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> 
     left, right = _select(a._weights, at_a), _select(b._weights, at_b)
     if cross is not None:
         return left.mH @ cross @ right
-    matrix = left.mH @ (_select(a._spectra, at_a).mH @ _select(b._spectra, at_b)) @ right
+    matrix = left.mH @ _products(_select(a._spectra, at_a), _select(b._spectra, at_b)) @ right
     for i, (f, g) in enumerate(zip(at_a, at_b, strict=True)):
         if f in a._left or g in b._left:
             matrix[i] = a._basis(f, left.shape[2]).mH @ b._basis(g, right.shape[2])

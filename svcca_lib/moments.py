@@ -259,8 +259,11 @@ def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
     """``out += x^H y``."""
     if out.ndim == 2:
         out.addmm_(x.mH, y)
-    else:
+    elif x.is_cuda:
         out.baddbmm_(x.mH, y)
+    else:  # the batched product would copy x to conjugate it
+        for entry, a, b in zip(out, x, y, strict=True):
+            entry.addmm_(a.mH, b)
 
 
 def _sum(value: Tensor, device: torch.device, group: dist.ProcessGroup | None) -> Tensor:
