@@ -140,6 +140,9 @@ def test_rank_is_found_in_dependent_neurons():
 def test_rank_is_at_most_datapoints_minus_one():
     m = gathered(X[:5], Y[:5], (2, 3))
     assert cca(m).x_kept == 4
+    two = gathered(X[:2], Y[:2], (1, 1))
+    assert cca(two).x_kept == 1
+    assert cca(two).similarity == pytest.approx(1)
 
 
 @pytest.mark.parametrize("measure", [svcca, cca, pwcca, linear_regression, cka, procrustes])

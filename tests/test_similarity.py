@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from oracles import (
     cca_by_qr,
@@ -281,8 +282,8 @@ def test_measures_without_canonical_directions_say_none():
 
 def test_results_name_their_measure_and_their_datapoints():
     x, y = two_layers()
-    for name, measure in FUNCTIONS.items():
-        r = measure(x, y)
+    for name, options in VARIANTS:
+        r = FUNCTIONS[name](x, y, **options)
         assert (r.measure, r.n) == (name, 300)
         assert type(r.similarity) is float
         assert type(r.chance) is float
@@ -473,6 +474,21 @@ def test_chance_of_regression_is_the_mean_over_all_pairings():
     x, y = independent(1, 5, 2, 2)
     every = [linear_regression(x, y[list(o)]).similarity for o in itertools.permutations(range(5))]
     assert linear_regression(x, y).chance == pytest.approx(np.mean(every), abs=1e-12)
+
+
+@pytest.mark.parametrize(("many", "n"), [(1, 5), (1, 40), (4, 30), (25, 30)])
+def test_chance_of_one_direction_is_the_mean_of_a_beta_variable(many, n):
+    law = scipy.stats.beta(many / 2, (n - 1 - many) / 2)
+    expected = law.expect(np.sqrt)
+    assert chance_correlation(1, many, n) == pytest.approx(expected, abs=1e-6)
+    assert chance_correlation(many, 1, n) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("p", "q", "n"), [(60, 60, 400), (30, 100, 400), (100, 150, 240)])
+def test_chance_of_many_directions_is_what_a_few_draws_show(p, q, n):
+    # Many eigenvalues average themselves: few draws are within a few thousandths of the law.
+    score = np.mean([cca(*independent(i, n, p, q)).similarity for i in range(4)])
+    assert score == pytest.approx(chance_correlation(p, q, n), abs=0.005)
 
 
 def test_chance_is_one_where_a_layer_fills_the_space():
@@ -712,11 +728,12 @@ def test_a_missing_layer_is_named(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_moments_that_cannot_be_compared_are_refused(name):
-    single, empty, one, constant = (Moments() for _ in range(4))
+    single, empty, one, constant, still = (Moments() for _ in range(5))
     single.update(GOOD)
     one.update(GOOD[:1], GOOD[:1])
     for _ in range(9):
         constant.update(np.full((7, 2), 0.1), GOOD[:7])
+        still.update(GOOD[:7], np.full((7, 2), 0.1))
     cases = [
         (single, "x must be Moments of two layers (update(x, y)); it holds a single layer"),
         (empty, "x must be Moments of two layers (update(x, y)); it holds nothing"),
@@ -724,6 +741,11 @@ def test_moments_that_cannot_be_compared_are_refused(name):
         (
             constant,
             "the first layer of x has no variance left after centring: every neuron is constant "
+            "over the 63 datapoints (shape (63, 2))",
+        ),
+        (
+            still,
+            "the second layer of x has no variance left after centring: every neuron is constant "
             "over the 63 datapoints (shape (63, 2))",
         ),
     ]
@@ -778,6 +800,14 @@ def test_moments_are_too_little_for_other_kernels(options):
         (
             lambda: pairwise([GOOD], measure="cosine"),
             f"measure must be one of {str(list(MEASURES))[1:-1]}; got 'cosine'",
+        ),
+        (
+            lambda: pairwise([GOOD], mean_over="all"),
+            "mean_over must be one of 'kept', 'smaller_layer', 'weighted'; got 'all'",
+        ),
+        (
+            lambda: pairwise([GOOD], measure="pwcca", side="z"),
+            "side must be one of 'x', 'y'; got 'z'",
         ),
         (lambda: pairwise([]), "xs holds no layer"),
         (lambda: pairwise([GOOD], {}), "ys holds no layer"),
@@ -843,6 +873,14 @@ def test_pairwise_is_the_loop_over_pairs(measure, options):
     np.testing.assert_allclose(pairwise(xs, ys, measure, **options), expected, atol=1e-12)
     expected = [[FUNCTIONS[measure](a, b, **options).similarity for b in xs] for a in xs]
     np.testing.assert_allclose(pairwise(xs, measure=measure, **options), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("measure", FUNCTIONS)
+def test_pairwise_has_the_defaults_of_the_measure(measure):
+    # Dead neurons tell the mean over the kept directions from that over the neurons.
+    x, y = (np.hstack([z, np.zeros((300, 3))]) for z in two_layers())
+    expected = [[FUNCTIONS[measure](a, b).similarity for b in (x, y)] for a in (x, y)]
+    np.testing.assert_allclose(pairwise([x, y], measure=measure), expected, atol=1e-12)
 
 
 def test_pairwise_decomposes_each_layer_once(monkeypatch):
