@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from svcca_lib.paper.compression import (
     head,
     ordered,
     responses,
+    seconds,
     smallest_ratio,
     spread,
     study,
@@ -236,6 +239,18 @@ class TestSmallestRatio:
     def test_none_is_an_error(self):
         with pytest.raises(ValueError, match=r"no ratio reaches an accuracy of 0\.950"):
             smallest_ratio(self.ratios, [0.9, 0.9, 0.9, 0.94], 0.95)
+
+
+def test_seconds_are_those_of_a_typical_forward_pass():
+    class Slow(torch.nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            time.sleep(0.2 if self.calls < 3 else 0.01)  # what warms up does not count
+            return x
+
+    assert 0.01 <= seconds(Slow(), torch.zeros(1), repeats=5) < 0.1
 
 
 def test_spread_takes_rows_from_everywhere():

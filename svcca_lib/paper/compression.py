@@ -11,12 +11,13 @@ only so many directions; the layer's others follow, by the variance they add.
 
 References
 ----------
-Raghu et al. 2017, section 5 and Appendix Figure 5.
+Raghu et al. 2017, Appendix Figure 5.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -312,3 +313,14 @@ def smallest_ratio(ratios: Sequence[float], accuracy: np.ndarray, least: float) 
 def weights(network: nn.Module) -> int:
     """Count the trained numbers of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def seconds(network: nn.Module, x: Tensor, repeats: int = 15) -> float:
+    """Median time of a forward pass, after two that warm up."""
+    times = []
+    for _ in range(repeats + 2):
+        started = time.perf_counter()
+        network(x)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times[2:]))
