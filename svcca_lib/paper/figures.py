@@ -19,6 +19,7 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -707,9 +708,9 @@ def appendix_figure_5(
         bbox_to_anchor=(1, 0.16),
     )
     for ax in axes[0]:
-        for height, name in ((full, "whole network"), (chance, "chance")):
+        for height, name in ((full, "whole network"), (chance, "guessing")):
             ax.axhline(height, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
-            ax.text(ratios[-1], height + 0.01, name, ha="right", color=GREY, fontsize=7.5)
+            ax.text(ratios[0], height + 0.01, name, color=GREY, fontsize=7.5)
         ax.axvline(at, color=PALE, linewidth=1, zorder=0)
         ax.set(xscale="log", ylim=(0, 1.06), xlabel="directions kept, share of neurons")
         shown = [r for r in (0.02, 0.05, 0.1, 0.2, 0.35, 1.0) if ratios[0] <= r <= ratios[-1]]
@@ -753,7 +754,7 @@ def figure_4(
         Labels of the layers to name, by position.
     """
     figure, axes = panels(
-        len(rows), len(times), height=0.75 + 1.85 * len(rows), sharex=True, sharey=True
+        len(rows), len(times), height=0.8 + 1.6 * len(rows), sharex=True, sharey=True
     )
     for line, (title, matrices) in zip(axes, rows.items(), strict=True):
         for ax, time, matrix in zip(line, times, matrices, strict=True):
@@ -849,6 +850,7 @@ def appendix_figure_3(networks: Sequence[Convergence], threshold: float) -> Figu
                 edgecolors=shades[at],
             )
         below.set_xlabel("layer, from the input")
+        below.xaxis.get_major_locator().set_params(integer=True)
         below.grid(axis="y")
     axes[0, 0].set_ylabel("similarity to its own\nfinal state")
     axes[1, 0].set_ylabel(f"time at which it\nreaches {threshold:g}, %")
@@ -884,14 +886,120 @@ def appendix_figure_4(
     left.set(title="All pairs of layers", ylabel=f"layers of {names[0]}")
     left.set_xlabel(f"layers of {names[1]}")
     bar = figure.colorbar(image, ax=left, shrink=0.75, pad=0.02, aspect=25)
-    bar.set_label("SVCCA similarity")
     bar.outline.set_visible(False)
     depth = np.arange(len(labels))
     right.plot(depth, matrix.diagonal(), color=BLUE, marker="o", markersize=4)
     right.plot(depth, chance, color=GREY, linestyle=(0, (1, 2)))
-    right.text(depth[-1], chance[-1] + 0.02, "chance", ha="right", va="bottom", color=GREY)
+    middle = len(depth) // 2
+    right.text(middle, chance[middle] + 0.02, "chance", ha="center", va="bottom", color=GREY)
     right.set_xticks(depth, labels, rotation=90)
     right.set(title="The same layer in both", ylim=(0, 1.03), ylabel="SVCCA similarity")
     right.grid(axis="y")
     letters(axes[0])
+    return figure
+
+
+# --------------------------------------------------------------------- chapter 3: the DFT theorems
+
+
+@drawn
+def appendix_figure_2(covariances: Mapping[str, np.ndarray], off: Sequence[float]) -> Figure:
+    """Appendix Figure 2: covariance of one channel in two bases, on two data sets.
+
+    Parameters
+    ----------
+    covariances : mapping of str to array, shape (pixels, pixels)
+        Title -> absolute covariance; four, row by row.
+    off : sequence of float
+        Share of the energy of each that lies off its diagonal.
+    """
+    figure, axes = panels(2, 2, height=6.5)
+    shades = LogNorm(1e-4, 1, clip=True)
+    for ax, (title, matrix), share in zip(axes.flat, covariances.items(), off, strict=True):
+        image = ax.imshow(matrix / matrix.max(), cmap="Greys", norm=shades, interpolation="nearest")
+        ax.spines[:].set_visible(True)
+        ax.set_title(title, pad=ABOVE_NOTE)
+        note(ax, f"off the diagonal: {_percent(share)} of the energy")
+        last = len(matrix) - 1
+        ax.set_xticks([0, last], ["0", f"{last}"])
+        ax.set_yticks([0, last], ["0", f"{last}"])
+    for ax in axes[:, 0]:
+        ax.set_xlabel("pixel", labelpad=-6)
+        ax.set_ylabel("pixel", labelpad=-8)
+    for ax in axes[:, 1]:
+        ax.set_xlabel("frequency", labelpad=-6)
+        ax.set_ylabel("frequency", labelpad=-8)
+    bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=30, pad=0.02)
+    bar.set_label("|covariance|, largest of the panel = 1")
+    bar.outline.set_visible(False)
+    letters(list(axes.flat), pad=ABOVE_NOTE)
+    return figure
+
+
+def _percent(share: float) -> str:
+    return "0 %" if share < 1e-6 else f"{100 * share:.3g} %"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Seconds against one size of the layers.
+
+    Attributes
+    ----------
+    sizes : array, shape (m,)
+    flat, fourier : array, shape (m,)
+        Measured.
+    formulas : (array, array) or None
+        What Appendix C gives for both, in any unit: scaled to meet the largest size.
+    slopes : (float, float)
+        Exponents measured.
+    """
+
+    sizes: np.ndarray
+    flat: np.ndarray
+    fourier: np.ndarray
+    formulas: tuple[np.ndarray, np.ndarray] | None
+    slopes: tuple[float, float]
+
+
+@drawn
+def appendix_c(series: Mapping[str, Scaling]) -> Figure:
+    """Measured cost of flat and Fourier CCA against the sizes of the layers, beside Appendix C's.
+
+    Parameters
+    ----------
+    series : mapping of str to Scaling
+        Name of the axis -> what was measured along it.
+    """
+    figure, axes = panels(1, len(series), height=3.2, sharey=True)
+    measured = ({"color": VERMILLION, "marker": "s"}, {"color": BLUE, "marker": "o"})
+    dashes = {"linestyle": (0, (3, 1.6)), "linewidth": 1}
+    for ax, (label, s) in zip(axes[0], series.items(), strict=True):
+        for i, (values, style) in enumerate(zip((s.flat, s.fourier), measured, strict=True)):
+            ax.loglog(s.sizes, values, markersize=4.5, linewidth=1.4, **style)
+            if s.formulas is not None:
+                formula = s.formulas[i]
+                ax.loglog(s.sizes, formula * values[-1] / formula[-1], color=GREY, **dashes)
+            ax.annotate(
+                f"slope {s.slopes[i]:.1f}",
+                (s.sizes[-1], values[-1]),
+                xytext=(2, (7, -14)[i]),
+                textcoords="offset points",
+                ha="right",
+                color=style["color"],
+            )
+        ax.set_xlabel(label)
+        ax.set_xticks(s.sizes, [f"{size:,.0f}" for size in s.sizes])
+        ax.minorticks_off()
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("seconds")
+    letters(axes[0])
+    key(
+        figure,
+        {
+            "flat CCA": measured[0],
+            "DFT-CCA": measured[1],
+            "growth by Appendix C": {"color": GREY, **dashes},
+        },
+    )
     return figure

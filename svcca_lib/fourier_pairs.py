@@ -1,0 +1,166 @@
+r"""All pairs of many convolutional layers at once: the `dft_cca` of two whole networks.
+
+`dft_cca` compares two layers. For the L x M layers of two networks it would multiply the same
+spectra over and over, at full width. Here each layer is first reduced to its orthonormal bases, one
+a frequency and only as wide as the cut leaves it; layers of one size then lie side by side, so that
+a frequency costs one matrix product and one batch of small decompositions for all pairs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca_lib.fourier import FourierSubspace, Size, _grid, _shared
+from svcca_lib.similarity import chance_correlation
+from svcca_lib.subspace import singular_values
+
+
+@dataclass(frozen=True, eq=False)
+class FourierLayers:
+    """The layers of one network, reduced to the bases that comparisons need.
+
+    Made by `FourierLayers.gather`.
+
+    Attributes
+    ----------
+    n : int
+        Datapoints.
+    names : tuple of str
+    sizes : tuple of (int, int)
+        Height and width of each layer.
+    counts : tuple of array of int, shape (F,)
+        Directions that each layer keeps at each frequency of its grid.
+    """
+
+    n: int
+    names: tuple[str, ...]
+    sizes: tuple[Size, ...]
+    counts: tuple[np.ndarray, ...]
+    _bases: dict[Size, list[Tensor]]  # size -> one (members, n, k) a frequency
+
+    @classmethod
+    def gather(cls, layers: Iterable[tuple[str, FourierSubspace]]) -> FourierLayers:
+        """Reduce layers one by one; the spectra of each are let go before the next is asked for.
+
+        Parameters
+        ----------
+        layers : iterable of (str, FourierSubspace)
+            Seen on the same datapoints.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer, or two differ in their number of datapoints.
+        """
+        names: list[str] = []
+        sizes: list[Size] = []
+        counts: list[np.ndarray] = []
+        apart: dict[Size, list[list[Tensor]]] = {}
+        rows: set[int] = set()
+        for name, layer in layers:
+            kept = np.asarray(layer.counts)
+            names.append(name)
+            sizes.append(layer.size)
+            counts.append(kept)
+            rows.add(layer.n)
+            bases = [layer._basis(f, int(k)) for f, k in enumerate(kept)]  # (n, k) each
+            apart.setdefault(layer.size, []).append(bases)
+            del layer
+        if len(rows) != 1:
+            raise ValueError(
+                f"layers must be responses to the same datapoints; got {sorted(rows) or 'none'}"
+            )
+        together: dict[Size, list[Tensor]] = {}
+        for size, members in apart.items():
+            # Frequency by frequency, so that only one of them is held twice.
+            together[size] = [
+                _side_by_side([bases.pop(0) for bases in members]) for _ in _grid(size).keys
+            ]
+        return cls(rows.pop(), tuple(names), tuple(sizes), tuple(counts), together)
+
+
+def _side_by_side(bases: list[Tensor]) -> Tensor:
+    """Stack (n, k_i) into (members, n, k), padded with columns of zeros."""
+    k = max(basis.shape[1] for basis in bases)
+    pad = torch.nn.functional.pad
+    return torch.stack([pad(basis, (0, k - basis.shape[1])) for basis in bases])
+
+
+def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.ndarray, np.ndarray]:
+    """Compare every layer of one network with every layer of another.
+
+    Parameters
+    ----------
+    rows, columns : FourierLayers
+        Seen on the same datapoints.
+
+    Returns
+    -------
+    similarity, chance : array, shape (len(rows.names), len(columns.names))
+        Cell by cell what ``dft_cca(row, column)`` gives (``mean_over="kept"``), and what
+        independent layers of these sizes would.
+
+    Raises
+    ------
+    ValueError
+        If the two were seen on different numbers of datapoints.
+    """
+    if rows.n != columns.n:
+        raise ValueError(
+            f"layers must be responses to the same datapoints; got {rows.n} and {columns.n}"
+        )
+    similarity = np.empty((len(rows.names), len(columns.names)))
+    chance = np.empty_like(similarity)
+    for size, left in rows._bases.items():
+        at_rows = [i for i, s in enumerate(rows.sizes) if s == size]
+        for other, right in columns._bases.items():
+            at_columns = [j for j, s in enumerate(columns.sizes) if s == other]
+            at_a, at_b, real = _shared(size, other)
+            total = torch.zeros(len(at_rows), len(at_columns), dtype=torch.float64)
+            for position, (f, g) in enumerate(zip(at_a, at_b, strict=True)):
+                weight = 1 if position < real else 2  # of a conjugate pair
+                total += weight * _sums(left[f], right[g], is_real=position < real)
+            cells = np.ix_(at_rows, at_columns)
+            kept = [np.stack([rows.counts[i][at_a] for i in at_rows])]
+            kept.append(np.stack([columns.counts[j][at_b] for j in at_columns]))
+            twice = np.array([1] * real + [2] * (len(at_a) - real))
+            divisor = np.minimum.outer(kept[0] @ twice, kept[1] @ twice).clip(min=1)
+            similarity[cells] = np.minimum(1.0, total.numpy() / divisor)
+            chance[cells] = _chance(*kept, twice, rows.n) / divisor
+    return similarity, chance
+
+
+def _sums(left: Tensor, right: Tensor, *, is_real: bool) -> Tensor:
+    """Sum of the canonical correlations of each pair at one frequency, (members, members)."""
+    if is_real:
+        left, right = left.real, right.real
+    (a, n, p), (b, _, q) = left.shape, right.shape
+    if not p or not q:
+        return torch.zeros(a, b, dtype=torch.float64)
+    side = left.permute(1, 0, 2).reshape(n, a * p).mH @ right.permute(1, 0, 2).reshape(n, b * q)
+    matrices = side.reshape(a, p, b, q).permute(0, 2, 1, 3)  # (a, b, p, q)
+    return singular_values(matrices).clamp(max=1.0).sum(-1).cpu()
+
+
+def _chance(left: np.ndarray, right: np.ndarray, twice: np.ndarray, n: int) -> np.ndarray:
+    """Expected sums of correlations for independent layers, (members, members)."""
+    expected = np.zeros((len(left), len(right)))
+    for (i, j), _ in np.ndenumerate(expected):
+        triples, times = np.unique(np.stack([left[i], right[j], twice]), axis=1, return_counts=True)
+        expected[i, j] = sum(
+            often * m * _expected(int(p), int(q), n, bool(m == 2))
+            for (p, q, m), often in zip(triples.T, times, strict=True)
+            if min(p, q)
+        )
+    return expected
+
+
+@functools.lru_cache(maxsize=2**14)
+def _expected(p: int, q: int, n: int, complex_valued: bool) -> float:
+    return min(p, q) * chance_correlation(p, q, n, complex_valued=complex_valued)

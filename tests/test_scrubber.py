@@ -1,0 +1,89 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from svcca_lib.paper.scrubber import VIRIDIS, scrubber
+
+MATRICES = np.random.default_rng(0).random((3, 2, 2))
+
+
+@pytest.fixture(scope="module")
+def page():
+    return scrubber(MATRICES, (0.0, 0.35, 1.0), ("in", "out"), title="a < b", ident="scrub-a")
+
+
+def test_all_numbers_are_in_the_page(page):
+    data = json.loads(re.search(r"const d = (\{.*\});", page).group(1))
+    np.testing.assert_allclose(
+        np.array(data["values"]).reshape(MATRICES.shape) / 1000, MATRICES, atol=5.1e-4
+    )
+    assert data["fractions"] == [0, 0.35, 1]
+    assert data["ticks"] == [[0, "in"], [1, "out"]]
+
+
+def test_the_page_loads_nothing(page):
+    assert not re.search(r"https?:|src=|@import|fetch\(|XMLHttp|import\s*\(", page)
+
+
+def test_the_slider_is_labelled_and_covers_all_times(page):
+    found = {}
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            found.setdefault(tag, dict(attributes))
+
+    Reader().feed(page)
+    slider = found["input"]
+    assert (slider["type"], slider["min"], slider["max"]) == ("range", "0", "2")
+    assert found["label"]["for"] == slider["id"] == found["output"]["for"]
+    assert found["canvas"]["role"] == "img"
+    assert found["canvas"]["aria-label"] == "a < b"
+    assert "a &lt; b" in page
+
+
+def test_what_cannot_be_shown_is_refused():
+    arguments = {"fractions": (0.0, 0.35, 1.0), "labels": ("in", "out"), "title": "t"}
+    with pytest.raises(ValueError, match=r"shape \(3, 2, 2\); got \(2, 2, 2\)"):
+        scrubber(MATRICES[:2], ident="a", **arguments)
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        scrubber(MATRICES + np.nan, ident="a", **arguments)
+    with pytest.raises(ValueError, match="ident"):
+        scrubber(MATRICES, ident="a b", **arguments)
+
+
+def test_colours_are_those_of_matplotlib():
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    expected = [to_hex(colormaps["viridis"](v))[1:] for v in np.linspace(0, 1, len(VIRIDIS))]
+    assert list(VIRIDIS) == expected
+
+
+def test_moving_the_slider_moves_through_time(page, tmp_path):
+    """In a real browser, where there is one: the arrow keys, the words, no script error."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html><meta charset='utf-8'>{page}", encoding="utf-8")
+    with playwright.sync_playwright() as p:
+        try:
+            browser = p.chromium.launch(executable_path=shutil.which("chromium"))
+        except playwright.Error as error:
+            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
+        tab = browser.new_page()
+        errors = []
+        tab.on("pageerror", errors.append)
+        tab.goto(file.as_uri())
+        slider, now = tab.locator("input"), tab.locator("output")
+        assert now.text_content() == "100 % of training"
+        slider.focus()
+        slider.press("ArrowLeft")
+        assert now.text_content() == "35 % of training"
+        own = MATRICES[1].diagonal().mean()
+        label = tab.locator("canvas").get_attribute("aria-label")
+        assert label.endswith(f"own end {own:.2f}")
+        assert not errors
+        browser.close()
