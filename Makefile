@@ -12,7 +12,7 @@ PY := .venv/bin/python
 CLI := $(PY) -m svcca_lib
 
 .DEFAULT_GOAL := help
-.PHONY: help book site test reference publish lint format lock clean
+.PHONY: help book site test bench reference publish lint format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -26,6 +26,11 @@ site: $(VENV) ## Build the site from the published chapters, without computing
 
 test: $(VENV) ## Unit, property, notebook and from-scratch tests
 	@$(PY) -m pytest --nbval -n 2 --dist loadfile
+
+bench: $(VENV) ## Times against peers, into benchmarks/results.md; wants a quiet machine
+	@grep -v '^-e' requirements.txt > .venv/constraints.txt
+	@$(PY) -m pip install --quiet -r benchmarks/requirements.txt -c .venv/constraints.txt
+	@$(PY) benchmarks/run.py
 
 reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 	@$(CLI) reference
