@@ -105,7 +105,7 @@ def test_all_directions_and_all_neurons_leave_the_accuracy_as_it_is(layer, weigh
 def test_one_fit_for_all_counts_is_the_projection_of_each(layer, weights):
     same = CutNetwork(**{**vars_of(layer), "test": layer.train})
     counts = [1, 4, 9]
-    expected = [same.accuracy(project(layer.train, weights, k)) for k in counts]
+    expected = [same.accuracy(project(layer.train, weights, k).float()) for k in counts]
     assert restriction.on_directions(same, weights, counts) == pytest.approx(expected)
 
 
@@ -116,14 +116,14 @@ def test_kept_neurons_predict_the_others_by_least_squares(layer):
     x = np.column_stack([x, np.ones(len(x))])
     slopes = np.linalg.lstsq(x, layer.train.double().numpy(), rcond=None)[0]
     z = np.column_stack([layer.test[:, kept].double().numpy(), np.ones(len(layer.test))])
-    assert np.allclose(got.numpy(), z @ slopes, atol=1e-6)
+    assert np.allclose(got.numpy(), z @ slopes, atol=1e-4)
 
 
 def test_silent_neurons_stay_at_their_training_mean(layer):
     got = restriction._from_neurons(layer, torch.tensor([2]), "mean")
-    assert torch.allclose(got[:, 2], layer.test[:, 2].double())
+    assert torch.equal(got[:, 2], layer.test[:, 2])
     rest = [j for j in range(30) if j != 2]
-    assert torch.allclose(got[:, rest], layer.train.double().mean(dim=0)[rest].expand(600, -1))
+    assert torch.allclose(got[:, rest], layer.train.mean(dim=0)[rest].expand(600, -1), atol=1e-5)
 
 
 def test_predicting_the_other_neurons_is_never_worse_than_silencing_them_here(layer):
@@ -168,8 +168,8 @@ def test_directions_and_neurons_are_measured_side_by_side(layer, weights):
 def test_so_many_neurons_keep_the_accuracy_and_fewer_do_not(layer, weights):
     m = restriction.neurons_for(layer, weights, 9, 0.95)
     wanted = 0.95 * restriction.on_directions(layer, weights, [9])[0]
-    fewer = max(step for step in restriction.steps(30, 40) if step < m)
-    assert restriction.on_directions_of_neurons(layer, weights, [9], m)[0] >= wanted
+    enough, fewer = int(np.ceil(m)), int(np.floor(m - 1e-9))
+    assert restriction.on_directions_of_neurons(layer, weights, [9], enough)[0] >= wanted
     assert restriction.on_directions_of_neurons(layer, weights, [9], fewer)[0] < wanted
     assert restriction.neurons_for(layer, weights, 9, 0.95, others="mean") > m
 
@@ -208,9 +208,11 @@ def test_steps_are_ascending_whole_numbers_from_one_to_the_end():
         assert (np.diff(steps) > 0).all()
 
 
-def test_enough_is_the_first_count_that_reaches_or_the_last():
+def test_enough_is_where_the_curve_first_reaches_or_its_end():
     counts = np.array([1, 5, 9])
-    assert restriction.enough(counts, [0.2, 0.9, 0.8], 0.8) == 5
+    assert restriction.enough(counts, [0.2, 0.9, 0.8], 0.9) == 5
+    assert restriction.enough(counts, [0.2, 1.0, 0.1], 0.6) == pytest.approx(3)
+    assert restriction.enough(counts, [0.9, 0.1, 1.0], 0.8) == 1
     assert restriction.enough(counts, [0.2, 0.3, 0.4], 0.8) == 9
 
 

@@ -57,9 +57,8 @@ class CutNetwork:
         return self.train.shape[1]
 
     def accuracy(self, responses: Tensor) -> float:
-        """Test accuracy with these responses, shape (n_test, p), in place of the layer's own."""
-        images = responses.float().reshape(-1, *self.shape)
-        return evaluate(self.above, images, self.labels)
+        """Test accuracy with these responses, float32 (n_test, p), in place of the layer's own."""
+        return evaluate(self.above, responses.reshape(-1, *self.shape), self.labels)
 
     @cached_property
     def _mean(self) -> Tensor:
@@ -72,7 +71,7 @@ class CutNetwork:
 
     @cached_property
     def _centred_test(self) -> Tensor:
-        return self.test.double() - self._mean
+        return (self.test.double() - self._mean).float()
 
 
 def cut(
@@ -144,8 +143,8 @@ def on_directions(layer: CutNetwork, weights: Tensor, counts: Sequence[int]) -> 
     """
     most = max(counts)
     mean, down, up = projection_matrix(layer.train, weights, most)
-    variates = layer._centred_test @ down
-    restricted = mean.expand_as(layer.test).clone()
+    variates, up = layer._centred_test @ down.float(), up.float()
+    restricted = mean.float().expand_as(layer.test).clone()
     accuracies, done = [], 0
     for k in counts:
         # Uncorrelated variates: what k directions explain is the sum of what each explains, so that
@@ -210,17 +209,17 @@ def on_directions_of_neurons(
     array, shape (len(counts),)
     """
     mean, down, up = projection_matrix(layer.train, weights, max(counts))
-    variates = layer._centred_test @ down
+    variates = layer._centred_test @ down.float()
     accuracies = []
     for k in counts:
         chosen = importance(up[:k]).argsort(descending=True, stable=True)[:neurons]
         if others == "mean":
-            restricted = mean.expand_as(layer.test).clone()
-            restricted[:, chosen] += variates[:, :k] @ up[:k, chosen]
+            restricted = mean.float().expand_as(layer.test).clone()
+            restricted[:, chosen] += variates[:, :k] @ up[:k, chosen].float()
         else:
             scatter = layer._scatter[chosen]  # of the chosen neurons with all
             reading = _solve(scatter[:, chosen], scatter @ down[:, :k])
-            restricted = mean + layer._centred_test[:, chosen] @ (reading @ up[:k])
+            restricted = mean.float() + layer._centred_test[:, chosen] @ (reading @ up[:k]).float()
         accuracies.append(layer.accuracy(restricted))
     return np.array(accuracies)
 
@@ -269,7 +268,7 @@ def neurons_for(
     share: float,
     *,
     others: Others = "predicted",
-) -> int:
+) -> float:
     """How many neurons keep a share of the accuracy of the leading directions (Figure 2b).
 
     Parameters
@@ -326,18 +325,23 @@ def best_neuron(layer: CutNetwork, weights: Tensor) -> np.ndarray:
     return torch.where(variances > 0, covariance**2 / variances, 0.0).amax(dim=0).numpy()
 
 
-def steps(most: int, points: int = 20) -> np.ndarray:
+def steps(most: int, points: int = 16) -> np.ndarray:
     """Return about so many whole numbers from 1 to `most`, equally spaced on a logarithmic axis."""
     return np.unique(np.geomspace(1, most, points).round().astype(int))
 
 
-def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> int:
-    """Return the smallest count whose accuracy is at least `wanted`.
+def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> float:
+    """Return where an accuracy first reaches `wanted`, interpolated between two counts.
 
-    Where none is, the last count: a lower bound.
+    Where it never does, the last count: a lower bound.
     """
     reached = np.flatnonzero(np.asarray(accuracies) >= wanted)
-    return int(counts[reached[0] if len(reached) else -1])
+    if not len(reached):
+        return float(counts[-1])
+    i = reached[0]
+    if i == 0:
+        return float(counts[0])
+    return float(np.interp(wanted, accuracies[i - 1 : i + 1], counts[i - 1 : i + 1]))
 
 
 def reproduced(original: Tensor, restricted: Tensor) -> float:
@@ -365,11 +369,11 @@ def random_orders(width: int, draws: int, seed: int) -> Iterator[Tensor]:
 def _from_neurons(layer: CutNetwork, kept: Tensor, others: Others) -> Tensor:
     """Responses to the test images of a layer of which only some neurons are left."""
     if others == "mean":
-        restricted = layer._mean.expand_as(layer.test).clone()
-        restricted[:, kept] = layer.test[:, kept].double()
+        restricted = layer._mean.float().expand_as(layer.test).clone()
+        restricted[:, kept] = layer.test[:, kept]
         return restricted
     prediction = _solve(layer._scatter[kept][:, kept], layer._scatter[kept])
-    return layer._mean + layer._centred_test[:, kept] @ prediction
+    return layer._mean.float() + layer._centred_test[:, kept] @ prediction.float()
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
