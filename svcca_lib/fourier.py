@@ -56,7 +56,7 @@ from svcca_lib.subspace import (
 Cut: TypeAlias = Literal["layer", "frequency"]
 Size: TypeAlias = tuple[int, int]  # (h, w)
 
-_CHUNK = 2**19  # values transformed at a time: the FFT's temporaries stay small
+_CHUNK = 2**18  # values transformed at a time: the FFT's temporaries stay small
 
 
 # --- frequencies -------------------------------------------------------------------------------
@@ -127,8 +127,9 @@ def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
     constant = (x == x[:1]).all(0)  # exactly zero once centred; see `svcca_lib._arrays.centre`
 
     def transform(images: Tensor) -> Tensor:
-        flat = torch.fft.rfft2(images, norm="ortho").flatten(2)  # (rows, c, h * (w // 2 + 1))
-        return flat[:, :, places].permute(2, 0, 1)
+        flat = torch.fft.rfft2(images, norm="ortho").reshape(images.shape[:2].numel(), -1)
+        # Transposed as a whole and then selected: faster than the other way round.
+        return flat.T.contiguous()[places].view(len(places), *images.shape[:2])
 
     kind = torch.complex128 if x.dtype == torch.float64 else torch.complex64
     spectra = torch.empty(len(grid.keys), n, c, dtype=kind, device=x.device)
