@@ -16,7 +16,6 @@ from svcca_lib.paper.compression import (
     responses,
     seconds,
     smallest_ratio,
-    spread,
     study,
     variants,
     weights,
@@ -251,8 +250,3 @@ def test_seconds_are_those_of_a_typical_forward_pass():
             return x
 
     assert 0.01 <= seconds(Slow(), torch.zeros(1), repeats=5) < 0.1
-
-
-def test_spread_takes_rows_from_everywhere():
-    assert spread(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert spread(101, 3).tolist() == [0, 50, 100]

@@ -350,3 +350,9 @@ def test_the_data_folder_can_be_moved(monkeypatch):
     assert datasets.data_folder().parts == ("some", "where")
     monkeypatch.delenv("SVCCA_DATA")
     assert "svcca" in str(datasets.data_folder())
+
+
+def test_spread_takes_rows_from_everywhere():
+    assert datasets.spread(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert datasets.spread(101, 3).tolist() == [0, 50, 100]
+    assert datasets.spread(4, None).tolist() == [0, 1, 2, 3]

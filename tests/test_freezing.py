@@ -167,7 +167,7 @@ def test_measurements_belong_to_weights_not_to_configurations(pair, store):
 def test_loudest_response_is_in_running_standard_deviations(pair, digits, store):
     base, _ = pair
     network = base.network()
-    images = digits.normalised(digits.train_images[:50])
+    images = digits.normalised(digits.train_images[spread(len(digits.train_images), 50)])
     with torch.no_grad():
         x = network.c2(network.c1(images))
     sd = (network.bn1.running_var + network.bn1.eps).sqrt()[:, None, None]

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from svcca_lib import Subspace, activations, capture, compress, projection, subspace
-from svcca_lib.paper.datasets import ImageData
+from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import Network
 from svcca_lib.paper.store import Store, code_version
@@ -281,11 +281,6 @@ def study(
     version = code_version(sys.modules[__name__], activations, projection, subspace)
     artefact = measured(store, "compression", [run, partner], config, make, version=version)
     return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}
-
-
-def spread(n: int, most: int) -> Tensor:
-    """Indices of at most `most` of n rows, evenly spaced: data sets may be sorted by class."""
-    return torch.linspace(0, n - 1, min(n, most), dtype=torch.float64).round().long()
 
 
 def smallest_ratio(ratios: Sequence[float], accuracy: np.ndarray, least: float) -> float:

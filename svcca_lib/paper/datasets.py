@@ -421,6 +421,14 @@ TOY_TARGETS: tuple[Callable[[Tensor], Tensor], ...] = (
 )
 
 
+def spread(n: int, most: int | None) -> Tensor:
+    """Indices of at most `most` of n rows, evenly spaced; all of them for None.
+
+    Class folders are read class by class, so the first rows of a data set may be of one class.
+    """
+    return torch.linspace(0, n - 1, min(n, most or n), dtype=torch.float64).round().long()
+
+
 def toy(n: int) -> ToyData:
     """Four smooth targets of one variable, sampled evenly on [-4, 4].
 

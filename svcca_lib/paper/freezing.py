@@ -25,7 +25,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from svcca_lib.paper import training
-from svcca_lib.paper.datasets import ImageData
+from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import build
 from svcca_lib.paper.store import Store, code_version
@@ -163,9 +163,10 @@ def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: in
     array, shape (runs, 2)
         Accuracy on the test and on the training images.
     """
+    rows = spread(len(data.train_labels), limit)
     pairs = (
         (data.test_images, data.test_labels),
-        (data.train_images[:limit], data.train_labels[:limit]),
+        (data.train_images[rows], data.train_labels[rows]),
     )
 
     def measure(run: Run) -> np.ndarray:
@@ -205,7 +206,7 @@ def loudest_responses(
     list of dict of str to float
         By name of the batch norm, from the input upward; one dict a run.
     """
-    images = data.normalised(data.train_images[:limit])
+    images = data.normalised(data.train_images[spread(len(data.train_images), limit)])
 
     def measure(run: Run) -> dict[str, float]:
         network = run.network()

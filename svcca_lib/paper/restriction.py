@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from svcca_lib import capture, projection_matrix
-from svcca_lib.paper.datasets import ImageData
+from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.networks import Network
 from svcca_lib.paper.training import evaluate
 
@@ -110,7 +110,8 @@ def cut(
         batches = (data.normalised(batch) for batch in pixels.split(batch_size))
         return capture(network, layers, batches)
 
-    train, test = responses(data.train_images[:images]), responses(data.test_images)
+    rows = spread(len(data.train_images), images)
+    train, test = responses(data.train_images[rows]), responses(data.test_images)
     names = list(stages)
     return {
         layer: CutNetwork(
