@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper.datasets import load
+from svcca_lib.paper.datasets import load, spread
 from svcca_lib.paper.freezing import (
     Matched,
     final_accuracy,
