@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from svcca_lib import FourierSubspace, dft_cca
-from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.fourier_pairs import FourierLayers, one_thread_each, pairwise_dft_cca
 
 SHAPES = {"image": (3, 8, 8), "odd": (4, 8, 6), "wide": (7, 8, 8), "small": (5, 4, 4), "fc": (9,)}
 
@@ -63,3 +63,13 @@ def test_different_datapoints_are_refused():
         pairwise_dft_cca(FourierLayers.gather([("a", few)]), FourierLayers.gather([("b", many)]))
     with pytest.raises(ValueError, match="none"):
         FourierLayers.gather([])
+
+
+def test_one_thread_each_keeps_the_order_and_gives_the_threads_back():
+    before = torch.get_num_threads()
+    assert one_thread_each(lambda i: (i, torch.get_num_threads()), range(5)) == [
+        (i, 1) for i in range(5)
+    ]
+    with pytest.raises(ZeroDivisionError):
+        one_thread_each(lambda i: 1 / i, [1, 0])
+    assert torch.get_num_threads() == before

@@ -75,7 +75,7 @@ def test_moving_the_slider_moves_through_time(page, tmp_path):
             pytest.skip(f"no browser: {str(error).splitlines()[0]}")
         tab = browser.new_page()
         errors = []
-        tab.on("pageerror", errors.append)
+        tab.on("pageerror", lambda error: errors.append(error))
         tab.goto(file.as_uri())
         slider, now = tab.locator("input"), tab.locator("output")
         assert now.text_content() == "100 % of training"

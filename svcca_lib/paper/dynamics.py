@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -39,8 +37,8 @@ from svcca_lib import (
     subspace,
     svcca,
 )
-from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
-from svcca_lib.paper.datasets import ImageData
+from svcca_lib.fourier_pairs import FourierLayers, one_thread_each, pairwise_dft_cca
+from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import Network
 from svcca_lib.paper.store import Store, code_version
@@ -128,7 +126,7 @@ def layer_matrices(
     final = final or run
     times = tuple(run.fractions if fractions is None else fractions)
     network = run.network(times[-1])
-    inputs = data.normalised(data.train_images[:images])
+    inputs = data.normalised(data.train_images[spread(len(data.train_images), images)])
 
     def make() -> tuple[dict[str, Tensor], dict[str, int]]:
         columns = FourierLayers.gather(prepared(final.network(), inputs, keep))
@@ -191,30 +189,13 @@ def prepared(
         if groups[-1] and len(inputs) * (held + sizes[name]) > CAPTURED_AT_ONCE:
             groups.append([])
         groups[-1].append(name)
-    with _one_thread_each() as pool:
-        for group in groups:
-            outputs = capture(network, group, inputs)
+    for group in groups:
+        outputs = capture(network, group, inputs)
 
-            def fit(name: str, outputs: dict[str, Tensor] = outputs) -> FourierSubspace:
-                torch.set_num_threads(1)
-                return FourierSubspace.fit(outputs.pop(name), keep)
+        def fit(name: str, outputs: dict[str, Tensor] = outputs) -> FourierSubspace:
+            return FourierSubspace.fit(outputs.pop(name), keep)
 
-            yield from zip(group, pool.map(fit, group), strict=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """Give a pool in which each layer has a thread, instead of each small matrix having all.
-
-    Decomposing a batch of 64 x 64 matrices on two threads takes twenty times the work that it takes
-    on one: the threads wait for each other.
-    """
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
+        yield from zip(group, one_thread_each(fit, group), strict=True)
 
 
 # ------------------------------------------------------------------------- what the matrices show
