@@ -110,10 +110,10 @@ def letters(axes: Sequence[Axes], *, pad: float | None = None) -> None:
         ax.set_title(f"({letter}) {ax.get_title(loc='left')}".rstrip(), pad=pad)
 
 
-def key(figure: Figure, entries: Mapping[str, Mapping[str, Any]]) -> None:
+def key(figure: Figure, entries: Mapping[str, Mapping[str, Any]], columns: int = 5) -> None:
     """Put one legend below all panels: name -> properties of its line."""
     handles = [Line2D([], [], label=label, **style) for label, style in entries.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
 
 
 def note(ax: Axes, text: str) -> None:
@@ -1033,4 +1033,62 @@ def figure_7(
     bar.set_label("DFT-CCA similarity")
     bar.outline.set_visible(False)
     letters(axes[0])
+    return figure
+
+
+# --------------------------------------------------------- chapter 6: when are classes learned?
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Similarity of layers to five class logits.
+
+    Attributes
+    ----------
+    similarity : array, shape (networks, layers, 5)
+        Two classes of a pair, two of another, and one apart.
+    chance : array, shape (layers,)
+    ticks : mapping of int to str
+        Layers to name, by position.
+    """
+
+    similarity: np.ndarray
+    chance: np.ndarray
+    ticks: Mapping[int, str]
+
+
+@drawn
+def figure_6(networks: Mapping[str, Classes], classes: Sequence[str]) -> Figure:
+    """Figure 6: how much of the logits of five classes each layer holds, mean over networks.
+
+    Parameters
+    ----------
+    networks : mapping of str to Classes
+        Title -> what was measured.
+    classes : sequence of str
+        Names of the five, the one apart last.
+    """
+    figure, axes = panels(1, len(networks), height=3.4, sharey=True)
+    dashes = (0, (4, 1.6))
+    styles = {
+        classes[0]: {"color": BLUE},
+        classes[1]: {"color": BLUE, "linestyle": dashes},
+        classes[2]: {"color": VERMILLION},
+        classes[3]: {"color": VERMILLION, "linestyle": dashes},
+        classes[4]: {"color": INK, "linewidth": 2.4},
+    }
+    for ax, (title, network) in zip(axes[0], networks.items(), strict=True):
+        depth = np.arange(len(network.chance))
+        for i, style in enumerate(styles.values()):
+            _curve(ax, Curve(depth, network.similarity[:, :, i]), style, band=False)
+        ax.plot(depth, network.chance, color=GREY, linewidth=1, linestyle=(0, (1, 2)))
+        ax.set_xticks(list(network.ticks), list(network.ticks.values()), rotation=90)
+        ax.set(title=title, xlabel="layer, from the input", ylim=(0, 1.03), xlim=(0, depth[-1]))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("DFT-CCA with the class logit")
+    if len(networks) > 1:
+        letters(axes[0])
+    chance = {"color": GREY, "linewidth": 1, "linestyle": (0, (1, 2))}
+    longest = max(map(len, classes))
+    key(figure, {**styles, "chance": chance}, columns=3 if longest > 12 else 6)
     return figure
