@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from svcca_lib import dft_cca, svcca
-from svcca_lib.paper.datasets import load
+from svcca_lib.paper.datasets import load, spread
 from svcca_lib.paper.dynamics import (
     batch_norm_pairs,
     depth_correlation,
@@ -46,7 +46,7 @@ def test_each_cell_compares_a_layer_then_with_a_layer_at_the_end(run, digits, st
     m = layer_matrices(run, digits, store, images=200)
     assert m.fractions == (0, 0.5, 1)
     assert m.n == 200
-    inputs = digits.normalised(digits.train_images[:200])
+    inputs = digits.normalised(digits.train_images[spread(len(digits.train_images), 200)])
     with torch.no_grad():
         early, late = (run.network(f).c2(run.network(f).c1(inputs)) for f in (0.5, 1))
         vector = run.network(1)(inputs)
@@ -68,7 +68,7 @@ def test_vectors_meet_in_plain_svcca(run, digits, store):
         network.get_submodule(name).register_forward_hook(
             lambda _, __, out, name=name: outputs.__setitem__(name, out)
         )
-    network(digits.normalised(digits.train_images[:200]))
+    network(digits.normalised(digits.train_images[spread(len(digits.train_images), 200)]))
     expected = svcca(outputs["fc1"], outputs["logits"]).similarity
     assert m.at(1)[at["fc1"], at["logits"]] == pytest.approx(expected, abs=1e-9)
 
