@@ -952,7 +952,7 @@ class Scaling:
     formulas : (array, array) or None
         What Appendix C gives for both, in any unit: scaled to meet the largest size.
     slopes : (float, float)
-        Exponents measured.
+        Exponents measured, of flat and of Fourier CCA.
     """
 
     sizes: np.ndarray
@@ -980,12 +980,12 @@ def appendix_c(series: Mapping[str, Scaling]) -> Figure:
             if s.formulas is not None:
                 formula = s.formulas[i]
                 ax.loglog(s.sizes, formula * values[-1] / formula[-1], color=GREY, **dashes)
-            ax.annotate(
+            ax.text(
+                0.05,
+                0.96 - 0.08 * i,
                 f"slope {s.slopes[i]:.1f}",
-                (s.sizes[-1], values[-1]),
-                xytext=(2, (7, -14)[i]),
-                textcoords="offset points",
-                ha="right",
+                transform=ax.transAxes,
+                va="top",
                 color=style["color"],
             )
         ax.set_xlabel(label)
