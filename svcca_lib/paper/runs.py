@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,8 @@ def run(
     nbformat.write(executed, partial)
     os.replace(partial, output)
     stopped.unlink()
+    with suppress(OSError):  # another chapter may be under way there
+        stopped.parent.rmdir()
     return seconds
 
 
