@@ -248,7 +248,7 @@ class Comparison:
     off_block: float
     flat: float
     fourier: float
-    chance: float
+    chance: float | None
     gap: float
 
 
