@@ -1,7 +1,6 @@
 """What every test and every notebook under test finds in its environment.
 
-It is set here and not in a fixture: the kernels that nbval starts inherit it, and torch reads the
-number of threads when it is imported.
+It is set here and not in a fixture: the kernels that nbval starts inherit it.
 """
 
 import os
@@ -10,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import matplotlib.font_manager  # noqa: F401 (its first import says so, here and not in a cell)
+import torch
 
 ROOT = Path(__file__).parent
 
@@ -23,8 +23,9 @@ def pytest_configure(config):
     os.environ["SVCCA_REFERENCE"] = str(ROOT / "reference") if (ROOT / "reference").is_dir() else ""
     os.environ["SVCCA_TRAIN"] = "never"
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # As many workers as cores: one thread for each.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        # As many workers as cores: one thread for each, in this process and in those it starts.
+        # Rounding depends on the number of threads, and some tests compare the two bit for bit.
+        torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
 
 def pytest_unconfigure(config):
