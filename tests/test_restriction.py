@@ -112,16 +112,27 @@ def test_one_fit_for_all_counts_is_the_projection_of_each(layer, weights):
 
 def test_kept_neurons_predict_the_others_by_least_squares(layer):
     kept = torch.tensor([3, 7, 11, 28])  # the last one is dead
-    got = restriction._from_neurons(layer, kept, "predicted")
-    x = layer.train[:, kept].double().numpy()
-    x = np.column_stack([x, np.ones(len(x))])
-    slopes = np.linalg.lstsq(x, layer.train.double().numpy(), rcond=None)[0]
-    z = np.column_stack([layer.test[:, kept].double().numpy(), np.ones(len(layer.test))])
-    assert np.allclose(got.numpy(), z @ slopes, atol=1e-4)
+    for k, got in zip(
+        (2, 4), restriction._from_neurons(layer, kept, (2, 4), "predicted"), strict=True
+    ):
+        x = layer.train[:, kept[:k]].double().numpy()
+        x = np.column_stack([x, np.ones(len(x))])
+        slopes = np.linalg.lstsq(x, layer.train.double().numpy(), rcond=None)[0]
+        z = np.column_stack([layer.test[:, kept[:k]].double().numpy(), np.ones(len(layer.test))])
+        assert np.allclose(got.numpy(), z @ slopes, atol=1e-4)
+
+
+def test_neurons_that_hold_the_same_predict_as_one(layer):
+    twice = torch.cat([layer.train, layer.train[:, :1]], dim=1)
+    test = torch.cat([layer.test, layer.test[:, :1]], dim=1)
+    wide = CutNetwork(**{**vars_of(layer), "train": twice, "test": test, "shape": (31,)})
+    (one,) = restriction._from_neurons(layer, torch.tensor([0, 3]), [2], "predicted")
+    (both,) = restriction._from_neurons(wide, torch.tensor([0, 30, 3]), [3], "predicted")
+    assert torch.allclose(both[:, :30], one, atol=1e-4)
 
 
 def test_silent_neurons_stay_at_their_training_mean(layer):
-    got = restriction._from_neurons(layer, torch.tensor([2]), "mean")
+    (got,) = restriction._from_neurons(layer, torch.tensor([2]), [1], "mean")
     assert torch.equal(got[:, 2], layer.test[:, 2])
     rest = [j for j in range(30) if j != 2]
     assert torch.allclose(got[:, rest], layer.train.mean(dim=0)[rest].expand(600, -1), atol=1e-5)

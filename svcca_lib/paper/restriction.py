@@ -25,6 +25,10 @@ from svcca_lib.paper.training import evaluate
 
 Others = Literal["predicted", "mean"]
 
+# Of the largest variance, added to every neuron's own: it leaves predictions as they are and gives
+# neurons that are dead or depend on others the smallest coefficients.
+RIDGE = 1e-10
+
 
 @dataclass(frozen=True, eq=False)
 class CutNetwork:
@@ -167,7 +171,7 @@ def on_neurons(
     order : Tensor, shape (>= max(counts),)
         Neurons, the first to be kept first.
     counts : sequence of int
-        The values of k.
+        The values of k, ascending.
     others : {"predicted", "mean"}
         What the neurons that are not kept respond: their best linear prediction from those that
         are, which is the projection onto the subspace these span, or their mean over the images.
@@ -176,9 +180,7 @@ def on_neurons(
     -------
     array, shape (len(counts),)
     """
-    return np.array(
-        [layer.accuracy(_from_neurons(layer, order[:k], others)) for k in counts], dtype=np.float64
-    )
+    return np.array([layer.accuracy(kept) for kept in _from_neurons(layer, order, counts, others)])
 
 
 def on_directions_of_neurons(
@@ -218,9 +220,8 @@ def on_directions_of_neurons(
             restricted = mean.float().expand_as(layer.test).clone()
             restricted[:, chosen] += variates[:, :k] @ up[:k, chosen].float()
         else:
-            scatter = layer._scatter[chosen]  # of the chosen neurons with all
-            reading = _solve(scatter[:, chosen], scatter @ down[:, :k])
-            restricted = mean.float() + layer._centred_test[:, chosen] @ (reading @ up[:k]).float()
+            (read,) = _predictions(layer, chosen, [len(chosen)], down[:, :k])
+            restricted = mean.float() + (read @ up[:k]).float()
         accuracies.append(layer.accuracy(restricted))
     return np.array(accuracies)
 
@@ -367,16 +368,43 @@ def random_orders(width: int, draws: int, seed: int) -> Iterator[Tensor]:
         yield torch.randperm(width, generator=generator)
 
 
-def _from_neurons(layer: CutNetwork, kept: Tensor, others: Others) -> Tensor:
-    """Responses to the test images of a layer of which only some neurons are left."""
+def _from_neurons(
+    layer: CutNetwork, order: Tensor, counts: Sequence[int], others: Others
+) -> Iterator[Tensor]:
+    """Yield the responses to the test images of a layer of which only k neurons are left."""
+    mean = layer._mean.float()
     if others == "mean":
-        restricted = layer._mean.float().expand_as(layer.test).clone()
-        restricted[:, kept] = layer.test[:, kept]
-        return restricted
-    prediction = _solve(layer._scatter[kept][:, kept], layer._scatter[kept])
-    return layer._mean.float() + layer._centred_test[:, kept] @ prediction.float()
+        for k in counts:
+            restricted = mean.expand_as(layer.test).clone()
+            restricted[:, order[:k]] = layer.test[:, order[:k]]
+            yield restricted
+    else:
+        for prediction in _predictions(layer, order, counts):
+            yield mean + prediction.float()
 
 
-def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """Least squares by the normal equations; the smallest solution where neurons are dependent."""
-    return torch.linalg.lstsq(gram, right, driver="gelsd").solution
+def _predictions(
+    layer: CutNetwork, order: Tensor, counts: Sequence[int], down: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Yield the least-squares prediction from the first k neurons of `order`, for ascending k.
+
+    Of all neurons, centred, (n_test, p); or of the directions `down`, (p, m) -> (n_test, m).
+    Gram-Schmidt in that order, by the Cholesky factor of the neurons' scatter: each neuron adds
+    what it has beyond those before it, so that one factorisation serves all k.
+    """
+    order = order[: max(counts)]
+    scatter = layer._scatter[order]
+    gram = scatter[:, order]
+    gram.diagonal().add_(RIDGE * layer._scatter.diagonal().max())
+    lower = torch.linalg.cholesky(gram)
+    test = layer._centred_test[:, order].double()
+    scores = torch.linalg.solve_triangular(lower, test.T, upper=False).T
+    loadings = torch.linalg.solve_triangular(
+        lower, scatter if down is None else scatter @ down, upper=False
+    )
+    prediction = test.new_zeros(len(test), loadings.shape[1])
+    done = 0
+    for k in counts:
+        prediction += scores[:, done:k] @ loadings[done:k]
+        yield prediction
+        done = k
