@@ -88,6 +88,10 @@ class Chapter:
         self._labels[images.label] = None
         return images
 
+    def seeds(self, training: str) -> tuple[int, ...]:
+        """Offsets of the seeds that `run` may be asked for, of one training at this scale."""
+        return tuple(offset for name, offset in self._declared if name == training)
+
     def run(self, training: str, seed: int = 0) -> Run:
         """Return a trained network with its checkpoints, from the store or trained now.
 

@@ -4,7 +4,8 @@ A profile is data. A chapter asks for a training by name ("convnet"), the profil
 with numbers, and `CHAPTERS` says which trainings each chapter uses, so that the workflow can have
 them made beforehand and share them between chapters.
 
-A "-freeze" training is its base training with a freeze schedule and nothing else changed.
+A "-freeze" training is its base training with a freeze schedule and nothing else changed; a
+"-constant" one keeps its first learning rate to the end, and may be frozen on top of it.
 
 =========  =======================  ==============================  ===========================
 profile    data                     networks                        for
@@ -21,7 +22,7 @@ size, translations, the times of freezing and the sizes of the LSTM are our choi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from svcca_lib.paper.datasets import ImageData, TextData, ToyData
 from svcca_lib.paper.networks import NetworkConfig, build
 from svcca_lib.paper.training import FreezeSchedule, TrainConfig
 
-FREEZE = "-freeze"
+FREEZE, CONSTANT = "-freeze", "-constant"
 FREEZE_FROM, FREEZE_UNTIL = 0.25, 0.9  # fractions of training, for the first and last unit
 
 # The four moments of Figure 4 are among them; changes are fast at first (Appendix Figure 3).
@@ -39,6 +40,9 @@ FINE_CURVE = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.275, 0.35, 0.45, 0.55, 0.65, 0.
 
 MOST_SEEDS = 10
 _EVERY = tuple(range(MOST_SEEDS))
+
+# Layers are matched across at least five networks, however few seeds a profile has.
+_FIVE = {("12-after-the-paper", "convnet"): 5}
 
 
 def _each(*names: str, offsets: tuple[int, ...] = _EVERY) -> tuple[tuple[str, int], ...]:
@@ -59,6 +63,11 @@ CHAPTERS: Mapping[str, tuple[tuple[str, int], ...]] = MappingProxyType(
         "08-compression": _each("convnet"),
         "09-recurrent": _each("lstm"),
         "10-ledger": (),
+        "11-own-models": (("convnet", 0), ("lstm", 0)),
+        "12-after-the-paper": _each(
+            "convnet", "convnet-freeze", "convnet-constant", "convnet-constant-freeze"
+        ),
+        "13-which-measure": _each("convnet", offsets=(0, 1)),
     }
 )
 
@@ -80,6 +89,8 @@ class Profile:
     recipes
         Name of a training -> its configuration, in which the seed, the data and the input and
         output sizes are still open.
+    exceptions
+        (chapter, training) -> how many seeds, where it is another number than that of `seeds`.
     """
 
     name: str
@@ -88,6 +99,7 @@ class Profile:
     toy_points: int
     seeds: tuple[int, ...]
     recipes: Mapping[str, TrainConfig]
+    exceptions: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def training(self, name: str, seed: int, data: ImageData | TextData | ToyData) -> TrainConfig:
         """Configure a training of this profile for given data.
@@ -95,7 +107,8 @@ class Profile:
         Parameters
         ----------
         name
-            A name in `recipes`, or one of an image network followed by "-freeze".
+            A name in `recipes`, or one of an image network followed by "-constant", "-freeze" or
+            both.
         seed
             Seed of the initial weights and of the batches.
         data
@@ -120,6 +133,8 @@ class Profile:
             inputs, outputs = (data.x.shape[1],), data.y.shape[1]
         network = replace(recipe.network, inputs=inputs, outputs=outputs)
         config = replace(recipe, network=network, data=data.fingerprint, seed=seed)
+        if CONSTANT in name:
+            config = replace(config, schedule="constant", checkpoints=(1.0,))
         if not name.endswith(FREEZE):
             return config
         *frozen, _ = build(network, seed).groups  # the last unit is trained to the end
@@ -159,15 +174,23 @@ class Profile:
         """
         if chapter not in CHAPTERS:
             raise ValueError(f"chapter must be one of {', '.join(CHAPTERS)}; got {chapter!r}")
-        return tuple(item for item in CHAPTERS[chapter] if item[1] in self.seeds)
+        return tuple(
+            (training, offset)
+            for training, offset in CHAPTERS[chapter]
+            if offset < self.exceptions.get((chapter, training), len(self.seeds))
+        )
 
     def _recipe(self, name: str) -> TrainConfig:
-        base = name.removesuffix(FREEZE)
+        base = name.removesuffix(FREEZE).removesuffix(CONSTANT)
         if base not in self.recipes or (base != name and _kind(self.recipes[base]) != ImageData):
             known = [
                 known
                 for recipe, config in self.recipes.items()
-                for known in (recipe, recipe + FREEZE)[: 1 + (_kind(config) is ImageData)]
+                for known in (
+                    (recipe, *(recipe + more for more in (FREEZE, CONSTANT, CONSTANT + FREEZE)))
+                    if _kind(config) is ImageData
+                    else (recipe,)
+                )
             ]
             raise ValueError(
                 f"training of profile {self.name} must be one of {', '.join(known)}; got {name!r}"
@@ -260,6 +283,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         32, steps=600, batch_size=32, lr=1e-2, context=32, checkpoints=CURVE
                     ),
                 },
+                exceptions=_FIVE,
             ),
             Profile(
                 name="cifar10",
@@ -273,6 +297,12 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     "resnet": _images("resnet", 16, steps=3_500, lr=0.1),
                     # about 65 epochs of the topics: more would only learn them by heart
                     "lstm": _lstm(128, steps=600, batch_size=64, context=64),
+                },
+                # Six more trainings of half an hour on two cores; a larger profile has them.
+                exceptions={
+                    **_FIVE,
+                    ("12-after-the-paper", "convnet-constant"): 0,
+                    ("12-after-the-paper", "convnet-constant-freeze"): 0,
                 },
             ),
             Profile(
