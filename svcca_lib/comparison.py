@@ -117,6 +117,67 @@ class LayerTable:
         ax.figure.colorbar(image, ax=ax, shrink=0.8)
         return ax
 
+    def describe(self) -> str:
+        """Say in words what the matrix shows, beside what independent layers would.
+
+        Returns
+        -------
+        str
+            How similar layers of the same name are, or, where no name is in both models, each layer
+            of `layers_a` and the one most like it; how many layers are most like their namesake;
+            the chance level, with advice where it leaves little to see; layers that are constant.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from torch import nn
+        >>> from svcca_lib import compare
+        >>> model = nn.Sequential(nn.Linear(4, 6), nn.Tanh())
+        >>> table = compare(model, model, torch.randn(200, 4), measure="cca", progress=False)
+        >>> print(table.describe().partition(";")[0])
+        cca on 200 datapoints: layers of the same name score 1.00 on average
+        """
+        shared = [name for name in self.layers_a if name in self.layers_b]
+        rows = shared or list(self.layers_a)
+        found: dict[str, tuple[str, float, float]] = {}
+        likest: dict[str, str] = {}
+        for a in rows:
+            i = self.layers_a.index(a)
+            if np.isnan(self.matrix[i]).all():
+                continue
+            likest[a] = self.layers_b[int(np.nanargmax(self.matrix[i]))]
+            j = self.layers_b.index(a if shared else likest[a])
+            if not math.isnan(self.matrix[i, j]):
+                found[a] = (self.layers_b[j], self.matrix[i, j], self.chance[i, j])
+        head = f"{self.measure} on {self.n:,} datapoints"
+        if not found:
+            return f"{head}: nothing to compare, every layer is constant over the data."
+        values = {a: value for a, (_, value, _) in found.items()}
+        low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+        mean = float(np.mean(list(values.values())))
+        what = "layers of the same name" if shared else "layers and those most like them"
+        parts = [
+            f"{head}: {what} score {mean:.2f} on average; highest is "
+            f"{_pair(high, found[high][0])} ({values[high]:.2f}), lowest "
+            f"{_pair(low, found[low][0])} ({values[low]:.2f})."
+        ]
+        if len(shared) > 1:
+            namesakes = sum(likest[a] == a for a in found)
+            parts.append(f"{namesakes} of {len(found)} are most like their namesake.")
+        chances = np.array([chance for *_, chance in found.values()])
+        if not np.isnan(chances).all():
+            level = float(np.nanmean(chances))
+            parts.append(f"Independent layers of these sizes would score {level:.2f}.")
+            if level > 0.5:
+                parts.append(
+                    "That leaves little to see: take more datapoints, or a reading with fewer "
+                    "neurons."
+                )
+        constant = [a for a in rows if a not in found]
+        if constant:
+            parts.append(f"Constant over the data: {', '.join(constant)}.")
+        return " ".join(parts)
+
     def __str__(self) -> str:
         width = max(map(len, (*self.layers_a, *self.layers_b, "0.000")))
         head = " ".join(f"{name:>{width}}" for name in ("", *self.layers_b))
@@ -125,6 +186,10 @@ class LayerTable:
             for name, row in zip(self.layers_a, self.matrix, strict=True)
         )
         return "\n".join([f"{self.measure}, n = {self.n}, {self.reading}", head, *rows])
+
+
+def _pair(a: str, b: str) -> str:
+    return a if a == b else f"{a} with {b}"
 
 
 def compare(

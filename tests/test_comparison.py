@@ -236,6 +236,38 @@ def test_plot_labels_both_axes(table):
     np.testing.assert_array_equal(ax.images[0].get_array(), table.matrix)
 
 
+def with_numbers(matrix, chance, a=("x", "y"), b=("x", "y"), n=100):
+    cells = [lambda value=value: value for value in np.ravel(chance)]
+    return svcca_lib.LayerTable(np.array(matrix), a, b, n, "svcca", "conv=dft", cells)
+
+
+def test_describes_layers_of_the_same_name_beside_chance():
+    table = with_numbers([[0.9, 0.2], [0.6, 0.5]], [[0.1, 0.1], [0.1, 0.3]])
+    assert table.describe() == (
+        "svcca on 100 datapoints: layers of the same name score 0.70 on average; highest is x "
+        "(0.90), lowest y (0.50). 1 of 2 are most like their namesake. Independent layers of these "
+        "sizes would score 0.20."
+    )
+
+
+def test_describes_the_likest_layers_where_no_name_is_shared():
+    table = with_numbers([[0.9, 0.2], [0.6, 0.7]], np.full((2, 2), 0.8), b=("u", "v"))
+    words = table.describe()
+    assert "layers and those most like them score 0.80 on average" in words
+    assert "highest is x with u (0.90), lowest y with v (0.70)" in words
+    assert "namesake" not in words
+    assert "would score 0.80. That leaves little to see: take more datapoints" in words
+
+
+def test_describes_constant_layers_and_a_missing_chance():
+    nothing = np.full((2, 2), np.nan)
+    table = with_numbers([[np.nan, np.nan], [np.nan, 0.5]], nothing)
+    assert "score 0.50 on average" in table.describe()
+    assert table.describe().endswith("Constant over the data: x.")
+    assert "Independent" not in table.describe()
+    assert "nothing to compare" in with_numbers(nothing, nothing).describe()
+
+
 def test_prints_as_a_table(table):
     lines = str(table).splitlines()
     assert lines[0] == "cca, n = 120, conv=dft"
