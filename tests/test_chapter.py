@@ -67,7 +67,7 @@ def test_run_takes_the_seed_of_the_chapter_as_its_base(monkeypatch):
     seeds = []
     monkeypatch.setattr(
         "svcca_lib.paper.training.train",
-        lambda config, data, store, progress=None: seeds.append(config.seed),
+        lambda config, data, store, **_: seeds.append(config.seed),
     )
     Chapter(NAME, seed=5).run("convnet", 1)
     chapter.train("quick", "convnet", 6)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from svcca_lib.paper.datasets import ImageData
     from svcca_lib.paper.profiles import Profile
     from svcca_lib.paper.store import Store
-    from svcca_lib.paper.training import Data, Run
+    from svcca_lib.paper.training import Data, Report, Run
 
 # The key under which a displayed figure keeps its caption and description for the built page.
 FIGURE_METADATA = "svcca_figure"
@@ -66,6 +66,7 @@ class Chapter:
         from svcca_lib.paper import profiles
 
         self.name = name
+        width: int = 0,
         self.profile: Profile = profiles.profile(profile)
         self._declared = self.profile.trainings(name)
         self.seed = seed
@@ -74,6 +75,7 @@ class Chapter:
         self._store = store
         self._claims: dict[str, Claim] = {}
         self._figures: set[str] = set()
+        self.width = width
         self._labels: dict[str, None] = {}  # of the data used, in the order of use
 
     @cached_property
@@ -118,7 +120,7 @@ class Chapter:
         else:
             data = self.profile.dataset(training, self._spec)
             self._labels[data.label] = None
-        return _train(self.profile, training, self.seed + seed, data, self.store)
+        return _train(self.profile, training, self.seed + seed, data, self.width, self.store)
 
     def show(
         self,
@@ -255,15 +257,17 @@ def train(
     data : str
         A data set in the words of `datasets.load`; empty for the profile's own.
     store : Store, optional
+    width: int = 0,
         The default store if not given.
     progress : bool, optional
+    report: Report | None = None,
         A bar on stderr; by default where that is a terminal.
     """
     from svcca_lib.paper import profiles
 
     scale = profiles.profile(profile)
     images = scale.dataset(training, data)
-    return _train(scale, training, seed, images, store or _store(), progress)
+    return _train(scale, training, seed, images, width, store or _store(), progress, report)
 
 
 def _train(
@@ -274,9 +278,12 @@ def _train(
     store: Store,
     progress: bool | None = None,
 ) -> Run:
+    report : callable, optional
+        As of `training.train`.
     from svcca_lib.paper import training
 
-    return training.train(scale.training(name, seed, data), data, store, progress=progress)
+    config = scale.training(name, seed, data, width)
+    return training.train(config, data, store, progress=progress, report=report)
 
 
 def _store() -> Store:
@@ -287,8 +294,10 @@ def _store() -> Store:
         def fetch(self, kind: str, config: Any, make: Any, **rest: Any) -> Artefact:
             def refuse(workspace: Path) -> NoReturn:
                 raise LookupError(
+    width: int,
                     f"the network {rest.get('name', '')!r} is not in {self.reference or self.root} "
                     "in the form that the present code would train, and SVCCA_TRAIN=never forbids "
+    report: Report | None = None,
                     "to train it: run `make reference`"
                 )
 

@@ -101,7 +101,9 @@ class Profile:
     recipes: Mapping[str, TrainConfig]
     exceptions: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
-    def training(self, name: str, seed: int, data: ImageData | TextData | ToyData) -> TrainConfig:
+    def training(
+        self, name: str, seed: int, data: ImageData | TextData | ToyData, width: int = 0
+    ) -> TrainConfig:
         """Configure a training of this profile for given data.
 
         Parameters
@@ -113,11 +115,14 @@ class Profile:
             Seed of the initial weights and of the batches.
         data
             What `dataset` returns for this training, or other data of the same kind.
+        width
+            Channels of the first convolutions of the ConvNet in place of the profile's; the ResNet
+            widens in proportion. 0 for the profile's own; nothing else has a width.
 
         Raises
         ------
         ValueError
-            If the profile has no training of that name.
+            If the profile has no training of that name, or no ResNet widens in that proportion.
         TypeError
             If the data are not of the kind the training needs.
         """
@@ -132,6 +137,8 @@ class Profile:
         else:
             inputs, outputs = (data.x.shape[1],), data.y.shape[1]
         network = replace(recipe.network, inputs=inputs, outputs=outputs)
+        if width and isinstance(data, ImageData):
+            network = replace(network, width=self._widened(recipe.network.width, width))
         config = replace(recipe, network=network, data=data.fingerprint, seed=seed)
         if CONSTANT in name:
             config = replace(config, schedule="constant", checkpoints=(1.0,))
@@ -179,6 +186,14 @@ class Profile:
             for training, offset in CHAPTERS[chapter]
             if offset < self.exceptions.get((chapter, training), len(self.seeds))
         )
+
+    def _widened(self, own: int, width: int) -> int:
+        """Return the width `own` of a network when the ConvNet has `width` channels."""
+        widened, rest = divmod(own * width, self.recipes["convnet"].network.width)
+        if rest or widened < 1:
+            unit = self.recipes["convnet"].network.width // self.recipes["resnet"].network.width
+            raise ValueError(f"width must be a positive multiple of {unit}; got {width}")
+        return widened
 
     def _recipe(self, name: str) -> TrainConfig:
         base = name.removesuffix(FREEZE).removesuffix(CONSTANT)

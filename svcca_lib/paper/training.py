@@ -49,6 +49,7 @@ from svcca_lib.paper.store import (
 logger = logging.getLogger(__name__)
 
 Data = ImageData | TextData | ToyData
+Report = Callable[[int, int, float], None]
 
 CHECKPOINT_SECONDS = 30.0
 STREAMS = {"order": 1, "augment": 2}
@@ -229,6 +230,7 @@ def train(
     *,
     device: str | torch.device | None = None,
     progress: bool | None = None,
+    report: Report | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Run:
     """Train a network, or load the one that this configuration made before.
@@ -244,6 +246,8 @@ def train(
         By default a CUDA device where there is one, else the CPU.
     progress : bool, optional
         A bar on stderr. By default only where stderr is a terminal, so never in a notebook.
+    report : callable, optional
+        ``report(step, steps, seconds)`` is called about once a second while the run trains.
     checkpoint_seconds : float
         At most this much work is lost by a kill.
 
@@ -280,7 +284,7 @@ def train(
     freezes = _freezes(config)
 
     def make(workspace: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        journal = _Journal(workspace, name, config.steps, checkpoint_seconds, progress)
+        journal = _Journal(workspace, name, config.steps, checkpoint_seconds, progress, report)
         with journal, _settings(where, config.seed):
             return _fit(config, _task(config, data, where), where, journal)
 
@@ -764,9 +768,16 @@ class _Journal:
     """
 
     def __init__(
-        self, workspace: Path, name: str, steps: int, every: float, progress: bool | None
+        self,
+        workspace: Path,
+        name: str,
+        steps: int,
+        every: float,
+        progress: bool | None,
+        report: Report | None = None,
     ) -> None:
         self.workspace, self.name, self.steps, self.every = workspace, name, steps, every
+        self.report = report
         self.disable = None if progress is None else not progress  # None: no bar without a tty
         self.bar: tqdm[Any] | None = None
         self.writable = True
@@ -793,6 +804,8 @@ class _Journal:
         now = time.monotonic()
         if now - self.last_note >= 1:
             self.last_note = now
+            if self.report is not None:
+                self.report(step, self.steps, seconds)
             note = {"name": self.name, "step": step, "steps": self.steps, "seconds": seconds}
             new = self.workspace / "progress.new"
             with self._warn_once():
