@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from svcca_lib._linalg import difference
+
 ArrayLike: TypeAlias = np.ndarray | Tensor
 Precision: TypeAlias = Literal["float64", "float32"]
 
@@ -162,7 +164,7 @@ def centre(x: Tensor) -> tuple[Tensor, Tensor]:
     zero: a layer of constants would otherwise take what is left for signal.
     """
     mean = x.mean(dim=0)
-    centred = (x - mean).contiguous()  # one layout, one result
+    centred = difference(x, mean)
     rounding = 4 * torch.finfo(x.dtype).eps * mean.abs()
     # Two rows tell of most neurons that they vary; only the others are looked at in full.
     still = (centred[[0, -1]].abs() <= rounding).all(dim=0).nonzero()[:, 0]

@@ -32,6 +32,7 @@ from svcca_lib._arrays import (
     one_of,
     some_variance,
 )
+from svcca_lib._linalg import descending_eigh, empty, inner, singular_values, thin_svd
 from svcca_lib.moments import Batch, PairMoments
 from svcca_lib.similarity import (
     MEASURES,
@@ -46,11 +47,8 @@ from svcca_lib.subspace import (
     GRAM_IS_SAFE,
     Energy,
     check_cut,
-    descending_eigh,
     directions_needed,
     rank_cut,
-    singular_values,
-    thin_svd,
 )
 
 Cut: TypeAlias = Literal["layer", "frequency"]
@@ -132,7 +130,7 @@ def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
         return flat.T.contiguous()[places].view(len(places), *images.shape[:2])
 
     kind = torch.complex128 if x.dtype == torch.float64 else torch.complex64
-    spectra = torch.empty(len(grid.keys), n, c, dtype=kind, device=x.device)
+    spectra = empty((len(grid.keys), n, c), x, kind)
     rows = max(1, _CHUNK // (c * h * w))
     for start in range(0, n, rows):
         chunk = (x[start : start + rows] - mean).masked_fill_(constant, 0.0)
@@ -144,8 +142,16 @@ def _products(x: Tensor, y: Tensor) -> Tensor:
     """``x^H y`` at every frequency, (F, n, p) and (F, n, q) -> (F, p, q)."""
     if x.is_cuda:
         return x.mH @ y
-    # On a CPU the batched product copies x to conjugate it, and takes twice as long.
-    return torch.stack([a.mH @ b for a, b in zip(x, y, strict=True)])
+    # On a CPU as real layers of twice the width, (re, im, re, im, ...): the batched complex product
+    # would copy x to conjugate it, and knows of no symmetry.
+    p, q = x.shape[2], y.shape[2]
+    products = torch.empty(len(x), p, q, dtype=x.dtype)
+    for product, a, b in zip(products, x, y, strict=True):
+        parts = inner(*(torch.view_as_real(t).flatten(1) for t in (a, b)))
+        parts = parts.view(p, 2, q, 2)
+        product.real = parts[:, 0, :, 0] + parts[:, 1, :, 1]
+        product.imag = parts[:, 0, :, 1] - parts[:, 1, :, 0]
+    return products
 
 
 def _by_field(decompose: Callable[[Tensor], Any], matrices: Tensor, real: int) -> Any:

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from svcca_lib._linalg import singular_values
 from svcca_lib.fourier import FourierSubspace, Size, _grid, _shared
 from svcca_lib.similarity import chance_correlation
-from svcca_lib.subspace import singular_values
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from svcca_lib._arrays import ArrayLike, as_tensor, same_rows
+from svcca_lib._linalg import inner
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +259,7 @@ class PairMoments:
 def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
     """``out += x^H y``."""
     if out.ndim == 2:
-        out.addmm_(x.mH, y)
+        out += inner(x, y)
     elif x.is_cuda:
         out.baddbmm_(x.mH, y)
     else:  # the batched product would copy x to conjugate it

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from svcca_lib._arrays import ArrayLike, as_tensor, centre, like_input
+from svcca_lib._linalg import thin_svd
 from svcca_lib.activations import near
-from svcca_lib.subspace import rank_cut, thin_svd
+from svcca_lib.subspace import rank_cut
 
 Projection: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
 

@@ -37,15 +37,13 @@ from svcca_lib._arrays import (
     same_rows,
     some_variance,
 )
+from svcca_lib._linalg import descending_eigh, singular_values, thin_svd
 from svcca_lib.moments import Moments
 from svcca_lib.subspace import (
     Energy,
     Subspace,
     alignment,
     check_cut,
-    descending_eigh,
-    singular_values,
-    thin_svd,
 )
 
 Layer: TypeAlias = ArrayLike | Subspace
@@ -1091,6 +1089,9 @@ def pairwise(
     right = left if ys is None else [prepare(y, name) for name, y in _named(ys, "ys")]
     for other in (*left, *right):
         comparable(left[0], other)
+    # A layer met by many needs its basis more than its rows, which take more memory.
+    left = [_primed(layer) for layer in left]
+    right = left if ys is None else [_primed(layer) for layer in right]
 
     matrix = np.empty((len(left), len(right)))
     for i, a in enumerate(left):
@@ -1101,6 +1102,10 @@ def pairwise(
     if isinstance(first, np.ndarray) or getattr(first, "_numpy", False):
         return matrix
     return torch.from_numpy(matrix).to(first.device if isinstance(first, Tensor) else "cpu")
+
+
+def _primed(layer: Any) -> Any:
+    return layer._primed() if isinstance(layer, Subspace) else layer
 
 
 def _named(layers: Any, name: str) -> list[tuple[str, Any]]:

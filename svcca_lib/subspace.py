@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from svcca_lib._arrays import (
     one_of,
     some_variance,
 )
+from svcca_lib._linalg import descending_eigh, inner, thin_svd
 
 Energy: TypeAlias = Literal["variance", "singular_values"]
 
@@ -193,7 +193,7 @@ class Subspace:
         centred, mean = centre(tensor)
         n, p = tensor.shape
         # The Gram matrix of the shorter side, 15 times faster than the SVD of a tall layer.
-        gram = centred.T @ centred if n >= p else centred @ centred.T
+        gram = inner(centred if n >= p else centred.T)
         total = some_variance(gram.diagonal(), name, (n, p))
         eigenvalues, vectors = descending_eigh(gram.detach())
         values = eigenvalues.sqrt()
@@ -312,6 +312,10 @@ class Subspace:
             raise ValueError("this Subspace was made from moments and holds no rows")
         return self._centred @ self._weights
 
+    def _primed(self) -> Subspace:
+        """The same layer with its basis computed and its rows, which nothing needs then, let go."""
+        return self if self._centred is None else replace(self, _left=self._rows, _centred=None)
+
     def _reordered(self, order: Tensor) -> Subspace:
         """The same layer with its datapoints in another order; nothing is decomposed again."""
         return replace(self, _left=self._rows[order], _centred=None)
@@ -334,8 +338,8 @@ def alignment(a: Subspace, b: Subspace) -> Tensor:
     if not any(ready):
         through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
         if a.n_features * b.n_features < through_bases:
-            return a._weights.T @ (a._centred.T @ b._centred) @ b._weights
-    return a._rows.T @ b._rows
+            return a._weights.T @ inner(a._centred, b._centred) @ b._weights
+    return inner(a._rows, b._rows)
 
 
 def check_cut(keep: float, energy: str) -> float:
@@ -353,37 +357,6 @@ def check_cut(keep: float, energy: str) -> float:
         hint = "; to keep a number of directions use project" if keep > 1 else ""
         raise ValueError(f"keep must be a fraction in (0, 1], such as 0.99; got {keep}{hint}")
     return float(keep)
-
-
-def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, largest first and never negative, and eigenvectors of a symmetric matrix."""
-    values, vectors = torch.linalg.eigh(gram)
-    return values.flip(-1).clamp(min=0), vectors.flip(-1)
-
-
-def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin SVD ``x = u @ diag(s) @ v.T``; the slower, safer driver where the fast one fails."""
-    try:
-        u, s, vh = torch.linalg.svd(x, full_matrices=False)
-    except torch.linalg.LinAlgError:
-        if x.requires_grad:
-            raise
-        # cuSOLVER's Jacobi method (gesvdj) does not always converge; QR iteration (gesvd) does.
-        # CPUs have one driver only: there LAPACK, through SciPy, is asked for QR iteration.
-        if x.is_cuda:
-            u, s, vh = torch.linalg.svd(x, full_matrices=False, driver="gesvd")
-        else:
-            parts = scipy.linalg.svd(x.numpy(), full_matrices=False, lapack_driver="gesvd")
-            u, s, vh = (torch.from_numpy(part) for part in parts)
-    return u, s, vh.mH
-
-
-def singular_values(x: Tensor) -> Tensor:
-    """Singular values alone, descending, with the same fall-back as `thin_svd`."""
-    try:
-        return torch.linalg.svdvals(x)
-    except torch.linalg.LinAlgError:
-        return thin_svd(x)[1]
 
 
 def _whitening(gram: Tensor, eigenvalues: Tensor, vectors: Tensor, k: int) -> Tensor:

@@ -30,7 +30,7 @@ def cca_by_qr(x, y, tolerance=1e-9):
         q, r, _ = scipy.linalg.qr(centred(z), mode="economic", pivoting=True)
         diagonal = np.abs(np.diag(r))
         bases.append(q[:, : int((diagonal > tolerance * diagonal[0]).sum())])
-    return np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+    return scipy.linalg.svdvals(bases[0].T @ bases[1])
 
 
 def svcca_by_svd(x, y, keep=0.99, power=2):

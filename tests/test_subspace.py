@@ -10,7 +10,8 @@ from oracles import cca_by_qr, centred, layer, orthonormal
 
 from svcca_lib import Moments, Subspace, cca, svcca
 from svcca_lib import subspace as subspace_module
-from svcca_lib.subspace import directions_needed, rank_cut, singular_values, thin_svd
+from svcca_lib._linalg import singular_values, thin_svd
+from svcca_lib.subspace import directions_needed, rank_cut
 
 SHAPES = {"tall": (200, 7), "square": (30, 30), "wide": (12, 40)}
 
@@ -250,15 +251,19 @@ def test_made_from_moments_it_has_no_rows():
 
 @pytest.fixture
 def broken_svd(monkeypatch):
-    """torch's SVD as cuSOLVER's Jacobi method sometimes is: not converging."""
+    """Divide and conquer, and cuSOLVER's Jacobi method, as they sometimes are: not converging."""
     calls = []
 
-    def fail(*args, **kwargs):
-        calls.append(kwargs.get("driver"))
-        raise torch.linalg.LinAlgError("linalg.svd: The algorithm failed to converge")
+    def failing(error):
+        def fail(*args, **kwargs):
+            calls.append(kwargs)
+            raise error("linalg.svd: The algorithm failed to converge")
 
-    monkeypatch.setattr(torch.linalg, "svd", fail)
-    monkeypatch.setattr(torch.linalg, "svdvals", fail)
+        return fail
+
+    monkeypatch.setattr(np.linalg, "svd", failing(np.linalg.LinAlgError))
+    monkeypatch.setattr(torch.linalg, "svd", failing(torch.linalg.LinAlgError))
+    monkeypatch.setattr(torch.linalg, "svdvals", failing(torch.linalg.LinAlgError))
     return calls
 
 
@@ -271,6 +276,13 @@ def test_svd_falls_back_where_the_fast_driver_does_not_converge(broken_svd, shap
     np.testing.assert_allclose((u * s) @ v.T, x, atol=1e-12)
     np.testing.assert_allclose(singular_values(torch.from_numpy(x)), expected, rtol=1e-12)
     assert broken_svd
+
+
+def test_a_batch_falls_back_as_well(broken_svd):
+    x = torch.randn(3, 5, 2, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    u, s, v = thin_svd(x)
+    assert torch.allclose((u * s[:, None]) @ v.mH, x)
+    assert torch.equal(singular_values(x), s)
 
 
 def test_similarities_survive_a_driver_that_does_not_converge(broken_svd):
@@ -291,7 +303,7 @@ def test_a_failing_gpu_driver_is_replaced_by_qr_iteration(monkeypatch):
     real, drivers = torch.linalg.svd, []
 
     class OnGPU:
-        is_cuda, requires_grad = True, False
+        is_cuda, requires_grad, device = True, False, torch.device("cuda")
         matrix = torch.diag(torch.tensor([3.0, 2.0]))
 
     def svd(x, full_matrices, driver=None):

@@ -1,0 +1,83 @@
+"""Decompositions and products: NumPy's on CPUs, torch's on GPUs and where a gradient is asked for.
+
+On CPUs NumPy's BLAS computes half of a symmetric product, for which torch has no call. The
+decompositions follow it there: two libraries that take turns keep two pools of threads, and one
+waits on the cores that the other needs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+import torch
+from torch import Tensor
+
+
+def _on_cpu(*tensors: Tensor) -> bool:
+    return not any(t.requires_grad or t.device.type != "cpu" for t in tensors)
+
+
+def empty(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Allocate a tensor on the device of another one, by default of its type.
+
+    NumPy asks the kernel for huge pages: on a CPU, a gigabyte fills in half the time.
+    """
+    dtype = dtype or like.dtype
+    if like.device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=like.device)
+    return torch.from_numpy(np.empty(shape, str(dtype).removeprefix("torch.")))
+
+
+def difference(x: Tensor, mean: Tensor) -> Tensor:
+    """Return ``x - mean`` in one memory layout, whatever that of `x`."""
+    if _on_cpu(x):
+        out = empty(tuple(x.shape), x)
+        np.subtract(x.numpy(), mean.numpy(), out=out.numpy())
+        return out
+    return (x - mean).contiguous()
+
+
+def inner(x: Tensor, y: Tensor | None = None) -> Tensor:
+    """Return ``x^T y`` of real layers (n, p) and (n, q), by default of `x` with itself."""
+    y = x if y is None else y
+    if _on_cpu(x, y):
+        return torch.from_numpy(x.numpy().T @ y.numpy())
+    return x.T @ y
+
+
+def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, largest first and never negative, and eigenvectors of a symmetric matrix."""
+    if _on_cpu(gram):
+        values, vectors = map(torch.from_numpy, np.linalg.eigh(gram.numpy()))
+    else:
+        values, vectors = torch.linalg.eigh(gram)
+    return values.flip(-1).clamp(min=0), vectors.flip(-1)
+
+
+def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin SVD ``x = u @ diag(s) @ v^H``; the slower, safer driver where the fast one fails."""
+    if _on_cpu(x):
+        try:
+            parts = np.linalg.svd(x.numpy(), full_matrices=False)
+        except np.linalg.LinAlgError:  # of divide and conquer; QR iteration (gesvd) converges
+            parts = scipy.linalg.svd(x.numpy(), full_matrices=False, lapack_driver="gesvd")
+        u, s, vh = map(torch.from_numpy, parts)
+    else:
+        try:
+            u, s, vh = torch.linalg.svd(x, full_matrices=False)
+        except torch.linalg.LinAlgError:
+            if not x.is_cuda:
+                raise
+            # cuSOLVER's Jacobi method (gesvdj) does not always converge either.
+            u, s, vh = torch.linalg.svd(x, full_matrices=False, driver="gesvd")
+    return u, s, vh.mH
+
+
+def singular_values(x: Tensor) -> Tensor:
+    """Singular values alone, descending, with the same fall-back as `thin_svd`."""
+    try:
+        if _on_cpu(x):
+            return torch.from_numpy(np.linalg.svd(x.numpy(), compute_uv=False))
+        return torch.linalg.svdvals(x)
+    except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
+        return thin_svd(x)[1]
