@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from svcca_lib.paper import chapter, claims, profiles
 from svcca_lib.paper.chapter import FIGURE_METADATA, Chapter
 from svcca_lib.paper.claims import METADATA, Ledger, at_least, at_most
+from svcca_lib.paper.records import artefact
+from svcca_lib.paper.store import key_of, plain
+from svcca_lib.paper.training import Run
 
 NAME = "02-distributed-representations"
 
@@ -63,15 +66,52 @@ def test_training_that_the_chapter_does_not_declare_is_refused():
         Chapter(NAME).run("lstm")
 
 
-def test_run_takes_the_seed_of_the_chapter_as_its_base(monkeypatch):
-    seeds = []
-    monkeypatch.setattr(
-        "svcca_lib.paper.training.train",
-        lambda config, data, store, **_: seeds.append(config.seed),
-    )
+@pytest.fixture
+def trained(monkeypatch):
+    """Train nothing; return the runs that were asked for, without their networks."""
+    runs = []
+
+    def train(config, *rest, **options):
+        identity = {"kind": "network", "config": plain(config), "version": "1"}
+        made = {"wall_seconds": 2.5, "device": "a processor", "commit": "abc"}
+        runs.append(Run(config, {}, [], identity | made, {}))
+        return runs[-1]
+
+    monkeypatch.setattr("svcca_lib.paper.training.train", train)
+    return runs
+
+
+def test_run_takes_the_seed_of_the_chapter_as_its_base(trained):
     Chapter(NAME, seed=5).run("convnet", 1)
     chapter.train("quick", "convnet", 6)
-    assert seeds == [6, 6]
+    assert [run.config.seed for run in trained] == [6, 6]
+
+
+def test_figure_says_which_networks_were_there_when_it_was_drawn(trained, displayed, figure):
+    ch = Chapter(NAME)
+    ch.show(figure, "figure-1", alt="x")
+    runs = [ch.run("convnet", seed) for seed in (0, 1)]
+    ch.show(figure, "figure-2", alt="x")
+    ch.run("convnet", 1)
+    ch.show(figure, "figure-3", alt="x")
+    said = [output.metadata[FIGURE_METADATA]["artefact"] for output in displayed]
+    keys = [key_of(run.provenance) for run in runs]
+    assert said == ["", artefact(keys), artefact(keys)]
+    assert artefact(keys) != artefact(keys[:1])
+    ch.claim("a", **made())
+    ch.ledger()
+    making = Ledger.from_dict(displayed[-1].metadata[METADATA]).making
+    assert [(n.training, n.seed, n.seconds) for n in making.networks] == [
+        ("convnet", 0, 2.5),
+        ("convnet", 1, 2.5),
+    ]
+    assert [(f.name, len(f.networks)) for f in making.figures] == [
+        ("figure-1", 0),
+        ("figure-2", 2),
+        ("figure-3", 2),
+    ]
+    assert making.datasets == {ch.data.label: ch.data.fingerprint}
+    assert making.environment["libraries"].keys() >= {"torch", "numpy"}
 
 
 def test_missing_reference_network_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
@@ -94,6 +134,8 @@ def test_figure_is_displayed_sharp_described_and_captioned(displayed, figure):
         "name": "figure-2a",
         "alt": "A line rises.",
         "caption": "It *rises*.",
+        "chapter": NAME,
+        "artefact": "",
     }
 
 

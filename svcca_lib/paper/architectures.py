@@ -58,6 +58,29 @@ def same_size_means(
     return {size: float(matrix[np.ix_(a == size, b == size)].mean()) for size in sizes}
 
 
+def size_blocks(matrix: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
+    """Average the cells of all pairs of spatial sizes, the inputs left out.
+
+    Parameters
+    ----------
+    matrix, rows, columns
+        As of `same_size_means`.
+
+    Returns
+    -------
+    array, shape (sizes of rows, sizes of columns)
+        The largest size first. Vectors are left out.
+    """
+    heights = [np.array(side) for side in (rows, columns)]
+    for side in heights:
+        side[0] = 0
+    over = [sorted({int(size) for size in side if size > 1}, reverse=True) for side in heights]
+    a, b = heights
+    return np.array(
+        [[matrix[np.ix_(a == row, b == column)].mean() for column in over[1]] for row in over[0]]
+    )
+
+
 def best_matches(matrix: np.ndarray) -> np.ndarray:
     """Position of the column nearest to each row, inputs and outputs (the last rows) left out.
 

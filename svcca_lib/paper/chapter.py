@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from svcca_lib.paper.claims import METADATA, Claim, Ledger, Rule, number
+from svcca_lib.paper.records import Making, Shown, Trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from svcca_lib.paper.store import Store
     from svcca_lib.paper.training import Data, Report, Run
 
-# The key under which a displayed figure keeps its caption and description for the built page.
+# The key under which a displayed figure keeps its caption, description and origin for the page.
 FIGURE_METADATA = "svcca_figure"
 SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -49,6 +51,8 @@ class Chapter:
         A data set in the words of `datasets.load`; empty for the profile's own.
     out : str
         A folder for the figures (SVG), their data (CSV) and the claims (JSON); empty to write none.
+    width : int
+        Channels of the ConvNet in place of the profile's, the ResNet in proportion; 0 for its own.
     store : Store, optional
         Where trained networks are kept; the default store if not given.
     """
@@ -61,22 +65,24 @@ class Chapter:
         seed: int = 0,
         data: str = "",
         out: str = "",
+        width: int = 0,
         store: Store | None = None,
     ) -> None:
         from svcca_lib.paper import profiles
 
         self.name = name
-        width: int = 0,
         self.profile: Profile = profiles.profile(profile)
         self._declared = self.profile.trainings(name)
         self.seed = seed
+        self.width = width
         self.out = Path(out) if out else None
         self._spec = data
         self._store = store
+        self._started = time.perf_counter()
         self._claims: dict[str, Claim] = {}
-        self._figures: set[str] = set()
-        self.width = width
-        self._labels: dict[str, None] = {}  # of the data used, in the order of use
+        self._figures: dict[str, Shown] = {}
+        self._networks: dict[str, Trained] = {}  # by their keys
+        self._datasets: dict[str, str] = {}  # label -> fingerprint, in the order of use
 
     @cached_property
     def store(self) -> Store:
@@ -87,7 +93,7 @@ class Chapter:
     def data(self) -> ImageData:
         """The images, loaded at first use."""
         images = self.profile.dataset("convnet", self._spec)
-        self._labels[images.label] = None
+        self._datasets[images.label] = images.fingerprint
         return images
 
     def seeds(self, training: str) -> tuple[int, ...]:
@@ -119,8 +125,11 @@ class Chapter:
             data = self.data
         else:
             data = self.profile.dataset(training, self._spec)
-            self._labels[data.label] = None
-        return _train(self.profile, training, self.seed + seed, data, self.width, self.store)
+            self._datasets[data.label] = data.fingerprint
+        run = _train(self.profile, training, self.seed + seed, data, self.width, self.store)
+        used = Trained.of(training, run)
+        self._networks[used.key] = used
+        return run
 
     def show(
         self,
@@ -156,7 +165,6 @@ class Chapter:
             raise ValueError(f"chapter {self.name!r} shows {name!r} twice: give each its own name")
         if not alt.strip():
             raise ValueError(f"{name!r} needs an alt text: say what the figure shows")
-        self._figures.add(name)
         tables = {key: _table(key, values) for key, values in (data or {}).items()}
         png = _png(figure)
         if self.out is not None:
@@ -165,12 +173,14 @@ class Chapter:
             if tables:
                 _join(tables).to_csv(self.out / f"{name}.csv", index=False)
         _close(figure)
+        shown = self._figures[name] = Shown(name, tuple(self._networks))
+        origin = {"chapter": self.name, "artefact": shown.artefact}
         summary = [f"{name}: {alt}"] + [_summary(key, table) for key, table in tables.items()]
         publish_display_data(
             {"image/png": png, "text/plain": "\n".join(summary)},
             {
                 "image/png": {"width": _width(png)},
-                FIGURE_METADATA: {"name": name, "alt": alt, "caption": caption},
+                FIGURE_METADATA: {"name": name, "alt": alt, "caption": caption} | origin,
             },
         )
 
@@ -223,11 +233,20 @@ class Chapter:
         """
         from IPython.display import publish_display_data
 
+        from svcca_lib.paper.store import environment
+
         if not self._claims:
             raise ValueError(f"chapter {self.name!r} makes no claims: call ch.claim(...) first")
-        label = ", ".join(self._labels) or "none"
+        label = ", ".join(self._datasets) or "none"
         claims = tuple(self._claims.values())
-        ledger = Ledger(self.name, self.profile.name, self.seed, label, claims)
+        making = Making(
+            seconds=round(time.perf_counter() - self._started, 1),
+            environment=environment(),
+            datasets=self._datasets,
+            networks=tuple(self._networks.values()),
+            figures=tuple(self._figures.values()),
+        )
+        ledger = Ledger(self.name, self.profile.name, self.seed, label, claims, making)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
             ledger.write(self.out / "claims.json")
@@ -243,8 +262,10 @@ def train(
     seed: int,
     data: str = "",
     *,
+    width: int = 0,
     store: Store | None = None,
     progress: bool | None = None,
+    report: Report | None = None,
 ) -> Run:
     """Return one training of a profile, from the store or trained now.
 
@@ -256,12 +277,14 @@ def train(
         The seed of the weights and of the order of the data.
     data : str
         A data set in the words of `datasets.load`; empty for the profile's own.
+    width : int
+        As of a `Chapter`.
     store : Store, optional
-    width: int = 0,
         The default store if not given.
     progress : bool, optional
-    report: Report | None = None,
         A bar on stderr; by default where that is a terminal.
+    report : callable, optional
+        As of `training.train`.
     """
     from svcca_lib.paper import profiles
 
@@ -275,11 +298,11 @@ def _train(
     name: str,
     seed: int,
     data: Data,
+    width: int,
     store: Store,
     progress: bool | None = None,
+    report: Report | None = None,
 ) -> Run:
-    report : callable, optional
-        As of `training.train`.
     from svcca_lib.paper import training
 
     config = scale.training(name, seed, data, width)
@@ -294,10 +317,8 @@ def _store() -> Store:
         def fetch(self, kind: str, config: Any, make: Any, **rest: Any) -> Artefact:
             def refuse(workspace: Path) -> NoReturn:
                 raise LookupError(
-    width: int,
                     f"the network {rest.get('name', '')!r} is not in {self.reference or self.root} "
                     "in the form that the present code would train, and SVCCA_TRAIN=never forbids "
-    report: Report | None = None,
                     "to train it: run `make reference`"
                 )
 

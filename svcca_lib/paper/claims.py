@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from svcca_lib.paper.records import Making
+
 ROUND_OFF = 1e-6  # what two machines agree to on the same activations; smaller values are noise
 
 
@@ -164,7 +166,8 @@ class Claim:
 class Ledger:
     """The claims of one chapter, as run.
 
-    Its text form is compared by the notebook tests, its HTML form is what the book shows.
+    Its text form is compared by the notebook tests, its HTML form is what the book shows. How the
+    chapter came about (times, versions, commit) differs between runs, and is in neither.
     """
 
     chapter: str
@@ -172,6 +175,7 @@ class Ledger:
     seed: int
     data: str
     claims: tuple[Claim, ...]
+    making: Making | None = None
 
     @property
     def score(self) -> str:
@@ -192,28 +196,32 @@ class Ledger:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{title}</th>' for title in _COLUMNS)
+        head = "".join(f'<th scope="col">{title}</th>' for title in COLUMNS)
         return (
             f'<table class="claims"><caption>{html.escape(self.title)}</caption>'
             f"<thead><tr>{head}</tr></thead>"
-            f"<tbody>{''.join(map(_row, self.claims))}</tbody></table>"
+            f"<tbody>{''.join(map(claim_row, self.claims))}</tbody></table>"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ledger as JSON-ready values."""
-        claims = [claim.to_dict() for claim in self.claims]
         return {
             "chapter": self.chapter,
             "profile": self.profile,
             "seed": self.seed,
             "data": self.data,
-            "claims": claims,
+            "claims": [claim.to_dict() for claim in self.claims],
+            "making": self.making and asdict(self.making),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Ledger:
         """Return the ledger that `to_dict` wrote."""
-        return cls(**dict(values) | {"claims": tuple(map(Claim.from_dict, values["claims"]))})
+        claims = tuple(map(Claim.from_dict, values["claims"]))
+        making = values.get("making")
+        return cls(
+            **dict(values) | {"claims": claims, "making": making and Making.from_dict(making)}
+        )
 
     def write(self, path: Path) -> None:
         """Write the ledger as JSON."""
@@ -257,21 +265,30 @@ def _cells(claim: Claim) -> list[tuple[str, str]]:
     return [(key, value) for key, value in cells if value]
 
 
-_COLUMNS = ("Verdict", "Claim", "Measured", "Needed", "Chance", "Paper")
+COLUMNS = ("Verdict", "Claim", "Measured", "Needed", "Chance", "Paper")
 
 
-def _row(claim: Claim) -> str:
-    """Return the table row of a claim; the mark and the word carry the verdict without colour."""
+def claim_row(claim: Claim, prefix: str = "", support: str = "") -> str:
+    """Return the table row of a claim; the mark and the word carry the verdict without colour.
+
+    Parameters
+    ----------
+    claim : Claim
+    prefix : str
+        Before the id of the row, where the claims of several chapters are on one page.
+    support : str
+        HTML in place of the name of the figure, such as a link to it.
+    """
     numbers = dict(_cells(claim))
     kind, mark = ("holds", "✓") if claim.holds else ("fails", "✗")
     columns = (
         f'<span class="verdict-{kind}">{mark} {claim.verdict}</span>',
-        f"{html.escape(claim.statement)} <em>{html.escape(claim.figure)}</em>",
+        f"{html.escape(claim.statement)} <em>{support or html.escape(claim.figure)}</em>",
         *(html.escape(numbers.get(key, "")) for key in ("measured", "needs", "chance", "paper")),
     )
     # A narrow page shows the columns below each other, each with its title before it.
     cells = "".join(
         f'<td data-title="{title}">{column}</td>'
-        for title, column in zip(_COLUMNS, columns, strict=True)
+        for title, column in zip(COLUMNS, columns, strict=True)
     )
-    return f'<tr id="claim-{html.escape(claim.id)}">{cells}</tr>'
+    return f'<tr id="claim-{prefix}{html.escape(claim.id)}">{cells}</tr>'

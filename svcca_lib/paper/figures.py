@@ -789,6 +789,7 @@ def figure_4_differences(networks: Mapping[str, Mapping[str, np.ndarray]]) -> Fi
         for style, difference in zip(styles, times.values(), strict=True):
             ax.plot(np.arange(1, len(difference) + 1), difference, **style)
         ax.set(title=title, xlabel="layer during training, from the input")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(axis="y")
     axes[0, 0].set_ylabel("ours $-$ the paper's")
     letters(axes[0])

@@ -175,7 +175,7 @@ class Store:
         half-written is left under the artefact's name.
         """
         identity = {"kind": kind, "config": plain(config), "version": version}
-        key = hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+        key = key_of(identity)
         for part in (kind, name):
             if "/" in part or part.startswith("."):
                 raise ValueError(f"kind and name must be plain folder names; got {part!r}")
@@ -388,6 +388,18 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=as_object)
 
 
+def key_of(identity: Mapping[str, Any]) -> str:
+    """Return the key of the artefact of a kind, configuration and version of the code.
+
+    Parameters
+    ----------
+    identity : mapping
+        With ``kind``, ``config`` and ``version``, such as the provenance of an artefact.
+    """
+    parts = {name: identity[name] for name in ("kind", "config", "version")}
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
 def plain(value: Any) -> Any:
     """Return `value` as it comes back from JSON: dataclasses as dicts, tuples as lists."""
     return json.loads(canonical_json(value))
@@ -471,12 +483,12 @@ def _provenance(identity: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         "data": config.get("data"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(seconds, 3),
-        **_environment(),
+        **environment(),
     }
 
 
 @functools.cache
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Say where this process runs: versions, device, threads, and the commit of this code."""
     versions = {}
     for package in ("svcca-lib", "torch", "numpy", "scipy", "safetensors"):
