@@ -221,7 +221,7 @@ def on_directions_of_neurons(
             restricted[:, chosen] += variates[:, :k] @ up[:k, chosen].float()
         else:
             (read,) = _predictions(layer, chosen, [len(chosen)], down[:, :k])
-            restricted = mean.float() + (read @ up[:k]).float()
+            restricted = mean.float() + read @ up[:k].float()
         accuracies.append(layer.accuracy(restricted))
     return np.array(accuracies)
 
@@ -371,16 +371,21 @@ def random_orders(width: int, draws: int, seed: int) -> Iterator[Tensor]:
 def _from_neurons(
     layer: CutNetwork, order: Tensor, counts: Sequence[int], others: Others
 ) -> Iterator[Tensor]:
-    """Yield the responses to the test images of a layer of which only k neurons are left."""
+    """Yield the responses to the test images of a layer of which only k neurons are left.
+
+    In one tensor, which the next one changes.
+    """
     mean = layer._mean.float()
-    if others == "mean":
-        for k in counts:
-            restricted = mean.expand_as(layer.test).clone()
-            restricted[:, order[:k]] = layer.test[:, order[:k]]
-            yield restricted
-    else:
+    restricted = mean.repeat(len(layer.test), 1)
+    if others == "predicted":
         for prediction in _predictions(layer, order, counts):
-            yield mean + prediction.float()
+            yield torch.add(prediction, mean, out=restricted)
+    else:
+        done = 0
+        for k in counts:
+            restricted[:, order[done:k]] = layer.test[:, order[done:k]]
+            yield restricted
+            done = k
 
 
 def _predictions(
@@ -388,7 +393,7 @@ def _predictions(
 ) -> Iterator[Tensor]:
     """Yield the least-squares prediction from the first k neurons of `order`, for ascending k.
 
-    Of all neurons, centred, (n_test, p); or of the directions `down`, (p, m) -> (n_test, m).
+    Of all neurons, (n_test, p), or of the directions `down`, (p, m) -> (n_test, m); centred, float32.
     Gram-Schmidt in that order, by the Cholesky factor of the neurons' scatter: each neuron adds
     what it has beyond those before it, so that one factorisation serves all k.
     """
@@ -402,9 +407,10 @@ def _predictions(
     loadings = torch.linalg.solve_triangular(
         lower, scatter if down is None else scatter @ down, upper=False
     )
-    prediction = test.new_zeros(len(test), loadings.shape[1])
+    scores, loadings = scores.float(), loadings.float()
+    prediction = scores.new_zeros(len(test), loadings.shape[1])
     done = 0
     for k in counts:
-        prediction += scores[:, done:k] @ loadings[done:k]
+        prediction.addmm_(scores[:, done:k], loadings[done:k])
         yield prediction
         done = k
