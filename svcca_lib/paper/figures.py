@@ -1093,3 +1093,109 @@ def figure_6(networks: Mapping[str, Classes], classes: Sequence[str]) -> Figure:
     longest = max(map(len, classes))
     key(figure, {**styles, "chance": chance}, columns=3 if longest > 12 else 6)
     return figure
+
+
+# ------------------------------------------------------------------ chapter 11: your own models
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A matrix of layers by layers, each with its name.
+
+    Attributes
+    ----------
+    matrix : array, shape (rows, columns)
+        NaN where a layer is constant.
+    rows, columns : sequence of str
+    across, down : str
+        What the columns and the rows are.
+    """
+
+    matrix: np.ndarray
+    rows: Sequence[str]
+    columns: Sequence[str]
+    across: str = "model b"
+    down: str = "model a"
+
+
+@drawn
+def layer_tables(tables: Mapping[str, Cells], bar: str, height: float = 3.3) -> Figure:
+    """Heat-maps of layers by layers, the input at the lower left, the numbers in the cells.
+
+    Parameters
+    ----------
+    tables : mapping of str to Cells
+        Title -> what was measured.
+    bar : str
+        What the colours are.
+    height : float
+        Inches.
+    """
+    widths = [len(cells.columns) for cells in tables.values()]
+    figure, axes = panels(1, len(tables), height=height, width_ratios=widths)
+    small = max(widths) * len(tables) > 18
+    for ax, (title, cells) in zip(axes[0], tables.items(), strict=True):
+        image = _heat_map(ax, cells.matrix, {}, **SIMILARITY)
+        turn = 90 if max(len(str(name)) for name in cells.columns) > 2 else 0
+        ax.set_xticks(range(len(cells.columns)), cells.columns, rotation=turn)
+        ax.set_yticks(range(len(cells.rows)), cells.rows)
+        ax.tick_params(length=0, labelsize=6.5 if small else 7.5)
+        ax.set(title=title, xlabel=cells.across, ylabel=cells.down)
+        for (i, j), value in np.ndenumerate(cells.matrix):
+            if max(cells.matrix.shape) <= 9:
+                ink = INK if value > 0.6 else "white"
+                text = "–" if np.isnan(value) else f"{value:.2f}"
+                size = 5.5 if small else 7
+                ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
+    colours = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.01, aspect=25)
+    colours.set_label(bar)
+    colours.outline.set_visible(False)
+    if len(tables) > 1:
+        letters(axes[0])
+    return figure
+
+
+@drawn
+def by_layer(
+    panels_of: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
+    layers: Mapping[str, Sequence[str]],
+    label: str,
+) -> Figure:
+    """Similarity of each layer to its counterpart under several readings, each beside its chance.
+
+    Parameters
+    ----------
+    panels_of : mapping of str to mapping of str to (array, array)
+        Title -> reading -> similarity and chance, one value a layer; NaN where impossible.
+    layers : mapping of str to sequence of str
+        Title -> names of the layers.
+    label : str
+        What the y axis is.
+    """
+    figure, axes = panels(1, len(panels_of), height=2.9, sharey=True)
+    markers = "osD^v<"
+    names = list(dict.fromkeys(name for found in panels_of.values() for name in found))
+    for ax, (title, found) in zip(axes[0], panels_of.items(), strict=True):
+        at = np.arange(len(layers[title]))
+        for name, (values, chances) in found.items():
+            i = names.index(name)
+            shift = 0.11 * (i - (len(names) - 1) / 2)
+            colour = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)[i]
+            ax.vlines(at + shift, chances, values, color=colour, linewidth=1, alpha=0.6)
+            ax.plot(at + shift, chances, "_", color=colour, markersize=6)
+            ax.plot(at + shift, values, markers[i], color=colour, markersize=4.5)
+        ax.set_xticks(at, layers[title], rotation=90)
+        ax.set(title=title, ylim=(0, 1.04))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel(label)
+    if len(panels_of) > 1:
+        letters(axes[0])
+    entries = {
+        name: {"marker": markers[i], "linestyle": "", "color": c, "markersize": 4.5}
+        for i, (name, c) in enumerate(
+            zip(names, (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY), strict=False)
+        )
+    }
+    entries["chance"] = {"marker": "_", "linestyle": "", "color": GREY}
+    key(figure, entries)
+    return figure
