@@ -6,6 +6,8 @@ them beforehand and share them between chapters; a chapter that runs alone train
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import os
 import re
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from svcca_lib.paper.store import Store
     from svcca_lib.paper.training import Data, Report, Run
 
-# The key under which a displayed figure keeps its caption, description and origin for the page.
+# The key under which a displayed figure keeps, for the built page, its caption and description,
+# what it was made from, and its drawing and numbers in the forms that a reader can download.
 FIGURE_METADATA = "svcca_figure"
 SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -142,6 +145,8 @@ class Chapter:
     ) -> None:
         """Display a figure, and with `out` write it as SVG and its data as CSV.
 
+        The notebook keeps both as well, compressed, so that a page built from it can offer them.
+
         Parameters
         ----------
         figure : Figure
@@ -167,20 +172,28 @@ class Chapter:
             raise ValueError(f"{name!r} needs an alt text: say what the figure shows")
         tables = {key: _table(key, values) for key, values in (data or {}).items()}
         png = _png(figure)
+        files = {"svg": _svg(figure, name)}
+        if tables:
+            files["csv"] = _join(tables).to_csv(index=False, float_format="%.7g")
+        _close(figure)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
-            _write_svg(figure, self.out / f"{name}.svg")
-            if tables:
-                _join(tables).to_csv(self.out / f"{name}.csv", index=False)
-        _close(figure)
+            for kind, text in files.items():
+                (self.out / f"{name}.{kind}").write_text(text, encoding="utf-8", newline="\n")
         shown = self._figures[name] = Shown(name, tuple(self._networks))
-        origin = {"chapter": self.name, "artefact": shown.artefact}
         summary = [f"{name}: {alt}"] + [_summary(key, table) for key, table in tables.items()]
         publish_display_data(
             {"image/png": png, "text/plain": "\n".join(summary)},
             {
                 "image/png": {"width": _width(png)},
-                FIGURE_METADATA: {"name": name, "alt": alt, "caption": caption} | origin,
+                FIGURE_METADATA: {
+                    "name": name,
+                    "alt": alt,
+                    "caption": caption,
+                    "chapter": self.name,
+                    "artefact": shown.artefact,
+                    "files": {kind: packed(text) for kind, text in files.items()},
+                },
             },
         )
 
@@ -345,12 +358,30 @@ def _width(png: bytes) -> int:
     return int.from_bytes(png[16:20], "big") // SCALE
 
 
-def _write_svg(figure: Figure, path: Path) -> None:
-    """Write the drawing as SVG, the same bytes each time."""
+def _svg(figure: Figure, name: str) -> str:
+    """Return the drawing as SVG, the same text each time; `name` seeds the ids in it."""
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def packed(text: str) -> str:
+    """Return `text` compressed, in characters that JSON takes as they are."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def unpacked(text: str) -> str:
+    """Return what was `packed`.
+
+    Examples
+    --------
+    >>> unpacked(packed("k,accuracy"))
+    'k,accuracy'
+    """
+    return gzip.decompress(base64.b64decode(text)).decode()
 
 
 def _close(figure: Figure) -> None:

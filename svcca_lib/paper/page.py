@@ -1,16 +1,30 @@
-"""How a figure that a chapter shows appears in the built book: numbered, captioned, described.
+"""How a chapter appears in the built book: its figures, its folded code, its launch buttons.
 
-MyST-NB asks this renderer, which pyproject.toml registers, for every output. Without it a caption
-would have to be kept in the metadata of the notebook cell, away from the code, where it could not
-say what was measured; and an alt text could not be given by the code at all.
+A figure is a numbered drawing with a caption and an alt text, sharp at any size, in one version
+for light and one for dark pages, with its numbers and its drawing to download. All of it comes
+from the executed notebook: MyST-NB asks the renderer below, which pyproject.toml registers, for
+every output, and `_config.yml` loads this module as a Sphinx extension.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from docutils import nodes
 from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, create_figure_context
+from sphinx.addnodes import download_reference
+from sphinx.application import Sphinx
 
-from svcca_lib.paper.chapter import FIGURE_METADATA
+from svcca_lib.paper.chapter import FIGURE_METADATA, unpacked
+from svcca_lib.paper.dark import darkened
+from svcca_lib.paper.ledger import LEDGER, made
+
+DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
+SHOWN = {"parameters", "show-input"}  # tags of the code cells that are not folded
+LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
 
 
 class FigureRenderer(MimeRenderPlugin):
@@ -20,17 +34,126 @@ class FigureRenderer(MimeRenderPlugin):
     def handle_mime(
         renderer: NbElementRenderer, data: MimeData, inline: bool
     ) -> list[nodes.Element] | None:
-        """Return the image with its alt text, as a numbered figure if it has a caption."""
+        """Return the drawing with its alt text, as a numbered figure if it has a caption."""
         shown = data.output_metadata.get(FIGURE_METADATA)
         if inline or shown is None or data.mime_type != "image/png":
             return None
         [image] = renderer.render_image(data)
-        image["alt"] = shown["alt"]
+        files = {kind: unpacked(text) for kind, text in shown.get("files", {}).items()}
+        folder = Path(renderer.source).stem
+
+        def write(name: str, text: str) -> str:
+            return renderer.write_file([folder, name], text.encode(), overwrite=True)
+
+        drawings = [image]
+        if "svg" in files:
+            light, dark = image.deepcopy(), image.deepcopy()
+            light["uri"] = write(f"{shown['name']}.svg", files["svg"])
+            dark["uri"] = write(f"{shown['name']}-dark.svg", darkened(files["svg"]))
+            light["classes"].append("only-light")
+            dark["classes"].append("only-dark")
+            drawings = [light, dark]
+        for drawing in drawings:
+            drawing["alt"] = shown["alt"]
+            drawing["loading"] = "lazy"  # of two versions, only the one that is seen is loaded
+        card = nodes.container("", *drawings, classes=["drawing"])
+        links = [
+            download_reference(
+                "",
+                "",
+                nodes.inline("", label, classes=["download"]),
+                reftarget=write(f"{shown['name']}.{kind}", files[kind]),
+            )
+            for kind, label in DOWNLOADS.items()
+            if kind in files
+        ]
+        said = [nodes.paragraph("", "", *links)] if links else []
+        if shown.get("artefact"):
+            said.append(_origin(shown))
+        below = [nodes.legend("", *said)] if said else []
         if not shown["caption"]:
-            return [image]
+            return [card, *said]
         page = renderer.renderer
         holder = nodes.Element()
         options = {"name": shown["name"], "caption": shown["caption"]}
         with page.current_node_context(holder), create_figure_context(page, options, data.line):
-            page.current_node.append(image)
+            page.current_node.append(card)
+        figure = holder.children[-1]
+        assert isinstance(figure, nodes.figure)
+        figure += below
         return holder.children
+
+
+def _origin(shown: Mapping[str, str]) -> nodes.paragraph:
+    """Say below a caption what the figure was made from; the ledger's row says the rest."""
+    text = f"{shown['chapter']}, networks {shown['artefact']}"
+    link = nodes.reference("", text, refuri=f"{LEDGER}.html#{made(shown['name'])}", internal=True)
+    return nodes.paragraph("", "", link, classes=["origin"])
+
+
+def folded(notebook: str) -> str:
+    """Return a notebook (JSON) whose code a page hides until it is asked for.
+
+    Its parameters stay in sight, and cells that are tagged ``show-input``.
+    """
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        tags = cell["metadata"].setdefault("tags", [])
+        if cell["cell_type"] == "code" and not SHOWN & set(tags):
+            tags.append("hide-input")
+    return json.dumps(content)
+
+
+def with_install(notebook: str, repository: str) -> str:
+    """Return a notebook (JSON) that first installs what it imports, from the repository."""
+    content = json.loads(notebook)
+    install = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": "install",
+        "metadata": {},
+        "outputs": [],
+        "source": f'%pip install --quiet "svcca-lib[book] @ git+{repository}"',
+    }
+    content["cells"].insert(0, install)
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _fold(app: Sphinx, docname: str, source: list[str]) -> None:
+    if app.env.doc2path(docname).endswith(".ipynb"):
+        source[0] = folded(source[0])
+
+
+def _repository(app: Sphinx) -> str:
+    return app.config.html_theme_options.get("repository_url", "")
+
+
+def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Let the Colab button open the notebook that installs the package first, and add a footer."""
+    cite = f"{context['pathto'](app.config.root_doc)}#cite-this"
+    context["theme_extra_footer"] = f'<p><a href="{cite}">Cite this book</a></p>'
+    branch = app.config.html_theme_options.get("repository_branch") or "master"
+    for group in context.get("header_buttons", ()):
+        for button in group.get("buttons", ()):
+            if button.get("text") == "Colab":
+                wanted = f"/blob/{PUBLISHED}/{LAUNCH}/"
+                button["url"] = button["url"].replace(f"/blob/{branch}/", wanted)
+
+
+def _write_launched(app: Sphinx, error: Exception | None) -> None:
+    if error is None and (repository := _repository(app)):
+        for docname in app.env.found_docs:
+            source = Path(app.env.doc2path(docname))
+            if source.suffix == ".ipynb":
+                target = Path(app.outdir, LAUNCH, f"{docname}.ipynb")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                text = with_install(source.read_text(encoding="utf-8"), repository)
+                target.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Take part in a build, as a Sphinx extension."""
+    app.connect("source-read", _fold)
+    app.connect("html-page-context", _dress, priority=900)  # after the theme's buttons
+    app.connect("build-finished", _write_launched)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

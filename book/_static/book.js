@@ -1,0 +1,34 @@
+// What a chapter's page does beyond the theme: one button for all folded code, and scrolling parts
+// that a keyboard can reach.
+document.addEventListener("DOMContentLoaded", () => {
+  const folded = document.querySelectorAll("div.cell details.hide");
+  const bar = document.querySelector(".article-header-buttons");
+  if (folded.length && bar) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn-sm toggle-code";
+    button.innerHTML = '<span class="btn__icon-container"><i class="fas fa-code"></i></span>';
+    const show = open => {
+      for (const details of folded) details.open = open;
+      const words = open ? "Hide all code" : "Show all code";
+      button.setAttribute("aria-label", words);
+      button.setAttribute("aria-pressed", String(open));
+      button.title = words;
+    };
+    button.addEventListener("click", () => show(button.getAttribute("aria-pressed") !== "true"));
+    show(false);
+    bar.prepend(button);
+  }
+
+  const scrolling = ".bd-article pre, .bd-article .drawing, .bd-article .cell_output, "
+    + ".bd-article .pst-scrollable-table-container, .bd-article div.math";
+  const reach = () => {
+    for (const part of document.querySelectorAll(scrolling)) {
+      if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+    }
+  };
+  reach();
+  window.addEventListener("load", reach);
+  window.addEventListener("resize", reach);
+  document.addEventListener("toggle", reach, true);
+});
