@@ -16,7 +16,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -32,6 +31,7 @@ from svcca_lib._arrays import (
     one_of,
     some_variance,
 )
+from svcca_lib._frequencies import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib._linalg import descending_eigh, empty, inner, singular_values, thin_svd
 from svcca_lib.moments import Batch, PairMoments
 from svcca_lib.similarity import (
@@ -52,59 +52,11 @@ from svcca_lib.subspace import (
 )
 
 Cut: TypeAlias = Literal["layer", "frequency"]
-Size: TypeAlias = tuple[int, int]  # (h, w)
 
 _CHUNK = 2**18  # values transformed at a time: the FFT's temporaries stay small
 
 
-# --- frequencies -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """The distinct frequencies of h x w real images: one of each conjugate pair."""
-
-    keys: tuple[Size, ...]  # (vertical, horizontal) cycles per image, horizontal >= 0
-    places: tuple[int, ...]  # where rfft2 puts them, in its flattened (h, w // 2 + 1) layout
-    real: int  # the first `real` of them are their own conjugates: DC and the Nyquist corners
-
-    @property
-    def multiplicities(self) -> list[int]:
-        return _multiplicities(len(self.keys), self.real)
-
-
-def _multiplicities(frequencies: int, real: int) -> list[int]:
-    return [1] * real + [2] * (frequencies - real)
-
-
-@lru_cache(maxsize=64)
-def _grid(size: Size) -> _Grid:
-    height, width = size
-    single, paired = [], []
-    for column in range(width // 2 + 1):
-        # In these columns rfft2 holds both members of a conjugate pair, in rows r and h - r.
-        own_conjugate = column in (0, width - column)
-        for row in range(height // 2 + 1 if own_conjugate else height):
-            key = (row if 2 * row <= height else row - height, column)
-            alone = own_conjugate and row in (0, height - row)
-            (single if alone else paired).append((key, row * (width // 2 + 1) + column))
-    keys, places = zip(*single, *paired, strict=True)
-    return _Grid(keys, places, len(single))
-
-
-@lru_cache(maxsize=256)
-def _shared(a: Size, b: Size) -> tuple[list[int], list[int], int]:
-    """Positions of the frequencies that two grids share, and how many of them are real."""
-
-    def in_both(key: Size) -> bool:
-        # Along an axis of different lengths the smaller grid's Nyquist frequency is left out:
-        # there the two waves +k and -k look alike, in the larger grid they do not.
-        return all(m == n or 2 * abs(k) < min(m, n) for k, m, n in zip(key, a, b, strict=True))
-
-    at = {key: i for i, key in enumerate(_grid(b).keys)}
-    pairs = [(i, at[key]) for i, key in enumerate(_grid(a).keys) if in_both(key)]
-    real = sum(i < _grid(a).real for i, _ in pairs)
-    return [i for i, _ in pairs], [j for _, j in pairs], real
+# --- spectra -----------------------------------------------------------------------------------
 
 
 def _images(x: Any, name: str, precision: Precision = "float64", min_rows: int = 2) -> Tensor:
@@ -119,7 +71,7 @@ def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
     The mean is taken off before the transform: a large mean would leave its rounding everywhere.
     """
     n, c, h, w = x.shape
-    grid = _grid((h, w))
+    grid = grid_of((h, w))
     places = torch.tensor(grid.places, device=x.device)
     mean = x.mean(0)
     constant = (x == x[:1]).all(0)  # exactly zero once centred; see `svcca_lib._arrays.centre`
@@ -275,7 +227,7 @@ class FourierSubspace:
     ) -> FourierSubspace:
         keep = check_cut(keep, energy)
         one_of(cut, ("layer", "frequency"), "cut")
-        grid = _grid(size)
+        grid = grid_of(size)
         c = gram.shape[-1]
         shape = (n, c * size[0] * size[1])
         some_variance(gram.diagonal(dim1=-2, dim2=-1).real, name, shape)
@@ -316,12 +268,12 @@ class FourierSubspace:
     @property
     def frequencies(self) -> Any:
         """Cycles per image, (vertical, horizontal), shape (F, 2)."""
-        return like_input(torch.tensor(_grid(self.size).keys), numpy=self._numpy)
+        return like_input(torch.tensor(grid_of(self.size).keys), numpy=self._numpy)
 
     @property
     def multiplicities(self) -> Any:
         """How many frequencies of the full DFT each one stands for, shape (F,)."""
-        return like_input(torch.tensor(_grid(self.size).multiplicities), numpy=self._numpy)
+        return like_input(torch.tensor(grid_of(self.size).multiplicities), numpy=self._numpy)
 
     @property
     def counts(self) -> Any:
@@ -547,13 +499,13 @@ class FourierMoments(PairMoments):
 
     @staticmethod
     def _entries(sizes: tuple[int, ...]) -> tuple[int, ...]:
-        return (len(_grid(sizes[1:]).keys),)
+        return (len(grid_of(sizes[1:]).keys),)
 
     @staticmethod
     def _meeting(
         x: Tensor, y: Tensor, x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        at_x, at_y, _ = _shared(x_sizes[1:], y_sizes[1:])
+        at_x, at_y, _ = shared_frequencies(x_sizes[1:], y_sizes[1:])
         return _select(x, at_x), _select(y, at_y)
 
 
@@ -695,7 +647,7 @@ def _without_constants(gram: Tensor, mean: Tensor, n: int) -> Tensor:
 
 def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> Tensor:
     """Inner products of the two bases at every shared frequency, (F, k_a, k_b)."""
-    at_a, at_b, _ = _shared(a.size, b.size)
+    at_a, at_b, _ = shared_frequencies(a.size, b.size)
     left, right = _select(a._weights, at_a), _select(b._weights, at_b)
     if cross is not None:
         return left.mH @ cross @ right
@@ -709,11 +661,11 @@ def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> 
 def _compare(
     a: FourierSubspace, b: FourierSubspace, cross: Tensor | None, mean_over: MeanOver
 ) -> FourierSimilarity:
-    at_a, at_b, real = _shared(a.size, b.size)
+    at_a, at_b, real = shared_frequencies(a.size, b.size)
     matrix = _alignment(a, b, cross)
     kept_a, kept_b = a._counts[at_a], b._counts[at_b]
     counts = torch.minimum(kept_a, kept_b)
-    twice = torch.tensor(_multiplicities(len(at_a), real), device=matrix.device)
+    twice = torch.tensor(multiplicities_of(len(at_a), real), device=matrix.device)
     flat_a, flat_b = int((twice * kept_a).sum()), int((twice * kept_b).sum())
     k = int(counts.max())
     svd = None
@@ -766,7 +718,7 @@ def _compare(
         y_kept=flat_b,
         _weights=both_weights,
         _chance=chance,
-        frequencies=like_input(torch.tensor([_grid(a.size).keys[f] for f in at_a]), numpy=numpy),
+        frequencies=like_input(torch.tensor([grid_of(a.size).keys[f] for f in at_a]), numpy=numpy),
         multiplicities=like_input(twice, numpy=numpy),
         counts=like_input(counts, numpy=numpy),
         _sizes=(a.size, b.size),

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from svcca_lib._frequencies import Size, grid_of, shared_frequencies
 from svcca_lib._linalg import singular_values
-from svcca_lib.fourier import FourierSubspace, Size, _grid, _shared
+from svcca_lib.fourier import FourierSubspace
 from svcca_lib.similarity import chance_correlation
 
 A = TypeVar("A")
@@ -85,7 +86,7 @@ class FourierLayers:
         for size, members in apart.items():
             # Frequency by frequency, so that only one of them is held twice.
             together[size] = [
-                _side_by_side([bases.pop(0) for bases in members]) for _ in _grid(size).keys
+                _side_by_side([bases.pop(0) for bases in members]) for _ in grid_of(size).keys
             ]
         return cls(rows.pop(), tuple(names), tuple(sizes), tuple(counts), together)
 
@@ -126,7 +127,7 @@ def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.nd
         at_rows = [i for i, s in enumerate(rows.sizes) if s == size]
         for other, right in columns._bases.items():
             at_columns = [j for j, s in enumerate(columns.sizes) if s == other]
-            at_a, at_b, real = _shared(size, other)
+            at_a, at_b, real = shared_frequencies(size, other)
             shared = list(zip(at_a, at_b, range(len(at_a)), strict=True))
 
             def sums(
