@@ -74,18 +74,24 @@ def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
     grid = grid_of((h, w))
     places = torch.tensor(grid.places, device=x.device)
     mean = x.mean(0)
-    constant = (x == x[:1]).all(0)  # exactly zero once centred; see `svcca_lib._arrays.centre`
+    # Exactly zero once centred, see `svcca_lib._arrays.centre`; two images tell of most values that
+    # they vary, and only the others are looked at in full.
+    constant = x[0] == x[-1]
+    constant[constant.clone()] = (x[:, constant] == x[0, constant]).all(0)
 
     def transform(images: Tensor) -> Tensor:
         flat = torch.fft.rfft2(images, norm="ortho").reshape(images.shape[:2].numel(), -1)
         # Transposed as a whole and then selected: faster than the other way round.
         return flat.T.contiguous()[places].view(len(places), *images.shape[:2])
 
+    some_constant = bool(constant.any())
     kind = torch.complex128 if x.dtype == torch.float64 else torch.complex64
     spectra = empty((len(grid.keys), n, c), x, kind)
     rows = max(1, _CHUNK // (c * h * w))
     for start in range(0, n, rows):
-        chunk = (x[start : start + rows] - mean).masked_fill_(constant, 0.0)
+        chunk = x[start : start + rows] - mean
+        if some_constant:
+            chunk.masked_fill_(constant, 0.0)
         spectra[:, start : start + rows] = transform(chunk)
     return spectra, transform(mean[None])[:, 0]
 
