@@ -1,26 +1,93 @@
-"""The command line: ``python -m svcca_lib --help``."""
+"""The command line: ``python -m svcca_lib --help``, or ``svcca --help`` where it is installed."""
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import sys
-import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from svcca_lib.paper.display import Listener
+    from svcca_lib.paper.engine import Settings
+    from svcca_lib.paper.sweep import Layout, Plan, Row
 
-Profile = Annotated[str, typer.Option(help="The scale: quick, cifar10 or paper.")]
-Data = Annotated[str, typer.Option(help="A data set, such as cifar10:PATH; else the profile's.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    epilog="Exit status: 0 all is done; 1 something failed or is missing; 2 wrong use; 130 Ctrl-C.",
+)
 
-Root = Annotated[Path, typer.Option(help="The repository; the working folder if not given.")]
+FAILED, WRONG_USE = 1, 2
 
 # Snakemake makes no file anew that only lies between; so the chapters are asked for as well.
 TARGETS = ["chapters", "site"]
 SITE = Path("_build", "html")
+REPOSITORY = Path(__file__).parents[1]
 logger = logging.getLogger(__name__)
+
+
+class Part(StrEnum):
+    """What `clean` removes of a sweep."""
+
+    unfinished = "unfinished"
+    failed = "failed"
+    everything = "everything"
+
+
+def _chapters(incomplete: str) -> list[str]:
+    from svcca_lib.paper import site
+
+    return [f"book/{name}.ipynb" for name in site.chapters(REPOSITORY)]
+
+
+def _profiles() -> list[str]:
+    from svcca_lib.paper import profiles
+
+    return list(profiles.PROFILES)
+
+
+def _clusters() -> list[str]:
+    from svcca_lib.paper import engine
+
+    return sorted(p.parent.name for p in (REPOSITORY / engine.PROFILES).glob("*/config.yaml"))
+
+
+Profile = Annotated[
+    str, typer.Option(help="The scale: quick, cifar10 or paper.", autocompletion=_profiles)
+]
+Data = Annotated[str, typer.Option(help="A data set, such as cifar10:PATH; else the profile's.")]
+Root = Annotated[Path, typer.Option(help="The repository; the one of this package if not given.")]
+Parameter = Annotated[
+    list[str] | None, typer.Option("-p", help="A parameter as name=value; repeatable.")
+]
+Timeout = Annotated[float | None, typer.Option(help="Seconds that one cell may take.")]
+Record = Annotated[Path | None, typer.Option(help="Say progress, seconds and failure beside it.")]
+Attached = Annotated[
+    bool, typer.Option("--attached", help="End with the process that started this one.")
+]
+Folder = Annotated[Path, typer.Argument(help="The folder of a sweep.")]
+Cores = Annotated[
+    int | None, typer.Option(help="Cores of this machine to use; on a cluster, jobs at once.")
+]
+Threads = Annotated[int | None, typer.Option(help="Threads of each job; else shared out evenly.")]
+On = Annotated[
+    str,
+    typer.Option(
+        help="slurm, kubernetes or a Snakemake profile's folder; else this machine.",
+        autocompletion=_clusters,
+    ),
+]
+Retries = Annotated[int, typer.Option(help="How often a job that fails is tried again.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
 
 
 @app.callback()
@@ -31,46 +98,249 @@ def main() -> None:
     logging.getLogger("svcca_lib.paper.training").setLevel(logging.WARNING)
 
 
+# ------------------------------------------------------------------------------------- sweeps
+
+
+@app.command(
+    epilog="""Examples, each on one line:
+
+    python -m svcca_lib run book/04-dynamics.ipynb --seed 0-4
+
+    python -m svcca_lib run book/05-freeze-training.ipynb --profile cifar10 --seed 0-9
+    -p width=64,128 --out runs/
+
+    python -m svcca_lib run --chapters all --seed 0-2 --on slurm --json > events.jsonl
+    """
+)
+def run(
+    notebooks: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Chapters, such as book/04-dynamics.ipynb.", autocompletion=_chapters),
+    ] = None,
+    chapters: Annotated[
+        str, typer.Option(help="all, or names or numbers with commas: 04,05-freeze-training.")
+    ] = "",
+    profile: Annotated[
+        str, typer.Option(help="Scales, with commas.", autocompletion=_profiles)
+    ] = "quick",
+    seed: Annotated[str, typer.Option(help="Seeds: 0-9, or 0,3,7.")] = "0",
+    data: Data = "",
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", help="name=value,value,...; repeatable.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder of the sweep.")] = Path("runs"),
+    timeout: Annotated[float | None, typer.Option(help="Seconds that one cell may take.")] = None,
+    cores: Cores = None,
+    threads: Threads = None,
+    on: On = "",
+    retries: Retries = 0,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only list the jobs.")] = False,
+    as_json: AsJson = False,
+    root: Root = REPOSITORY,
+) -> None:
+    """Run chapters over a grid of parameters: every combination is one job.
+
+    Executed notebooks, results and one table (table.csv, table.json) go to the folder given by
+    --out. Given a folder that holds a sweep, the jobs are added to it. Networks that several jobs
+    need are trained once. Values are separated by commas, whole numbers may be given as a range;
+    a value that holds a comma goes in quotes.
+    """
+    from svcca_lib.paper import sweep
+
+    with _reported(WRONG_USE):
+        values = {"profile": [profile], "seed": [seed]} | ({"data": [repr(data)]} if data else {})
+        for assignment in parameter or ():
+            name, sign, text = assignment.partition("=")
+            if not sign:
+                raise ValueError(f"a parameter is given as name=value, got {assignment!r}")
+            values.setdefault(name, []).append(text)
+        plan = sweep.grid(root, _chosen(root, notebooks or [], chapters), values, timeout)
+        if (out / sweep.PLAN).is_file():
+            plan = sweep.Plan.read(out).joined(plan)
+    if dry:
+        _list(plan, sweep.Layout(out), as_json)
+        return
+    with _reported(FAILED):
+        plan.write(out)
+    _go(root, out, _settings(cores, threads, on, retries), as_json)
+
+
 @app.command()
-def train(
-    training: Annotated[str, typer.Argument(help="A training of the profile, such as convnet.")],
-    seed: Annotated[int, typer.Option(help="Seed of the weights and the order of the data.")] = 0,
+def resume(
+    folder: Folder = Path("runs"),
+    cores: Cores = None,
+    threads: Threads = None,
+    on: On = "",
+    retries: Retries = 0,
+    as_json: AsJson = False,
+    root: Root = REPOSITORY,
+) -> None:
+    """Run what of a sweep is missing, failed, or has other code or parameters than it had.
+
+    What is finished stays; a training that was interrupted goes on where it was.
+    """
+    _go(root, folder, _settings(cores, threads, on, retries), as_json)
+
+
+@app.command("list")
+def list_(
+    folder: Folder = Path("runs"),
+    store: Annotated[bool, typer.Option("--store", help="The store's artefacts instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the jobs of a sweep, or the trained networks and measurements of the store."""
+    from svcca_lib.paper import sweep
+    from svcca_lib.paper.store import Store
+
+    if store:
+        entries = Store().entries()
+        if as_json:
+            found = [
+                {"kind": e.kind, "name": e.name, "bytes": e.size, "finished": e.finished}
+                for e in entries
+            ]
+            print(json.dumps(found, indent=2))
+            return
+        for e in entries:
+            print(f"{e.kind + '/' + e.name:64}{_size(e.size):>10}{'' if e.finished else '  begun'}")
+        print(f"{len(entries)} in {Store().root}, {_size(sum(e.size for e in entries))}")
+        return
+    with _reported(FAILED):
+        plan = sweep.Plan.read(folder)
+    _list(plan, sweep.Layout(folder), as_json)
+
+
+@app.command()
+def status(folder: Folder = Path("runs"), as_json: AsJson = False) -> None:
+    """Say how a sweep stands, what runs now, and how large it and the store are."""
+    from svcca_lib.paper import display, progress, sweep
+    from svcca_lib.paper.store import Store
+
+    with _reported(FAILED):
+        plan = sweep.Plan.read(folder)
+    layout = sweep.Layout(folder)
+    jobs = [sweep.row(layout, job) for job in plan.jobs]
+    trainings = {name: progress.state(layout.trained(name)) for name in plan.trainings}
+    sizes = {
+        "sweep": _bytes(folder),
+        "store": sum(entry.size for entry in Store().entries()),
+        "free": shutil.disk_usage(folder).free,
+    }
+    if as_json:
+        said = {"jobs": {r.job.name: r.state for r in jobs}, "trainings": trainings, "bytes": sizes}
+        print(json.dumps(said, indent=2))
+    else:
+        watch = display.Watch(plan, layout, display.Lines(sys.stdout))
+        for line in watch.lines():
+            print(line)
+        print(f"trainings: {display.counts(trainings.values())}")
+        print(f"jobs: {display.counts(r.state for r in jobs)}")
+        print(", ".join(f"{name} {_size(size)}" for name, size in sizes.items()))
+    if any(r.state != "done" for r in jobs):
+        sys.exit(FAILED)
+
+
+@app.command()
+def clean(
+    folder: Folder = Path("runs"),
+    what: Annotated[Part, typer.Option(help="Which jobs of the sweep.")] = Part.unfinished,
+    store: Annotated[
+        bool, typer.Option("--store", help="The store instead: what was begun, or everything.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it, and not only say so.")] = False,
+) -> None:
+    """Remove what a sweep or the store need no longer hold; without --yes only say what that is.
+
+    Jobs that failed stay in the plan of the sweep, so `resume` runs them again.
+    """
+    from svcca_lib.paper import sweep
+    from svcca_lib.paper.store import Store
+
+    with _reported(FAILED):
+        if store:
+            entries = [e for e in Store().entries() if what == Part.everything or not e.finished]
+            sizes = {str(e.path): e.size for e in entries}
+        else:
+            plan, layout = sweep.Plan.read(folder), sweep.Layout(folder)
+            paths = sweep.removable(plan, layout, what.value)
+            sizes = {str(path): _bytes(path) for path in paths}
+        for path, size in sizes.items():
+            print(f"{_size(size):>10}  {path}")
+        print(f"{_size(sum(sizes.values()))} in all{'' if yes else ': give --yes to remove it'}")
+        if yes and store:
+            Store().remove(*entries)
+        elif yes:
+            sweep.remove(folder, paths)
+
+
+@app.command()
+def collect(
+    folder: Folder = Path("runs"),
+    level: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.95,
+    as_json: AsJson = False,
+) -> None:
+    """Gather a sweep over its seeds: ledgers with spreads, figures with means and intervals.
+
+    For each chapter and set of other parameters, into the sweep's folder collected/; its page
+    index.html shows everything.
+    """
+    from svcca_lib.paper import collect
+
+    with _reported(FAILED):
+        groups = collect.collect(folder, level)
+    if as_json:
+        print(json.dumps([group.to_dict() for group in groups], indent=2))
+        return
+    for group in groups:
+        print(f"{group.name}: {len(group.seeds)} seeds, {group.ledger.score}")
+    print((folder / collect.FOLDER / "index.html").resolve().as_uri())
+
+
+@app.command(
+    epilog="""Examples:
+
+    python -m svcca_lib compare convnet+0 convnet+1 --out table.csv
+
+    torchrun --nproc-per-node 2 -m svcca_lib compare convnet+0@0.05 convnet+0 --measure cka
+
+    torchrun --nproc-per-node 8 -m svcca_lib compare mine:model mine:other --inputs mine:images
+    """
+)
+def compare(
+    first: Annotated[str, typer.Argument(help="A network: TRAINING+SEED[@FRACTION], MODULE:NAME.")],
+    second: Annotated[str, typer.Argument(help="Another one, or the same.")],
+    layers: Annotated[str, typer.Option(help="Names or patterns with commas.")] = "",
+    measure: Annotated[str, typer.Option(help="svcca, cca, pwcca, cka, ...")] = "svcca",
+    conv: Annotated[str, typer.Option(help="dft, channels, mean or pixels.")] = "mean",
+    images: Annotated[int, typer.Option(help="Training images, at most.")] = 10_000,
+    batch_size: Annotated[int, typer.Option(help="Of the forward passes.")] = 250,
+    inputs: Annotated[str, typer.Option(help="MODULE:NAME of batches of your own.")] = "",
     profile: Profile = "quick",
     data: Data = "",
-    record: Annotated[Path | None, typer.Option(help="Write the seconds to this JSON.")] = None,
-    bar: Annotated[bool, typer.Option(help="Show a progress bar on a terminal.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the matrix to this CSV.")] = None,
 ) -> None:
-    """Train one network, or find it in the store."""
-    from svcca_lib.paper import chapter, runs
+    """Compare all layers of two networks, in one process or, under torchrun, in several.
 
-    logger.info("training %s, seed %d, profile %s", training, seed, profile)
-    started = time.perf_counter()
-    chapter.train(profile, training, seed, data, progress=None if bar else False)
-    seconds = time.perf_counter() - started
-    if record is not None:
-        runs.write_record(record, training=training, seed=seed, seconds=seconds)
+    Each process takes its share of the batches; their moments are joined, so the result is that of
+    one process. A network of your own is a module, or a function that returns one, in a module that
+    Python finds.
+    """
+    from svcca_lib.paper import shares
+
+    with _reported(FAILED):
+        request = shares.Request(
+            first, second, layers, measure, conv, images, batch_size, inputs, profile, data
+        )
+        table = shares.compare(request)
+        if table is None:  # another process says it
+            return
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(out)
+        print(table)
 
 
-@app.command()
-def run(
-    notebook: Annotated[Path, typer.Argument(help="A chapter, such as book/04-dynamics.ipynb.")],
-    output: Annotated[Path, typer.Argument(help="Where the executed notebook goes.")],
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", help="A parameter as name=value; repeatable.")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds one cell may take.")] = None,
-    record: Annotated[Path | None, typer.Option(help="Write the seconds to this JSON.")] = None,
-) -> None:
-    """Execute one chapter with given parameters."""
-    from svcca_lib.paper import runs
-
-    try:
-        given = runs.parse(runs.parameters(notebook), parameter or ())
-        seconds = runs.run(notebook, output, given, timeout=timeout)
-    except (runs.ChapterError, ValueError, TypeError) as error:
-        sys.exit(f"error: {error}")
-    if record is not None:
-        runs.write_record(record, chapter=notebook.stem, seconds=seconds)
+# ----------------------------------------------------------------------------------- the book
 
 
 @app.command()
@@ -80,18 +350,21 @@ def workflow(
     ] = None,
     profile: Profile = "quick",
     data: Data = "",
-    cores: Annotated[int | None, typer.Option(help="Cores to use; all if not given.")] = None,
+    cores: Cores = None,
+    on: On = "",
     root: Root = Path(),
 ) -> None:
     """Train, run the chapters and build the site: whatever is missing or out of date."""
-    from svcca_lib.paper import engine, runs
+    from svcca_lib.paper import engine, profiles, runs, sweep
 
-    try:
+    root = root.resolve()
+    with _reported(FAILED):
+        profiles.profile(profile)
         config = {"profile": profile, "data": runs.anchored(data)}
-        status = engine.run(root.resolve(), targets or TARGETS, config, cores)
-    except RuntimeError as error:
-        sys.exit(f"error: {error}")
-    print(f"\n{engine.summary(root, Path('build', profile))}\n")
+        settings = engine.Settings(cores, on=on)
+        status = engine.run_book(root, targets or TARGETS, config, settings)
+    plan = sweep.book(root, profile, config["data"])
+    print(f"\n{engine.summary(plan, sweep.Layout(Path('build', profile), 'book'))}\n")
     if status:
         sys.exit(status)
     if not targets or "site" in targets:
@@ -103,10 +376,8 @@ def reference(root: Root = Path()) -> None:
     """Remake the trained networks in reference/ and the stored outputs of the chapters in book/."""
     from svcca_lib.paper import engine
 
-    try:
+    with _reported(FAILED):
         engine.remake_reference(root.resolve())
-    except RuntimeError as error:
-        sys.exit(f"error: {error}")
 
 
 @app.command()
@@ -127,10 +398,157 @@ def site(
         if not chosen[name].is_file():
             chosen[name] = root / "book" / f"{name}.ipynb"
             logger.info("%s is not in %s: its stored outputs are shown", name, notebooks)
-    try:
+    with _reported(FAILED):
         print(site.build(root, chosen, staging, SITE).resolve().as_uri())
-    except site.SiteError as error:
-        sys.exit(f"error: {error}")
+
+
+# ------------------------------------------------------------- the steps of which all is made
+
+
+@app.command()
+def train(
+    training: Annotated[str, typer.Argument(help="A training of the profile, such as convnet.")],
+    seed: Annotated[int, typer.Option(help="Seed of the weights and the order of the data.")] = 0,
+    profile: Profile = "quick",
+    data: Data = "",
+    width: Annotated[int, typer.Option(help="Channels of the ConvNet; 0: the profile's.")] = 0,
+    record: Record = None,
+    attached: Attached = False,
+    bar: Annotated[bool, typer.Option(help="Show a progress bar on a terminal.")] = True,
+) -> None:
+    """Train one network, or find it in the store."""
+    from svcca_lib.paper import chapter, devices, progress
+
+    about = {"training": training, "seed": seed, "profile": profile, "width": width}
+    logger.info("training %s, seed %d, profile %s", training, seed, profile)
+    with devices.claimed(), progress.recorded(record, attached, **about) as note:
+        chapter.train(
+            profile,
+            training,
+            seed,
+            data,
+            width=width,
+            progress=None if bar and record is None else False,
+            report=lambda step, steps, seconds: note(step=step, steps=steps, seconds=seconds),
+        )
+
+
+@app.command()
+def execute(
+    notebook: Annotated[Path, typer.Argument(help="A chapter, such as book/04-dynamics.ipynb.")],
+    output: Annotated[Path, typer.Argument(help="Where the executed notebook goes.")],
+    parameter: Parameter = None,
+    timeout: Timeout = None,
+    record: Record = None,
+    attached: Attached = False,
+) -> None:
+    """Execute one chapter with given parameters, here and now."""
+    from svcca_lib.paper import devices, progress, runs
+
+    with _reported(FAILED), devices.claimed():
+        given = runs.parse(runs.parameters(notebook), parameter or ())
+        with progress.recorded(record, attached, chapter=notebook.stem) as note:
+            runs.run(notebook, output, given, timeout=timeout, note=note)
+
+
+# ------------------------------------------------------------------------------------ helpers
+
+
+def _go(root: Path, folder: Path, settings: Settings, as_json: bool) -> NoReturn:
+    from svcca_lib.paper import display, engine, sweep
+
+    listener: Listener = display.for_stream(sys.stderr)
+    if as_json:
+        listener = display.Json(sys.stdout)
+    with _reported(FAILED):
+        status = engine.run_sweep(root.resolve(), folder, listener, settings)
+        plan, layout = sweep.Plan.read(folder), sweep.Layout(folder)
+        rows = [sweep.row(layout, job) for job in plan.jobs]
+        sweep.write_table(folder, rows)
+    if as_json:
+        states = {row.job.name: row.state for row in rows}
+        said = {"exit": status, "table": str(folder / "table.json"), "jobs": states}
+        print(json.dumps(said))
+    else:
+        print(f"\n{engine.summary(plan, layout)}\n\nThe table: {folder / 'table.csv'}")
+        if status:
+            print(f"Go on with: python -m svcca_lib resume {folder}")
+    sys.exit(status)
+
+
+def _settings(cores: int | None, threads: int | None, on: str, retries: int) -> Settings:
+    from svcca_lib.paper.engine import Settings
+
+    return Settings(cores, threads, on, retries)
+
+
+def _chosen(root: Path, notebooks: Sequence[Path], chapters: str) -> list[Path]:
+    """Return the notebooks that arguments and --chapters name."""
+    from svcca_lib.paper import site, sweep
+
+    names = site.chapters(root)
+    if chapters == "all":
+        found = [name for name in names if name != sweep.GATHERING]
+    else:
+        found = []
+        for wanted in filter(None, chapters.split(",")):
+            matches = [n for n in names if wanted in (n, n[:2], n[:2].lstrip("0"))]
+            if not matches:
+                raise ValueError(f"chapters are all, {', '.join(names)}; got {wanted!r}")
+            found += matches
+    if not notebooks and not found:
+        raise ValueError("name a chapter, such as book/04-dynamics.ipynb, or give --chapters all")
+    for path in notebooks:
+        if not path.is_file():
+            raise ValueError(
+                f"there is no notebook {path}; to execute one into a file use `execute`"
+            )
+    return [*notebooks, *(root / "book" / f"{name}.ipynb" for name in found)]
+
+
+def _list(plan: Plan, layout: Layout, as_json: bool) -> None:
+    from svcca_lib.paper import display, sweep
+
+    rows = [sweep.row(layout, job) for job in plan.jobs]
+    if as_json:
+        print(json.dumps(sweep.table(rows), indent=2))
+        return
+    for row in rows:
+        print(_line(row, layout))
+    print(display.counts(row.state for row in rows))
+
+
+def _line(row: Row, layout: Layout) -> str:
+    from svcca_lib.paper import sweep
+    from svcca_lib.paper.records import duration
+
+    took = duration(row.record["seconds"]) if "seconds" in row.record else ""
+    claims = f"{row.holding} of {len(row.claims)} claims" if row.claims else ""
+    size = _size(_bytes(layout.results(row.job.name)) + _bytes(layout.notebook(row.job.name)))
+    error = sweep.first_line(row.record.get("error", ""))
+    return f"{row.job.name:48}{row.state:>9}{took:>12}{claims:>16}{size:>10}  {error}".rstrip()
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.lstat().st_size for file in files if file.is_file())
+
+
+def _size(size: float) -> str:
+    power = 0
+    while size >= 1000 and power < 4:
+        size, power = size / 1000, power + 1
+    return f"{size:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+@contextmanager
+def _reported(code: int) -> Iterator[None]:
+    """Say an expected error in one line, without a traceback, and end with `code`."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(code)
 
 
 if __name__ == "__main__":

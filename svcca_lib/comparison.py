@@ -18,12 +18,13 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from svcca_lib._arrays import ConstantLayerError, as_tensor, one_of
 from svcca_lib.activations import Feed, LayerSpec, iterate, recording
 from svcca_lib.fourier import FourierMoments, channels_as_neurons
-from svcca_lib.moments import Batch, Moments, PairMoments, accumulate
+from svcca_lib.moments import Batch, Moments, PairMoments, _sum, accumulate
 from svcca_lib.similarity import Similarity, bound
 
 _log = logging.getLogger(__name__)
@@ -447,6 +448,54 @@ class NetworkMoments:
         for singles, batches in ((self._left, left), (self._right or {}, right)):
             for name, single in singles.items():
                 single._add(batches[name])
+
+    def all_reduce(self, group: dist.ProcessGroup | None = None) -> None:
+        """Join the moments of every process of a torch.distributed group, in place on each.
+
+        Works with any backend (gloo on CPUs, nccl on GPUs). Every process takes part, with at least
+        one batch of its own.
+
+        Raises
+        ------
+        RuntimeError
+            If torch.distributed has not been initialised.
+        ValueError
+            If the processes hold other layers, or one holds none.
+        """
+        if not dist.is_available() or not dist.is_initialized():
+            raise RuntimeError(
+                "all_reduce needs an initialised process group; "
+                "call torch.distributed.init_process_group first"
+            )
+        mine = [list(self._left), list(self._right or ()), list(self._cross)]
+        found: list[Any] = [None] * dist.get_world_size(group)
+        dist.all_gather_object(found, mine, group)
+        if not self.n or any(other != found[0] for other in found):
+            raise ValueError(
+                "every process must hold the same layers, of at least one batch; "
+                f"they hold {', '.join(str(len(left)) for left, *_ in found)} of the first model"
+            )
+        device = torch.device("cpu")
+        if dist.get_backend(group) == "nccl":
+            device = torch.device("cuda", torch.cuda.current_device())
+        own = self.n
+        sides = [self._left] if self._right is None else [self._left, self._right]
+        before = [{name: m.mean_x for name, m in side.items()} for side in sides]
+        for side in sides:
+            for single in side.values():
+                single.all_reduce(group)
+        # As the scatters of single layers: each process moves its own to the common means.
+        shifts = []
+        for side, means in zip(sides, before, strict=True):
+            columns: dict[Size, list[Tensor]] = {}
+            for name, single in side.items():
+                size, _ = self._places[len(shifts)][name]
+                columns.setdefault(size, []).append((means[name] - single.mean_x)[..., None, :])
+            shifts.append({size: torch.cat(parts, dim=-1) for size, parts in columns.items()})
+        for (a, b), cross in self._cross.items():
+            x, y = self._kind._meeting(shifts[0][a], shifts[-1][b], (0, *a), (0, *b))
+            accumulate(cross, x * own, y)
+            cross.copy_(_sum(cross, device, group))
 
     def table(self, measure: str = "svcca", **options: Any) -> LayerTable:
         """Compare all pairs of layers by one measure.

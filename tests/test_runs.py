@@ -113,8 +113,7 @@ def test_executed_notebook_has_the_parameters_and_nothing_of_this_machine(tmp_pa
     monkeypatch.chdir(tmp_path)
     notebook = write(tmp_path / "a.ipynb", "print(seed, data, out)")
     given = {"seed": 7, "data": "cifar10:images", "out": "results", "keep": 0.99}
-    seconds = runs.run(notebook, tmp_path / "deep" / "b.ipynb", given)
-    assert seconds > 0
+    runs.run(notebook, tmp_path / "deep" / "b.ipynb", given)
     assert f"7 cifar10:{tmp_path}/images {tmp_path}/results\n" in texts(tmp_path / "deep/b.ipynb")
     executed = nbformat.read(tmp_path / "deep" / "b.ipynb", as_version=4)
     assert executed.cells[1].source == "# Parameters\nseed = 7\ndata = 'cifar10'"
@@ -184,8 +183,14 @@ def test_kernel_is_this_interpreter_whatever_is_installed_or_active(tmp_path, mo
 
 def test_progress_names_chapter_and_cell(tmp_path, caplog):
     caplog.set_level(logging.INFO, "svcca_lib.paper.runs")
-    runs.run(write(tmp_path / "a.ipynb", "1", "2"), tmp_path / "b.ipynb")
+    noted = []
+    runs.run(
+        write(tmp_path / "a.ipynb", "1", "2"),
+        tmp_path / "b.ipynb",
+        note=lambda **at: noted.append(at),
+    )
     assert "a: cell 1 of 3" in caplog.messages
+    assert noted == [{"cell": n, "cells": 3} for n in (1, 2, 3)]
 
 
 def test_sources_follow_imports_at_the_top_and_in_functions(tmp_path):
@@ -221,12 +226,15 @@ def test_sources_of_a_module_hold_every_module_it_loads():
 
 def test_command_line_runs_a_chapter_and_reports_a_wrong_parameter(tmp_path):
     notebook = write(tmp_path / "a.ipynb", "print(seed)")
-    command = [sys.executable, "-m", "svcca_lib", "run", notebook, tmp_path / "b.ipynb"]
+    command = [sys.executable, "-m", "svcca_lib", "execute", notebook, tmp_path / "b.ipynb"]
     environment = os.environ | {"NO_COLOR": "1"}
     record = ["--record", tmp_path / "run.json"]
     subprocess.run([*command, "-p", "seed=4", *record], check=True, env=environment)
     assert "4\n" in texts(tmp_path / "b.ipynb")
-    assert json.loads((tmp_path / "run.json").read_text())["chapter"] == "a"
+    left = json.loads((tmp_path / "run.json").read_text())
+    assert left["chapter"] == "a"
+    assert 0 < left["seconds"]
+    assert 0 < left["cpu_seconds"]
     wrong = subprocess.run(
         [*command, "-p", "sed=4"], capture_output=True, text=True, env=environment, check=False
     )

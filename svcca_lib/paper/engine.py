@@ -1,36 +1,60 @@
 """Snakemake, started with what this project always wants, and a report of what it did.
 
-The graph itself is in ``workflow/Snakefile``; this is the front that ``make`` calls.
+The graph itself is in ``workflow/Snakefile``; this is the front that ``make`` and the command line
+call. It is one process with Snakemake, so that whatever ends the one ends the other.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
+import psutil
 from filelock import FileLock, Timeout
 
-from svcca_lib.paper import runs, site
-from svcca_lib.paper.claims import Ledger
-from svcca_lib.paper.store import Store
+from svcca_lib.paper import devices, display, progress, runs, site, sweep
+from svcca_lib.paper.records import duration
 
-EVERY = 10.0  # seconds between two lines about the trainings under way
+PROFILES = Path("workflow", "profiles")
+INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 
 
-def run(
-    root: Path, targets: Sequence[str], config: Mapping[str, str], cores: int | None = None
+@dataclass(frozen=True)
+class Settings:
+    """How much of what a run may use.
+
+    Attributes
+    ----------
+    cores : int or None
+        Of this machine; all if None. On a cluster, how many jobs are submitted at once.
+    threads : int or None
+        Of each training and chapter; the cores shared out evenly if None.
+    on : str
+        A cluster, by the name of a folder of ``workflow/profiles`` or the path of a Snakemake
+        profile; this machine if empty.
+    retries : int
+        How often a job that failed is tried again.
+    """
+
+    cores: int | None = None
+    threads: int | None = None
+    on: str = ""
+    retries: int = 0
+
+
+def run_book(
+    root: Path, targets: Sequence[str], config: Mapping[str, str], settings: Settings | None = None
 ) -> int:
-    """Bring `targets` up to date in the working folder and return Snakemake's exit status.
+    """Bring targets of the book up to date in the working folder; return the exit status.
 
     Parameters
     ----------
@@ -40,30 +64,182 @@ def run(
         Rules or files of the workflow.
     config : mapping of str to str
         Values for the workflow, such as its profile; empty ones are left to its defaults.
-    cores : int, optional
-        All that the machine has if not given.
+    settings : Settings, optional
 
     Raises
     ------
     RuntimeError
-        If another run is under way in the working folder.
+        If another run is under way in the working folder, or the workflow cannot be started.
     """
-    values = [f"{key}={value}" for key, value in config.items() if value]
+    config = {key: value for key, value in config.items() if value}
+    plan = sweep.book(root, config["profile"], config.get("data", ""))
+    layout = sweep.Layout(Path("build", config["profile"]).absolute(), "book")
+    watch = display.Watch(plan, layout, display.for_stream(sys.stderr))
+    return _run(root, Path.cwd(), Path("build/.lock"), targets, config, settings, watch)
+
+
+def run_sweep(
+    root: Path, folder: Path, listener: display.Listener, settings: Settings | None = None
+) -> int:
+    """Run whatever is missing of a sweep, has failed or is out of date; return the exit status.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    folder : Path
+        Of the sweep.
+    listener : display.Listener
+        Is told how it goes.
+    settings : Settings, optional
+
+    Raises
+    ------
+    RuntimeError
+        If another run is under way in the folder, or the workflow cannot be started.
+    """
+    settings = settings or Settings()
+    folder = folder.resolve()
+    plan, layout = sweep.Plan.read(folder), sweep.Layout(folder)
+    config = {"plan": "."}
+    if not settings.on or settings.threads:
+        cores = settings.cores or os.cpu_count() or 1
+        threads = settings.threads or max(1, cores // max(1, min(cores, len(plan.jobs))))
+        config["threads"] = str(threads)
+    watch = display.Watch(plan, layout, listener, table=True)
+    return _run(root, folder, folder / ".lock", ["chapters"], config, settings, watch)
+
+
+def _run(
+    root: Path,
+    folder: Path,
+    lock: Path,
+    targets: Sequence[str],
+    config: Mapping[str, str],
+    settings: Settings | None,
+    watch: display.Watch,
+) -> int:
+    """Run Snakemake in this process, with its working folder in `folder`."""
+    settings = settings or Settings()
+    config, where = dict(config), _where(root, settings)
+    if not settings.on and (gpus := devices.count()):
+        config["gpus"] = str(gpus)
+        where += ["--resources", f"mem_mb={_memory()}", f"gpu={gpus}"]
+        if gpus > 1:
+            os.environ.setdefault(devices.VISIBLE, ",".join(map(str, range(gpus))))
+    elif not settings.on:
+        where += ["--resources", f"mem_mb={_memory()}"]
     command = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", root / "workflow" / "Snakefile"),
-        *("--cores", str(cores) if cores else "all"),
+        *("--snakefile", str(root / "workflow" / "Snakefile"), "--directory", str(folder)),
         *("--keep-going", "--rerun-incomplete", "--scheduler", "greedy"),
-        *("--quiet", "all"),  # the jobs speak for themselves
+        *("--retries", str(settings.retries)),
+        *("--quiet", "all"),  # `watch` speaks
         "--nolock",  # Snakemake's own lock outlives a kill; the one below does not
-        *(("--config", *values) if values else ()),
+        *where,
+        *("--config", *(f"{key}={value}" for key, value in config.items())),
         *("--", *targets),
     ]
-    Path("build").mkdir(exist_ok=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock("build/.lock", timeout=0), _progress():
-            return _patiently(command)
+        with FileLock(lock, timeout=0):
+            with watch, _errors(folder) as errors, _interruptible() as interrupted:
+                status = _snakemake(command)
+            if interrupted:
+                return INTERRUPTED
+            if status and not watch.stopped and errors:
+                raise RuntimeError("\n".join(errors))
+            return status
     except Timeout:
-        raise RuntimeError(f"another run is under way in {Path.cwd()}; wait for it") from None
+        raise RuntimeError(f"another run is under way in {folder}; wait for it") from None
+
+
+def _snakemake(command: Sequence[str]) -> int:
+    from snakemake.cli import main
+
+    where = Path.cwd()
+    try:
+        main(list(command))
+    except SystemExit as end:
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        os.chdir(where)
+    return 0
+
+
+def _where(root: Path, settings: Settings) -> list[str]:
+    """Return Snakemake's arguments for this machine or a cluster.
+
+    Raises
+    ------
+    ValueError
+        If there is no such profile.
+    """
+    if not settings.on:
+        return ["--cores", str(settings.cores or "all")]
+    ready = root / PROFILES
+    for path in (ready / settings.on, Path(settings.on)):
+        if (path / "config.yaml").is_file():
+            jobs = ["--jobs", str(settings.cores)] if settings.cores else []
+            return ["--workflow-profile", str(path.resolve()), *jobs]
+    names = ", ".join(sorted(path.parent.name for path in ready.glob("*/config.yaml")))
+    raise ValueError(
+        f"on must be one of {names}, or a folder with a config.yaml; got {settings.on}"
+    )
+
+
+def _memory() -> int:
+    """Return the memory of this machine in MB."""
+    return psutil.virtual_memory().total // 10**6
+
+
+@contextmanager
+def _errors(folder: Path) -> Iterator[list[str]]:
+    """Gather what Snakemake says of errors, which it is too quiet to say itself."""
+    found: list[str] = []
+
+    class Gather(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if (text := record.getMessage().strip()) not in found:
+                found.append(text)
+
+    handler = Gather(logging.ERROR)
+    log = logging.getLogger("snakemake")
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield found
+    finally:
+        log.removeHandler(handler)
+        if found:
+            path = folder / "logs" / "engine.log"
+            with suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("\n\n".join(found) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Hand an interrupt on to the jobs, once: they have left the terminal's group of processes.
+
+    A termination is Snakemake's: it starts no more jobs, and waits for those under way.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for child in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(signal.SIGINT)
+        if len(received) == 1:
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def from_scratch(root: Path, folder: Path) -> int:
@@ -97,6 +273,7 @@ def remake_reference(root: Path) -> None:
     for name in site.chapters(root):
         executed = folder / "build" / "quick" / "book" / f"{name}.ipynb"
         shutil.copyfile(executed, root / "book" / f"{name}.ipynb")
+    site.write_results(site.stored(root), root)
 
 
 def _patiently(
@@ -116,76 +293,33 @@ def _patiently(
             signal.signal(number, handler)
 
 
-@contextmanager
-def _progress() -> Iterator[None]:
-    """Say now and then, on stderr, how far each training under way has come."""
-    workspaces = Store().root / ".work"
-    finished = threading.Event()
+def summary(plan: sweep.Plan, layout: sweep.Layout, most: int = 40) -> str:
+    """Return how the steps of a plan stand: times, claims, and where to look at what failed.
 
-    def watch() -> None:
-        told: dict[Path, float] = {}
-        started = time.time()
-        while not finished.wait(EVERY):
-            for path in workspaces.rglob("progress.json"):
-                # It may be replaced or removed while it is read.
-                with suppress(OSError, ValueError):
-                    written = path.stat().st_mtime
-                    if written <= told.get(path, started):
-                        continue  # it waits, or an interrupted run left it
-                    told[path] = written
-                    at = json.loads(path.read_text(encoding="utf-8"))
-                    print(f"{at['name']}: {_remaining(at)}", file=sys.stderr, flush=True)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        finished.set()
-        watcher.join()
-
-
-def _remaining(at: Mapping[str, Any]) -> str:
-    """Return a training's step and the time it has left, judged by the time it has taken."""
-    left = at["seconds"] / max(at["step"], 1) * (at["steps"] - at["step"])
-    return f"step {at['step']:,} of {at['steps']:,}, {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as a person says it.
-
-    Examples
-    --------
-    >>> duration(7.31), duration(75), duration(7500)
-    ('7.3 s', '1 min 15 s', '2 h 05 min')
+    Parameters
+    ----------
+    plan : Plan
+    layout : Layout
+    most : int
+        Steps that are listed one by one; of more than that, those that are not done.
     """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def summary(root: Path, build: Path) -> str:
-    """Return what the folder of one profile holds: each step's time, claims and failures."""
     lines = []
-    for path in sorted((build / "trained").glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        name = f"training {record['training']}, seed {record['seed']}"
-        lines.append(f"  {name:42}{duration(record['seconds']):>12}")
-    for name in site.chapters(root):
-        notebook = build / "book" / f"{name}.ipynb"
-        results = build / "results" / name
-        if (stopped := runs.unfinished(notebook)).is_file():
-            lines.append(f"  {name:42}{'stopped':>12}   see {stopped}")
-        elif notebook.is_file():
-            record = json.loads((results / "run.json").read_text(encoding="utf-8"))
-            claims = results / "claims.json"
-            holding = (
-                f"   {Ledger.read(claims).title.partition(' (')[0]}" if claims.exists() else ""
-            )
-            lines.append(f"  {name:42}{duration(record['seconds']):>12}{holding}")
-        else:
-            lines.append(f"  {name:42}{'not run':>12}")
-    return "\n".join(lines)
+    for name in plan.trainings:
+        record = layout.trained(name)
+        lines.append((f"training {name}", progress.state(record), progress.read(record), record))
+    for job in plan.jobs:
+        row = sweep.row(layout, job)
+        said = dict(row.record) | {"claims": row}
+        lines.append((job.name, row.state, said, layout.record(job.name)))
+    texts = []
+    for name, state, said, record in lines:
+        if len(lines) > most and state == "done":
+            continue
+        row = (said or {}).get("claims")
+        time = duration(said["seconds"]) if state == "done" and said else state
+        more = f"   {row.holding} of {len(row.claims)} claims hold" if row and row.claims else ""
+        if state in ("failed", "stopped"):
+            shown = runs.unfinished(layout.notebook(name))
+            more = f"   see {shown if shown.is_file() else layout.log(record)}"
+        texts.append(f"  {name:48}{time:>12}{more}")
+    return "\n".join([*texts, f"  {display.counts([state for _, state, *_ in lines])}"])

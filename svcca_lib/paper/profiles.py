@@ -21,6 +21,7 @@ size, translations, the times of freezing and the sizes of the LSTM are our choi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -122,7 +123,7 @@ class Profile:
         Raises
         ------
         ValueError
-            If the profile has no training of that name, or no ResNet widens in that proportion.
+            If the profile has no training of that name, or no networks of that width.
         TypeError
             If the data are not of the kind the training needs.
         """
@@ -138,7 +139,7 @@ class Profile:
             inputs, outputs = (data.x.shape[1],), data.y.shape[1]
         network = replace(recipe.network, inputs=inputs, outputs=outputs)
         if width and isinstance(data, ImageData):
-            network = replace(network, width=self._widened(recipe.network.width, width))
+            network = replace(network, width=self.widths(width)[recipe.network.arch])
         config = replace(recipe, network=network, data=data.fingerprint, seed=seed)
         if CONSTANT in name:
             config = replace(config, schedule="constant", checkpoints=(1.0,))
@@ -187,13 +188,19 @@ class Profile:
             if offset < self.exceptions.get((chapter, training), len(self.seeds))
         )
 
-    def _widened(self, own: int, width: int) -> int:
-        """Return the width `own` of a network when the ConvNet has `width` channels."""
-        widened, rest = divmod(own * width, self.recipes["convnet"].network.width)
-        if rest or widened < 1:
-            unit = self.recipes["convnet"].network.width // self.recipes["resnet"].network.width
-            raise ValueError(f"width must be a positive multiple of {unit}; got {width}")
-        return widened
+    def widths(self, convnet: int) -> dict[str, int]:
+        """Return the width of each image network when the ConvNet has `convnet` channels.
+
+        Raises
+        ------
+        ValueError
+            If the others have no whole number of channels in that proportion.
+        """
+        own = {arch: self.recipes[arch].network.width for arch in ("convnet", "resnet")}
+        unit = own["convnet"] // math.gcd(*own.values())
+        if convnet < 1 or convnet % unit:
+            raise ValueError(f"width must be a positive multiple of {unit}; got {convnet}")
+        return {arch: width * convnet // own["convnet"] for arch, width in own.items()}
 
     def _recipe(self, name: str) -> TrainConfig:
         base = name.removesuffix(FREEZE).removesuffix(CONSTANT)

@@ -9,11 +9,10 @@ a notebook that stops half-way is never taken for a finished one.
 from __future__ import annotations
 
 import ast
-import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -110,8 +109,9 @@ def run(
     given: Mapping[str, Any] | None = None,
     *,
     timeout: float | None = None,
-) -> float:
-    """Execute a chapter and write it to `output`; return the seconds it took.
+    note: Callable[..., None] | None = None,
+) -> None:
+    """Execute a chapter and write it to `output`.
 
     Parameters
     ----------
@@ -121,6 +121,8 @@ def run(
         Parameters that differ from the defaults.
     timeout : float, optional
         Seconds that a single cell may take; no limit if not given.
+    note : callable, optional
+        ``note(cell=..., cells=...)`` is called before each cell.
 
     Raises
     ------
@@ -142,7 +144,6 @@ def run(
         given["data"] = anchored(given["data"])
     stopped = unfinished(output)
     stopped.parent.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
     try:
         executed = papermill.execute_notebook(
             notebook,
@@ -151,11 +152,10 @@ def run(
             progress_bar=False,
             execution_timeout=timeout,
             kernel_manager_class=_ThisInterpreter,
-            on_cell_start=_Announce(notebook, injected=bool(given)),
+            on_cell_start=_Announce(notebook, bool(given), note),
         )
     except (PapermillExecutionError, CellControlSignal, DeadKernelError) as error:
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
-    seconds = time.perf_counter() - started
     publishable(executed, known)
     partial = output.with_suffix(".partial")
     nbformat.write(executed, partial)
@@ -163,7 +163,6 @@ def run(
     stopped.unlink()
     with suppress(OSError):  # another chapter may be under way there
         stopped.parent.rmdir()
-    return seconds
 
 
 def unfinished(output: Path) -> Path:
@@ -172,15 +171,24 @@ def unfinished(output: Path) -> Path:
 
 
 class _Announce:
-    """Log which cell runs, at most every few seconds."""
+    """Say which cell runs: to `note` every time, in the log at most every few seconds."""
 
-    def __init__(self, notebook: Path, injected: bool, every: float = 2.0) -> None:
+    def __init__(
+        self,
+        notebook: Path,
+        injected: bool,
+        note: Callable[..., None] | None,
+        every: float = 2.0,
+    ) -> None:
         self.name = notebook.stem
+        self.note = note
         self.cells = len(nbformat.read(notebook, as_version=4).cells) + injected
         self.every = every
         self.due = time.monotonic()
 
     def __call__(self, cell: NotebookNode, cell_index: int) -> None:
+        if self.note is not None:
+            self.note(cell=cell_index + 1, cells=self.cells)
         if time.monotonic() >= self.due:
             logger.info("%s: cell %d of %d", self.name, cell_index + 1, self.cells)
             self.due = time.monotonic() + self.every
@@ -287,11 +295,3 @@ def _file(module: str) -> Path | None:
     path = root.joinpath(*module.split(".")[1:])
     candidates = (path / "__init__.py", path.with_suffix(".py"))
     return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def write_record(path: Path, **values: Any) -> None:
-    """Write what a finished step reports, such as its seconds, as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)

@@ -1,0 +1,63 @@
+"""One GPU for each job, where a machine has several and no scheduler shares them out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def count() -> int:
+    """Return how many GPUs this machine has and this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def claimed(folder: Path | None = None, every: float = 0.5) -> Iterator[str | None]:
+    """Let this process, and what it starts, see one GPU that no other claims meanwhile.
+
+    Only where ``CUDA_VISIBLE_DEVICES`` names several, as `engine.run` sees to on a machine with
+    several; a cluster's scheduler names one itself. To be entered before torch looks for GPUs.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of the claims; the machine's temporary folder if not given.
+    every : float
+        Seconds between two looks, where all are taken.
+
+    Yields
+    ------
+    str or None
+        The GPU, or None where there was nothing to share.
+    """
+    named = os.environ.get(VISIBLE, "")
+    devices = [device for device in named.split(",") if device]
+    if len(devices) < 2:
+        yield None
+        return
+    folder = folder or Path(tempfile.gettempdir())
+    while True:
+        for device in devices:
+            lock = FileLock(folder / f"svcca-gpu-{device}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            os.environ[VISIBLE] = device
+            try:
+                yield device
+            finally:
+                os.environ[VISIBLE] = named
+                lock.release()
+            return
+        time.sleep(every)

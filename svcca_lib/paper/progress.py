@@ -1,0 +1,204 @@
+"""Where a step of a run is, said in small files beside its record, on any machine.
+
+A step is a training or a chapter. Its record ``X.json`` exists when it has finished; ``X.pulse``
+says, renewed while the process lives, how far it is; ``X.failed`` why it stopped. Whoever shares
+the file system can read them: no server, no port.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from filelock import FileLock
+
+logger = logging.getLogger(__name__)
+
+State = Literal["waiting", "running", "done", "failed", "stopped"]
+EVERY = 1.0  # seconds between two notes
+STALE = 60.0  # a pulse of another machine that is older has stopped
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def pulse_path(record: Path) -> Path:
+    """Return where a step says how far it is."""
+    return record.with_suffix(".pulse")
+
+
+def failed_path(record: Path) -> Path:
+    """Return where a step says why it stopped."""
+    return record.with_suffix(".failed")
+
+
+class Pulse:
+    """Writes where this process is, every second, for as long as it lives.
+
+    Parameters
+    ----------
+    record : Path
+        Of the step.
+    attached : bool
+        End this process when the one that started it has ended: nobody would take what it makes.
+    """
+
+    def __init__(self, record: Path, attached: bool = False) -> None:
+        self.path = pulse_path(record)
+        self.parent = os.getppid() if attached else None
+        if attached:  # Ctrl-C is for the engine, which hands it on once
+            with suppress(OSError):
+                os.setpgrp()
+        self.about = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+        self.at: dict[str, Any] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def note(self, **at: Any) -> None:
+        """Say where the step is: ``cell`` and ``cells``, or ``step``, ``steps`` and ``seconds``."""
+        self.at = at
+
+    def __enter__(self) -> Pulse:
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._over.wait(EVERY):
+            if self.parent is not None and os.getppid() != self.parent:
+                logger.error("the process that started this one has ended: this one ends too")
+                os.kill(os.getpid(), signal.SIGTERM)
+            self._write()
+
+    def _write(self) -> None:
+        with suppress(OSError):  # a full disk stops nobody from computing
+            write_json(self.path, self.about | self.at)
+
+
+@contextmanager
+def recorded(
+    record: Path | None, attached: bool = False, **about: Any
+) -> Iterator[Callable[..., None]]:
+    """Give a step its pulse, and leave a record of it when it has finished, or why it has not.
+
+    Two processes never do one step at once: the second waits for the first.
+
+    Parameters
+    ----------
+    record : Path or None
+        None for a step that nobody follows.
+    attached : bool
+        As of a `Pulse`.
+    **about
+        Goes into the record, beside ``seconds``, ``cpu_seconds`` and ``memory_mb``, the last two of
+        this process and those it started.
+
+    Yields
+    ------
+    callable
+        ``note(**at)`` of the pulse.
+    """
+    if record is None:
+        yield lambda **at: None
+        return
+    record.parent.mkdir(parents=True, exist_ok=True)
+    failed = failed_path(record)
+    with FileLock(record.with_suffix(".lock")), Pulse(record, attached) as pulse:
+        failed.unlink(missing_ok=True)
+        started = time.perf_counter()
+        try:
+            yield pulse.note
+        except Exception as error:
+            text = _COLOUR.sub("", str(error)) or type(error).__name__
+            with suppress(OSError):
+                write_json(failed, {**about, "error": text, **_cost(started), **pulse.at})
+            raise
+        write_json(record, about | _cost(started))
+
+
+def _cost(started: float) -> dict[str, float]:
+    """Return seconds since `started`, CPU seconds and MB of this process and its children."""
+    times = os.times()
+    cost = {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": times.user + times.system + times.children_user + times.children_system,
+    }
+    with suppress(ImportError):  # Windows has none
+        import resource
+
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        cost["memory_mb"] = round(max(resource.getrusage(w).ru_maxrss for w in whose) / unit)
+    return cost
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return what a file of a step says; None where there is none, or it is being replaced."""
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    return None
+
+
+def state(record: Path) -> State:
+    """Return how a step stands, from its files alone."""
+    pulse = read(pulse_path(record))
+    if pulse is not None and _alive(pulse, pulse_path(record)):
+        return "running"
+    if failed_path(record).is_file():
+        return "failed"
+    if record.is_file():
+        return "done"
+    return "stopped" if pulse is not None else "waiting"
+
+
+def _alive(pulse: dict[str, Any], path: Path) -> bool:
+    if pulse["host"] != socket.gethostname():
+        with suppress(OSError):
+            return time.time() - path.stat().st_mtime < STALE
+        return False
+    try:
+        os.kill(pulse["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's: it lives
+        return True
+    return True
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON that is there complete or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(json.dumps(values, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
