@@ -85,5 +85,10 @@ def test_moving_the_slider_moves_through_time(page, tmp_path):
         own = MATRICES[1].diagonal().mean()
         label = tab.locator("canvas").get_attribute("aria-label")
         assert label.endswith(f"own end {own:.2f}")
+        canvas, readout = tab.locator("canvas"), tab.locator("[data-readout]")
+        canvas.focus()
+        for key in ("ArrowUp", "ArrowUp", "ArrowRight", "ArrowRight", "ArrowDown"):
+            canvas.press(key)  # the first key enters at the lower left, edges hold
+        assert readout.text_content() == f"in at 35 %, out at the end: {MATRICES[1, 0, 1]:.3f}"
         assert not errors
         browser.close()

@@ -17,6 +17,7 @@ from docutils import nodes
 from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, create_figure_context
 from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 from svcca_lib.paper.chapter import FIGURE_METADATA, unpacked
 from svcca_lib.paper.dark import darkened
@@ -124,8 +125,18 @@ def _fold(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = folded(source[0])
 
 
+def _without_launch(app: Sphinx, config: Config) -> None:
+    """Leave launch buttons away until `_config.yml` has the repository's address.
+
+    jupyter-book's own repository stands there until then.
+    """
+    if not _repository(app):
+        config.html_theme_options = config.html_theme_options | {"launch_buttons": {}}
+
+
 def _repository(app: Sphinx) -> str:
-    return app.config.html_theme_options.get("repository_url", "")
+    address = app.config.html_theme_options.get("repository_url", "")
+    return "" if "executablebooks/jupyter-book" in address else address
 
 
 def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
@@ -153,6 +164,7 @@ def _write_launched(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Take part in a build, as a Sphinx extension."""
+    app.connect("config-inited", _without_launch)
     app.connect("source-read", _fold)
     app.connect("html-page-context", _dress, priority=900)  # after the theme's buttons
     app.connect("build-finished", _write_launched)

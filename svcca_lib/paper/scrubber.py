@@ -1,7 +1,9 @@
 """A matrix of layers that a reader can take through training time in the browser.
 
 The result is one piece of HTML: the numbers as JSON, a canvas, a slider and the script that draws.
-It loads nothing, so that it works offline, in a notebook and in the built book alike.
+It loads nothing, so that it works offline, in a notebook and in the built book alike. Mouse and
+keyboard do the same: arrow keys move the slider, and, on the matrix, from cell to cell. Its colours
+are those of the page, light or dark; where there is none, dark on white.
 """
 
 from __future__ import annotations
@@ -21,17 +23,19 @@ VIRIDIS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962",
 
 _PAGE = Template("""\
 <figure class="svcca-scrubber" id="$ident" style="margin:1em 0;max-width:34rem;padding:.8em;\
-background:#fff;color:#1a1a1a;border:1px solid #c8c8c8;border-radius:4px">
+background:var(--pst-color-background,#fff);color:var(--pst-color-text-base,#1a1a1a);\
+border:1px solid var(--pst-color-border,#c8c8c8);border-radius:4px">
 <figcaption style="font-weight:bold;margin-bottom:.4em">$title</figcaption>
-<canvas role="img" aria-label="$title" style="display:block;width:100%;height:auto"></canvas>
+<canvas role="img" tabindex="0" aria-label="$title" \
+style="display:block;width:100%;height:auto"></canvas>
 <div style="display:flex;gap:.8em;align-items:center;margin-top:.5em;flex-wrap:wrap">
 <label for="$ident-time">Training time</label>
 <input id="$ident-time" type="range" min="0" max="$last" step="1" value="$last" \
 style="flex:1;min-width:10em" aria-describedby="$ident-now">
 <output id="$ident-now" for="$ident-time" aria-live="polite" style="min-width:9em"></output>
 </div>
-<p data-readout style="margin:.4em 0 0;min-height:1.5em;font-size:.9em">Point at a cell to read \
-it.</p>
+<p data-readout aria-live="polite" style="margin:.4em 0 0;min-height:3em;font-size:.9em">Point \
+at a cell to read it, or go to the matrix with the tab key and move with the arrow keys.</p>
 <noscript>This view needs JavaScript; the figure above shows the same at four times.</noscript>
 <script>
 (() => {
@@ -53,8 +57,9 @@ it.</p>
       (1 - f) * channel(d.colours[i], k) + f * channel(d.colours[i + 1], k));
     return "rgb(" + mix(0) + "," + mix(1) + "," + mix(2) + ")";
   };
+  let at = null;  // the cell that is read: [row, column]
   const draw = () => {
-    const t = Number(slider.value);
+    const t = Number(slider.value), ink = getComputedStyle(root).color;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, side + margin + 4, side + margin + 4);
     let own = 0;
@@ -65,7 +70,18 @@ it.</p>
         pen.fillRect(margin + column * cell, (L - 1 - row) * cell, cell, cell);
       }
     }
-    pen.fillStyle = "#1a1a1a";
+    if (at) {
+      const x = margin + at[1] * cell, y = (L - 1 - at[0]) * cell;
+      pen.lineWidth = 2;
+      for (const [colour, inset] of [["#000", 1], ["#fff", 2.5]]) {
+        pen.strokeStyle = colour;
+        pen.strokeRect(x + inset, y + inset, cell - 2 * inset, cell - 2 * inset);
+      }
+      const [row, column] = at, time = +(100 * d.fractions[t]).toFixed(1) + " %";
+      readout.textContent = d.labels[row] + " at " + time + ", " + d.labels[column]
+        + " at the end: " + value(t, row, column).toFixed(3);
+    }
+    pen.fillStyle = ink;
     pen.font = "11px sans-serif";
     pen.textBaseline = "middle";
     for (const [i, name] of d.ticks) {
@@ -88,10 +104,20 @@ it.</p>
     const column = Math.floor(((event.clientX - box.left) * k - margin) / cell);
     const row = L - 1 - Math.floor((event.clientY - box.top) * k / cell);
     if (column < 0 || column >= L || row < 0 || row >= L) return;
-    const t = Number(slider.value);
-    readout.textContent = d.labels[row] + " at " + +(100 * d.fractions[t]).toFixed(1)
-      + " %, " + d.labels[column] + " at the end: " + value(t, row, column).toFixed(3);
+    at = [row, column];
+    draw();
   });
+  const moves = {ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
+  canvas.addEventListener("keydown", event => {
+    const move = moves[event.key];
+    if (!move) return;
+    event.preventDefault();
+    const inside = i => Math.min(L - 1, Math.max(0, i));
+    at = at ? [inside(at[0] + move[0]), inside(at[1] + move[1])] : [0, 0];
+    draw();
+  });
+  const page = {attributes: true, attributeFilter: ["data-theme"]};
+  new MutationObserver(draw).observe(document.documentElement, page);
   slider.addEventListener("input", draw);
   draw();
 })();
