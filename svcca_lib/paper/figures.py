@@ -1199,3 +1199,206 @@ def by_layer(
     entries["chance"] = {"marker": "_", "linestyle": "", "color": GREY}
     key(figure, entries)
     return figure
+
+
+# ------------------------------------------------- chapters 12 and 13: what came after the paper
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves of one panel.
+
+    Attributes
+    ----------
+    x : array, shape (m,)
+    curves : mapping of str to array, shape (m,)
+        Name, the same in all panels that show it -> values.
+    label : str
+        Of the x axis.
+    scale : str
+        Of the x axis: "linear", "log" or "symlog".
+    mark : float or None
+        Where to draw a dotted horizontal line.
+    """
+
+    x: np.ndarray
+    curves: Mapping[str, np.ndarray]
+    label: str
+    scale: str = "linear"
+    mark: float | None = None
+
+
+_SERIES = (
+    {"color": BLUE, "marker": "o"},
+    {"color": VERMILLION, "marker": "s"},
+    {"color": GREEN, "marker": "D"},
+    {"color": PURPLE, "marker": "^"},
+    {"color": ORANGE, "marker": "v"},
+    {"color": SKY, "marker": "P"},
+    {"color": INK, "marker": "x"},
+)
+
+
+@drawn
+def curves(
+    shown: Mapping[str, Lines],
+    ylabel: str,
+    *,
+    columns: int = 4,
+    limits: tuple[float, float] | None = (0, 1.04),
+) -> Figure:
+    """Panels of curves that share their names, their y axis and one key.
+
+    Parameters
+    ----------
+    shown : mapping of str to Lines
+        Title -> the panel.
+    ylabel : str
+    columns : int
+        Panels beside each other.
+    limits : (float, float) or None
+        Of the y axes.
+    """
+    across = min(columns, len(shown))
+    rows = -(-len(shown) // across)
+    figure, axes = panels(rows, across, height=0.7 + 2.1 * rows, sharey=True)
+    names = list(dict.fromkeys(name for panel in shown.values() for name in panel.curves))
+    styles = {
+        name: {**_SERIES[i % len(_SERIES)], "linewidth": 1.3, "markersize": 3.2}
+        for i, name in enumerate(names)
+    }
+    for ax in axes.flat[len(shown) :]:
+        ax.remove()
+    for ax, (title, panel) in zip(axes.flat, shown.items(), strict=False):
+        for name, values in panel.curves.items():
+            ax.plot(panel.x, values, **styles[name])
+        if panel.scale == "symlog":
+            ax.set_xscale("symlog", linthresh=panel.x[panel.x > 0].min(), linscale=0.4)
+        else:
+            ax.set_xscale(panel.scale)
+        if panel.mark is not None:
+            ax.axhline(panel.mark, color=INK, linewidth=0.9, linestyle=(0, (1, 2)))
+        ax.set(title=title, xlabel=panel.label, ylim=limits)
+        ax.grid(axis="y")
+    for row in axes:
+        row[0].set_ylabel(ylabel)
+    if len(shown) > 1:
+        letters(list(axes.flat)[: len(shown)])
+    key(figure, styles)
+    return figure
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Values beside names, from top to bottom.
+
+    Attributes
+    ----------
+    names : sequence of str
+    series : mapping of str to array, shape (names, 3)
+        Name -> mean, lowest, highest; NaN where there is none.
+    label : str
+        Of the x axis.
+    marks : mapping of str to float
+        Name -> where to draw a dotted vertical line.
+    """
+
+    names: Sequence[str]
+    series: Mapping[str, np.ndarray]
+    label: str
+    marks: Mapping[str, float]
+
+
+@drawn
+def dots(
+    shown: Mapping[str, Dots],
+    *,
+    height: float = 2.8,
+    limits: tuple[float, float] | None = (-0.03, 1.04),
+) -> Figure:
+    """Panels of values with their ranges, one row a name.
+
+    Parameters
+    ----------
+    shown : mapping of str to Dots
+        Title -> the panel; the panels share their names.
+    height : float
+        Inches.
+    limits : (float, float) or None
+        Of the x axes.
+    """
+    figure, axes = panels(1, len(shown), height=height, sharey=True)
+    series = list(dict.fromkeys(name for panel in shown.values() for name in panel.series))
+    styles: dict[str, Mapping[str, Any]] = {
+        name: {**_SERIES[i % len(_SERIES)], "linestyle": "", "markersize": 4.5}
+        for i, name in enumerate(series)
+    }
+    for ax, (title, panel) in zip(axes[0], shown.items(), strict=True):
+        at = -np.arange(len(panel.names))
+        for name, values in panel.series.items():
+            i = series.index(name)
+            y = at - 0.16 * (i - (len(series) - 1) / 2)
+            mean, low, high = np.asarray(values, dtype=np.float64).T
+            ax.hlines(y, low, high, color=styles[name]["color"], linewidth=1.2, alpha=0.7)
+            ax.plot(mean, y, **styles[name])
+        for name, mark in panel.marks.items():
+            ax.axvline(mark, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
+            ax.text(mark, 0.62, f" {name}", color=GREY, fontsize=7.5, va="bottom")
+        ax.set_yticks(at, panel.names)
+        ax.set(title=title, xlabel=panel.label, ylim=(at[-1] - 0.6, 0.6), xlim=limits)
+        ax.title.set_position((0, 1))
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="x")
+    if len(shown) > 1:
+        letters(axes[0], pad=ABOVE_NOTE)
+    if len(series) > 1:
+        key(figure, styles)
+    return figure
+
+
+@drawn
+def forks(
+    own: Mapping[str, np.ndarray],
+    seeds: Mapping[str, np.ndarray],
+    kept: Mapping[str, np.ndarray],
+    fractions: np.ndarray,
+    layers: Sequence[str],
+) -> Figure:
+    """Readings of the paper's definition, on the same networks.
+
+    Parameters
+    ----------
+    own : mapping of str to array, shape (t,)
+        Reading -> similarity of layers to their own end, mean over layers.
+    seeds : mapping of str to array, shape (layers,)
+        Reading -> similarity of each layer to that of another seed.
+    kept : mapping of str to array, shape (layers,)
+        What 99 % is of -> directions kept, as a share of the neurons.
+    fractions : array, shape (t,)
+        Of training.
+    layers : sequence of str
+    """
+    figure, axes = panels(1, 3, height=3.1, width_ratios=(1, 1.2, 1.2))
+    left, middle, right = axes[0]
+    lines = ("-", (0, (4, 1.6)), (0, (1, 1.2)))
+    styles = {
+        name: {"color": (BLUE, VERMILLION)[i // 3], "linestyle": lines[i % 3], "linewidth": 1.6}
+        for i, name in enumerate(own)
+    }
+    at = np.arange(len(layers))
+    for name, style in styles.items():
+        left.plot(100 * fractions, own[name], **style)
+        middle.plot(at, seeds[name], **style)
+    for (name, share), colour in zip(kept.items(), (BLUE, VERMILLION), strict=True):
+        right.plot(at, share, "o", color=colour, markersize=4, label=f"99 % of {name}")
+    left.set(title="In time", xlabel="training time, %", ylim=(0, 1.03))
+    left.set_ylabel("similarity to the end, mean")
+    middle.set(title="Across seeds", ylim=(0, 1.03), ylabel="similarity to another seed")
+    right.set(title="Directions kept", ylim=(0, 1.03), ylabel="share of the neurons")
+    for ax in (middle, right):
+        ax.set_xticks(at, layers, rotation=90)
+    for ax in axes[0]:
+        ax.grid(axis="y")
+    letters(axes[0])
+    key(figure, styles, columns=2)
+    return figure

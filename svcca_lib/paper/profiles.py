@@ -66,7 +66,12 @@ CHAPTERS: Mapping[str, tuple[tuple[str, int], ...]] = MappingProxyType(
         "10-ledger": (),
         "11-own-models": (("convnet", 0), ("lstm", 0)),
         "12-after-the-paper": _each(
-            "convnet", "convnet-freeze", "convnet-constant", "convnet-constant-freeze"
+            "convnet",
+            "convnet-freeze",
+            "convnet-constant",
+            "convnet-constant-freeze",
+            "resnet",
+            "resnet-freeze",
         ),
         "13-which-measure": _each("convnet", offsets=(0, 1)),
     }

@@ -1,0 +1,170 @@
+r"""What similarity is without anything to find: against the number of datapoints, and of pixels.
+
+Kornblith et al. (2019) prove that an index that no invertible map of the neurons changes is the
+same for *all* layers of at least as many neurons as datapoints. CCA then is 1. Before that point it
+is too high, and images whose responses were shuffled show by how much.
+
+References
+----------
+Kornblith et al. 2019, section 3 (invertible linear maps). Raghu et al. 2017, section 3 (pixels).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca_lib import (
+    SampleSizeWarning,
+    Similarity,
+    cca,
+    chance_correlation,
+    channels_as_neurons,
+    cka,
+    held_out_cca,
+    procrustes,
+    pwcca,
+    svcca,
+)
+
+
+def _held_out(x: Tensor, y: Tensor) -> Similarity:
+    return Similarity("held-out CCA", held_out_cca(x, y).similarity, len(x))
+
+
+INDICES: Mapping[str, Callable[[Tensor, Tensor], Similarity]] = MappingProxyType(
+    {
+        "CCA": cca,
+        "SVCCA": svcca,
+        "PWCCA": pwcca,
+        "CKA": cka,
+        "CKA, debiased": lambda x, y: cka(x, y, debiased=True),
+        "Procrustes": procrustes,
+        "CCA, held out": _held_out,
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSizes:
+    """Similarity against the number of datapoints, one entry for each of `INDICES`.
+
+    Attributes
+    ----------
+    sizes : array, shape (m,)
+        Datapoints.
+    pairs : dict of str to dict of str to array, shape (m,)
+        What was compared -> index -> similarity.
+    """
+
+    sizes: np.ndarray
+    pairs: dict[str, dict[str, np.ndarray]]
+
+
+def by_sample_size(
+    x: Tensor, others: Mapping[str, Tensor], sizes: Sequence[int], seed: int = 0
+) -> SampleSizes:
+    """Compare a layer with others on ever more datapoints.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, p)
+    others : mapping of str to Tensor, shape (n, q)
+        Name -> a layer on the same datapoints.
+    sizes : sequence of int
+        Numbers of datapoints, each at most n, drawn in one random order.
+    seed : int
+        Of the order, and of the shuffling of one more pair, "shuffled": `x` with the first of
+        `others` on other images.
+
+    Returns
+    -------
+    SampleSizes
+    """
+    rng = np.random.default_rng(seed)
+    order = torch.from_numpy(rng.permutation(len(x)))
+    first = next(iter(others.values()))
+    layers = {**others, "shuffled": first[torch.from_numpy(rng.permutation(len(x)))]}
+    pairs: dict[str, dict[str, np.ndarray]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
+        for name, y in layers.items():
+            pairs[name] = {
+                index: np.array([measure(x[order[:n]], y[order[:n]]).similarity for n in sizes])
+                for index, measure in INDICES.items()
+            }
+    return SampleSizes(np.array(sizes), pairs)
+
+
+@dataclass(frozen=True)
+class PixelFloors:
+    """SVCCA of two convolutional layers with pixels as datapoints, and three ideas of its floor.
+
+    Attributes
+    ----------
+    matched : float
+        The layers as they are.
+    closed_form : float
+        Chance if every pixel were an independent datapoint.
+    pixels, images : float
+        Mean over shuffles of single pixels, and of whole images.
+    effective : float
+        Independent datapoints that would give the floor of whole images.
+    rows : int
+        Pixels of all images.
+    """
+
+    matched: float
+    closed_form: float
+    pixels: float
+    images: float
+    effective: float
+    rows: int
+
+
+def pixel_floors(x: Tensor, y: Tensor, draws: int = 10, seed: int = 0) -> PixelFloors:
+    """Find the floor of SVCCA with pixels as datapoints: shuffle pixels, and whole images.
+
+    Parameters
+    ----------
+    x, y : Tensor, shape (n, c, h, w)
+        Two layers of one size on the same images.
+    draws, seed : int
+        Shuffles of each kind.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    a, b = channels_as_neurons(x), channels_as_neurons(y)
+    found = svcca(a, b)
+
+    def shuffled(rows: Tensor) -> float:
+        return svcca(a, rows).similarity
+
+    pixels = [shuffled(b[torch.randperm(len(b), generator=generator)]) for _ in range(draws)]
+    images = [
+        shuffled(channels_as_neurons(y[torch.randperm(len(y), generator=generator)]))
+        for _ in range(draws)
+    ]
+    floor = float(np.mean(images))
+    return PixelFloors(
+        matched=found.similarity,
+        closed_form=float(found.chance or 0),
+        pixels=float(np.mean(pixels)),
+        images=floor,
+        effective=_datapoints(found.x_kept or 1, found.y_kept or 1, floor, len(a)),
+        rows=len(a),
+    )
+
+
+def _datapoints(p: int, q: int, floor: float, most: int) -> float:
+    """Datapoints at which independent layers of p and q directions score `floor`, by bisection."""
+    low, high = max(p, q) + 2, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if chance_correlation(p, q, middle) > floor else (low, middle)
+    return float(high)

@@ -1,0 +1,144 @@
+r"""The two forks in the paper's definition, on the same networks: what does each way make of them.
+
+What 99 % is of: the variance (section 2) or the sum of the singular values (Appendix A). What the
+sum of the correlations is divided by: the directions kept (which gives a diagonal of 1, as in the
+paper's Figure 4), the neurons of the smaller layer (equation 1), or a weighting (the colour bar of
+Figure 4; the paper defines none, ours weighs by explained variance).
+
+References
+----------
+Raghu et al. 2017, section 2, equation (1), Appendix A, Figure 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca_lib import FourierSubspace, capture, dft_cca, fourier, similarity, subspace
+from svcca_lib.paper.datasets import ImageData, spread
+from svcca_lib.paper.measured import measured
+from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.training import Run
+
+ENERGIES = ("variance", "singular_values")
+MEANS = ("kept", "smaller_layer", "weighted")
+READINGS = tuple(product(ENERGIES, MEANS))  # the first is this book's
+
+
+@dataclass(frozen=True, eq=False)
+class Forks:
+    """Similarities under the six readings, in the order of `READINGS`.
+
+    Attributes
+    ----------
+    own : array, shape (6, times, layers)
+        Each layer during training against itself at the end (Appendix Figure 3).
+    seeds : array, shape (6, layers)
+        Each layer at the end against the same layer of another network (Appendix Figure 4).
+    layers : array, shape (6, layers, layers)
+        All pairs of layers at the end (Figure 4, 100 %).
+    kept : array, shape (2, layers)
+        Directions kept at the end, for each of `ENERGIES`; of a convolutional layer those of all
+        frequencies.
+    neurons : array, shape (layers,)
+        Neurons of each layer.
+    n : int
+        Images.
+    """
+
+    own: np.ndarray
+    seeds: np.ndarray
+    layers: np.ndarray
+    kept: np.ndarray
+    neurons: np.ndarray
+    n: int
+
+
+def six_readings(
+    run: Run,
+    other: Run,
+    data: ImageData,
+    store: Store,
+    *,
+    layers: Sequence[str],
+    fractions: Sequence[float],
+    images: int,
+) -> Forks:
+    """Compare layers of a network in time, across seeds and with each other, in all six readings.
+
+    Parameters
+    ----------
+    run, other : Run
+        Two networks that differ in their seed.
+    data : ImageData
+    store : Store
+        Where the result is kept.
+    layers : sequence of str
+    fractions : sequence of float
+        Times to look at, the last being 1.
+    images : int
+        Training images, at most.
+
+    Returns
+    -------
+    Forks
+
+    Notes
+    -----
+    Convolutional layers go through the DFT (`svcca_lib.dft_cca`), as in the chapter on dynamics.
+    """
+    inputs = data.normalised(data.train_images[spread(len(data.train_images), images)])
+
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+        own = np.ones((len(READINGS), len(fractions), len(layers)))
+        seeds = np.ones((len(READINGS), len(layers)))
+        between = np.ones((len(READINGS), len(layers), len(layers)))
+        kept = np.zeros((len(ENERGIES), len(layers)))
+        neurons = [x[0].numel() for x in capture(run.network(), list(layers), inputs[:1]).values()]
+        for e, energy in enumerate(ENERGIES):
+            at = slice(len(MEANS) * e, len(MEANS) * (e + 1))
+            end = [_fit(run, 1.0, layer, inputs, energy) for layer in layers]
+            for j, layer in enumerate(layers):
+                kept[e, j] = np.asarray(end[j].counts) @ np.asarray(end[j].multiplicities)
+                seeds[at, j] = _means(end[j], _fit(other, 1.0, layer, inputs, energy))
+                for t, fraction in enumerate(fractions[:-1]):
+                    own[at, t, j] = _means(_fit(run, fraction, layer, inputs, energy), end[j])
+                own[at, -1, j] = _means(end[j], end[j])
+                for i in range(j + 1):
+                    between[at, i, j] = between[at, j, i] = _means(end[i], end[j])
+        tensors = {"own": own, "seeds": seeds, "layers": between, "kept": kept}
+        tensors["neurons"] = np.array(neurons, dtype=np.float64)
+        return {name: torch.from_numpy(x) for name, x in tensors.items()}, {"n": len(inputs)}
+
+    artefact = measured(
+        store,
+        "forks",
+        [run, other],
+        {
+            "data": data.fingerprint,
+            "layers": list(layers),
+            "fractions": list(fractions),
+            "images": len(inputs),
+        },
+        make,
+        version=code_version(six_readings, _fit, _means, fourier, similarity, subspace),
+        name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
+    )
+    return Forks(
+        **{name: tensor.numpy() for name, tensor in artefact.tensors.items()}, n=artefact.meta["n"]
+    )
+
+
+def _fit(run: Run, fraction: float, layer: str, inputs: Tensor, energy: str) -> FourierSubspace:
+    responses = capture(run.network(fraction), layer, inputs)[layer]
+    return FourierSubspace.fit(responses, 0.99, energy)  # type: ignore[arg-type]
+
+
+def _means(a: FourierSubspace, b: FourierSubspace) -> list[float]:
+    return [dft_cca(a, b, mean_over=mean).similarity for mean in MEANS]  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+r"""The same function, another CKA: some images' responses moved where the readout does not look.
+
+Davari et al. (2023) translate the responses to a subset of the data. Whatever direction is
+orthogonal to all rows of the readout, the logits do not change. Linear CKA weighs directions by
+their variance squared, so that a long enough translation is all it sees: with
+:math:`a = 1_S - |S| / n` and the centred Gram matrix K of the layer as it was,
+
+.. math:: \mathrm{CKA} \to \frac{a^\top K a}{\lVert K \rVert_F \, a^\top a}.
+
+References
+----------
+Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, Theorem 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from svcca_lib import Similarity, cca, cka, procrustes, pwcca, svcca
+
+INDICES: Mapping[str, Callable[[np.ndarray, np.ndarray], Similarity]] = MappingProxyType(
+    {
+        "mean CCA": cca,
+        "PWCCA": pwcca,
+        "SVCCA": svcca,
+        "Procrustes": procrustes,
+        "CKA": cka,
+    }
+)
+
+
+def unseen(readout: np.ndarray, layer: np.ndarray) -> np.ndarray:
+    """Find the direction that a readout does not see and in which the layer varies least.
+
+    Parameters
+    ----------
+    readout : array, shape (classes, p)
+        Weights of a linear map of the layer.
+    layer : array, shape (n, p)
+
+    Returns
+    -------
+    array, shape (p,)
+        Of unit length, orthogonal to every row of `readout`.
+
+    Raises
+    ------
+    ValueError
+        If the readout sees every direction.
+    """
+    _, s, vt = np.linalg.svd(readout)
+    rank = int((s > max(readout.shape) * np.finfo(float).eps * s[0]).sum())
+    null = vt[rank:]  # (p - rank, p)
+    if not len(null):
+        raise ValueError(
+            f"expected a readout with fewer outputs than neurons; got shape {readout.shape} of "
+            f"rank {rank}"
+        )
+    projected = (layer - layer.mean(axis=0)) @ null.T
+    _, _, directions = np.linalg.svd(projected, full_matrices=False)
+    return directions[-1] @ null
+
+
+def translated(
+    layer: np.ndarray, subset: np.ndarray, direction: np.ndarray, length: float
+) -> np.ndarray:
+    """Move the rows of a subset along a direction.
+
+    Parameters
+    ----------
+    layer : array, shape (n, p)
+    subset : array of bool, shape (n,)
+    direction : array, shape (p,)
+    length : float
+        In root mean square norms of the centred rows.
+    """
+    scale = np.sqrt(((layer - layer.mean(axis=0)) ** 2).sum(axis=1).mean())
+    return layer + length * scale * subset[:, None] * direction
+
+
+def attack(
+    layer: np.ndarray, subset: np.ndarray, direction: np.ndarray, lengths: Sequence[float]
+) -> dict[str, np.ndarray]:
+    """Compare a layer with itself, a subset of whose rows is moved ever further.
+
+    Returns
+    -------
+    dict of str to array, shape (len(lengths),)
+        Index of `INDICES` -> similarity.
+    """
+    moved = [translated(layer, subset, direction, length) for length in lengths]
+    return {
+        name: np.array([measure(layer, other).similarity for other in moved])
+        for name, measure in INDICES.items()
+    }
+
+
+def limit(layer: np.ndarray, subset: np.ndarray) -> float:
+    """Linear CKA of a layer with itself after an endless translation of a subset of its rows."""
+    centred = layer - layer.mean(axis=0)
+    a = subset - subset.mean()
+    # a^T K a = |X^T a|^2, and |K|_F = |X^T X|_F
+    return float(((centred.T @ a) ** 2).sum() / (np.linalg.norm(centred.T @ centred) * (a @ a)))
