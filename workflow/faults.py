@@ -29,7 +29,7 @@ from svcca_lib.paper.claims import Ledger
 ROOT = Path(__file__).parents[1]
 CLI = [sys.executable, "-m", "svcca_lib"]
 PATIENCE = 3600.0
-LIMIT = 120.0  # seconds that a cell may take
+LIMIT = 300.0  # seconds that a cell may take
 
 
 class Trial:

@@ -25,6 +25,7 @@ from svcca_lib.paper import devices, display, progress, runs, site, sweep
 from svcca_lib.paper.records import duration
 
 PROFILES = Path("workflow", "profiles")
+ON_A_CLUSTER = 4  # threads of a job, where nothing else is said
 INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 
 
@@ -102,10 +103,11 @@ def run_sweep(
     folder = folder.resolve()
     plan, layout = sweep.Plan.read(folder), sweep.Layout(folder)
     config = {"plan": "."}
-    if not settings.on or settings.threads:
+    threads = settings.threads or ON_A_CLUSTER
+    if not settings.on and not settings.threads:
         cores = settings.cores or os.cpu_count() or 1
-        threads = settings.threads or max(1, cores // max(1, min(cores, len(plan.jobs))))
-        config["threads"] = str(threads)
+        threads = cores // max(1, min(cores, len(plan.jobs)))
+    config["threads"] = str(threads)
     watch = display.Watch(plan, layout, listener, table=True)
     return _run(root, folder, folder / ".lock", ["chapters"], config, settings, watch)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import matplotlib
 import matplotlib.style
@@ -25,6 +25,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.pairing import Pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 P = ParamSpec("P")
 
@@ -1401,4 +1404,41 @@ def forks(
         ax.grid(axis="y")
     letters(axes[0])
     key(figure, styles, columns=2)
+    return figure
+
+
+@drawn
+def over_seeds(mean: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> Figure:
+    """Draw the numbers of any figure as means with intervals, one panel for each of its tables.
+
+    Parameters
+    ----------
+    mean, low, high : DataFrame
+        As a chapter writes them: the columns of a table are named ``table.column``, those of a list
+        ``table``. Few columns are drawn as lines with a band, many as a map of the means.
+    """
+    tables: dict[str, list[str]] = {}
+    for column in mean.columns:
+        tables.setdefault(str(column).partition(".")[0], []).append(column)
+    columns = min(3, len(tables))
+    rows = -(-len(tables) // columns)
+    figure, axes = panels(rows, columns, height=2.2 * rows + 0.2)
+    for ax, (name, members) in zip(axes.flat, tables.items(), strict=False):
+        ax.set_title(name)
+        used = mean[members].dropna(how="all").index
+        values = mean.loc[used, members].to_numpy()
+        if len(members) > 6 and len(used) > 1:
+            image = ax.imshow(values, aspect="auto", cmap="viridis")
+            figure.colorbar(image, ax=ax)
+            continue
+        at, marker = np.arange(len(used)), "o" if len(used) == 1 else None
+        for index, member in enumerate(members):
+            (line,) = ax.plot(at, values[:, index], marker=marker, markersize=4)
+            ends = (frame.loc[used, member].to_numpy() for frame in (low, high))
+            if marker:
+                ax.vlines(at, *ends, color=line.get_color())
+            else:
+                ax.fill_between(at, *ends, color=line.get_color(), alpha=0.2, linewidth=0)
+    for ax in axes.flat[len(tables) :]:
+        ax.set_axis_off()
     return figure

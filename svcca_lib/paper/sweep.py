@@ -288,10 +288,10 @@ def _job(root: Path, notebook: Path, known: Mapping[str, Any], given: Mapping[st
     path = notebook.resolve()
     within = path.is_relative_to(root.resolve())
     source = path.relative_to(root.resolve()).as_posix() if within else str(path)
-    return Job(f"{path.stem}/{_point(parameters)}", source, parameters)
+    return Job(f"{path.stem}/{point(parameters)}", source, parameters)
 
 
-def _point(parameters: Mapping[str, Any]) -> str:
+def point(parameters: Mapping[str, Any]) -> str:
     """Name a set of parameters: readable, and a file name that no shell has to quote."""
     short = {name: str(value) for name, value in parameters.items()}
     if "data" in short:
