@@ -25,7 +25,8 @@ FOLDER = "collected"
 _STYLE = """
 body { font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc; vertical-align: top }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem }
+tr { border-bottom: 1px solid #ccc }
 caption { text-align: left; font-weight: bold }
 img { max-width: 100%; background: white }
 """
