@@ -21,9 +21,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from svcca_lib.paper import profiles, progress, runs, site
+from svcca_lib.paper.ledger import LEDGER
 
 PLAN = "sweep.json"
-GATHERING = "10-ledger"  # gathers what the others measured: `collect` does that for a sweep
+GATHERING = LEDGER  # gathers what the others measured: `collect` does that for a sweep
 _RANGE = re.compile(r"(-?\d+)-(-?\d+)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
 
