@@ -12,7 +12,7 @@ PY := .venv/bin/python
 CLI := $(PY) -m svcca_lib
 
 .DEFAULT_GOAL := help
-.PHONY: help book site test bench reference publish lint format lock clean
+.PHONY: help book site pdf test bench reference publish lint package format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -23,6 +23,9 @@ book: $(VENV) ## Train, run every chapter, build the site; a second call does on
 
 site: $(VENV) ## Build the site from the published chapters, without computing
 	@$(CLI) site published/cifar10 --staging build/site
+
+pdf: $(VENV) ## Print the published chapters into one PDF (needs Chromium)
+	@$(CLI) pdf published/cifar10 --staging build/pdf
 
 test: $(VENV) ## Unit, property, notebook and from-scratch tests
 	@$(PY) -m pytest --nbval -n 2 --dist loadfile
@@ -38,8 +41,12 @@ reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 publish: $(VENV) ## Keep the chapters that `make book PROFILE=cifar10` executed as the published ones
 	@mkdir -p published/cifar10 && cp build/cifar10/book/*.ipynb published/cifar10/
 
-lint: $(VENV) ## Check style
+lint: $(VENV) ## Check style and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+package: $(VENV) ## Build the wheel and the source distribution into dist/
+	@$(PY) -m build
 
 format: $(VENV) ## Mend style
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .

@@ -392,14 +392,39 @@ def site(
     """
     from svcca_lib.paper import site
 
+    with _reported(FAILED):
+        chosen = _chosen(root, notebooks)
+        print(site.build(root, chosen, staging, SITE).resolve().as_uri())
+
+
+@app.command()
+def pdf(
+    notebooks: Annotated[Path, typer.Argument(help="A folder of executed chapters.")],
+    staging: Annotated[Path, typer.Option(help="A folder for the copy that is built.")],
+    root: Root = Path(),
+) -> None:
+    """Print the book into one PDF, computing nothing; needs Chromium.
+
+    A chapter that the folder lacks is taken as it is stored in book/.
+    """
+    from svcca_lib.paper import pdf
+
+    with _reported(FAILED):
+        chosen = _chosen(root, notebooks)
+        print(pdf.build(root, chosen, staging, SITE.parent / pdf.NAME).resolve().as_uri())
+
+
+def _chosen(root: Path, notebooks: Path) -> dict[str, Path]:
+    """Return for every chapter its notebook in a folder, or else the one stored in book/."""
+    from svcca_lib.paper import site
+
     chosen = {}
     for name in site.chapters(root):
         chosen[name] = notebooks / f"{name}.ipynb"
         if not chosen[name].is_file():
             chosen[name] = root / "book" / f"{name}.ipynb"
             logger.info("%s is not in %s: its stored outputs are shown", name, notebooks)
-    with _reported(FAILED):
-        print(site.build(root, chosen, staging, SITE).resolve().as_uri())
+    return chosen
 
 
 # ------------------------------------------------------------- the steps of which all is made

@@ -2,7 +2,8 @@
 
 The notebooks that a run executed lie apart from their sources, so the book is staged: its
 configuration, its pages and its notebooks are copied into one folder, laid out as the repository
-is, and jupyter-book builds that.
+is, and jupyter-book builds that. The results on the first page, and the ledger to download, are
+those of the notebooks that the site shows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-NOT_CHAPTERS = ("*.md", "*.bib", "_static")  # what of book/ goes into every site
+from svcca_lib.paper.ledger import LEDGER, Book, glance
+
+RESULTS, JSON = "results.md", "ledger.json"
+NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
 
 
 class SiteError(RuntimeError):
@@ -25,6 +29,20 @@ def pages(root: Path) -> list[Path]:
     found = [path for pattern in NOT_CHAPTERS for path in (root / "book").glob(pattern)]
     files = [f for path in found for f in ([path] if path.is_file() else path.rglob("*"))]
     return [root / "_config.yml", root / "_toc.yml", *sorted(f for f in files if f.is_file())]
+
+
+def _gather(notebooks: Mapping[str, Path]) -> Book:
+    return Book.read({name: path for name, path in notebooks.items() if name != LEDGER})
+
+
+def stored(root: Path) -> Book:
+    """Return what the chapters of the repository have stored of their claims."""
+    return _gather({name: root / "book" / f"{name}.ipynb" for name in chapters(root)})
+
+
+def write_results(book: Book, root: Path) -> None:
+    """Write the results at a glance that the first page includes."""
+    (root / "book" / RESULTS).write_text(glance(book), encoding="utf-8")
 
 
 def chapters(root: Path) -> list[str]:
@@ -51,30 +69,58 @@ def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path
     SiteError
         If a warning, a missing page or a traceback comes up. A site built before stays.
     """
+    stage(root, notebooks, staging)
+    html = run_jupyter_book(staging)
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(html, target)
+    return target / "index.html"
+
+
+def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
+    """Lay out the book with the given notebooks in an emptied folder."""
     shutil.rmtree(staging, ignore_errors=True)
     for page in pages(root):
         _copy(page, staging / page.relative_to(root))
     for name, notebook in notebooks.items():
         _copy(notebook, staging / "book" / f"{name}.ipynb")
+    shown = _gather(notebooks)
+    shown.write(staging / "book" / JSON)
+    write_results(shown, staging)
+
+
+def run_jupyter_book(staging: Path, form: str = "html") -> Path:
+    """Build a staged book, with warnings as errors, and return the folder of the pages.
+
+    Parameters
+    ----------
+    staging : Path
+        A folder with a ``_config.yml`` and a ``_toc.yml``.
+    form : str
+        ``"html"``, or ``"singlehtml"`` for the whole book in one page.
+
+    Raises
+    ------
+    SiteError
+        If a warning, a missing page or a traceback comes up.
+    """
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     # Everything anew: a page that Sphinx has cached does not repeat its warnings.
-    command = [jupyter_book, "build", staging, "--all", "--quiet", "-W", "-n", "--keep-going"]
+    command = [jupyter_book, "build", staging, "--builder", form]
+    command += ["--all", "--quiet", "-W", "-n", "--keep-going"]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    html = staging / "_build" / "html"
+    html = staging / "_build" / form
     tracebacks = [
         page.name
         for page in html.rglob("*.html")
         if "Traceback (most recent call last)" in page.read_text(encoding="utf-8")
     ]
-    if done.returncode or tracebacks or not (html / "book" / "index.html").is_file():
+    if done.returncode or tracebacks or not (html / "index.html").is_file():
         found = f"tracebacks in {', '.join(tracebacks)}" if tracebacks else "warnings are errors"
         raise SiteError(f"{done.stdout}\nthe book was not built: {found}")
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(html, target)
-    return target / "index.html"
+    return html
 
 
 def _copy(source: Path, target: Path) -> None:
