@@ -1,0 +1,388 @@
+"""The experiments of the chapters on later work, against what has to come out of each."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from svcca_lib import cca, cka, dft_cca, pairwise, pwcca, svcca
+from svcca_lib.paper import clocks, floors, forks, grounding, matching, mistakes, translation
+from svcca_lib.paper import signal_and_noise as signals
+from svcca_lib.paper.datasets import load, spread
+from svcca_lib.paper.networks import NetworkConfig
+from svcca_lib.paper.store import Store
+from svcca_lib.paper.training import TrainConfig, train
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def runs(digits, store):
+    network = NetworkConfig("convnet", (1, 8, 8), 10, width=4, fc=(9, 7))
+    configs = [
+        TrainConfig(
+            network,
+            digits.fingerprint,
+            seed=seed,
+            steps=12,
+            batch_size=32,
+            evaluations=1,
+            checkpoints=(0.0, 0.5, 1.0),
+        )
+        for seed in (0, 1)
+    ]
+    return [train(config, digits, store) for config in configs]
+
+
+# ------------------------------------------------------------------------------------ forks
+
+
+@pytest.fixture(scope="module")
+def six(runs, digits, store):
+    return forks.six_readings(
+        *runs, digits, store, layers=("c1", "p2", "fc1"), fractions=(0.0, 1.0), images=150
+    )
+
+
+def outputs(run, layer, digits, images, fraction=1.0):
+    inputs = digits.normalised(digits.train_images[spread(len(digits.train_images), images)])
+    from svcca_lib import capture
+
+    return capture(run.network(fraction), layer, inputs)[layer]
+
+
+def test_each_reading_is_the_measure_with_these_options(six, runs, digits):
+    for i, (energy, mean) in enumerate(forks.READINGS):
+        a, b = (outputs(run, "p2", digits, 150) for run in runs)
+        expected = dft_cca(a, b, keep=0.99, energy=energy, mean_over=mean)
+        assert six.seeds[i, 1] == pytest.approx(expected.similarity, abs=1e-9)
+    early = outputs(runs[0], "fc1", digits, 150, 0.0)
+    late = outputs(runs[0], "fc1", digits, 150)
+    assert six.own[0, 0, 2] == pytest.approx(svcca(early, late).similarity, abs=1e-9)
+
+
+def test_only_the_mean_over_neurons_leaves_a_layer_unlike_itself(six):
+    kept = [i for i, (_, mean) in enumerate(forks.READINGS) if mean != "smaller_layer"]
+    np.testing.assert_allclose(six.own[kept, -1], 1, atol=1e-9)
+    over = forks.READINGS.index(("variance", "smaller_layer"))
+    np.testing.assert_allclose(six.own[over, -1], six.kept[0] / six.neurons, atol=1e-9)
+    assert (six.own[over, -1] < 1).any()
+
+
+def test_matrices_of_layers_are_symmetric_and_hold_the_end(six):
+    np.testing.assert_allclose(six.layers, six.layers.transpose(0, 2, 1))
+    np.testing.assert_allclose(six.layers.diagonal(axis1=1, axis2=2), six.own[:, -1], atol=1e-9)
+    assert (six.kept[1] >= six.kept[0]).all()  # the sum of singular values cuts less
+    assert six.neurons.tolist() == [256, 16, 9]
+
+
+# ----------------------------------------------------------------------------------- floors
+
+
+def test_any_two_layers_are_one_when_images_are_few_and_apart_when_many():
+    x, y = torch.from_numpy(RNG.normal(size=(2, 400, 20)))
+    found = floors.by_sample_size(x, {"same": x, "other": y}, (18, 400))
+    for pair in found.pairs.values():
+        assert pair["CCA"][0] == pytest.approx(1)
+        assert pair["PWCCA"][0] == pytest.approx(1)
+    assert found.pairs["same"]["CCA"][1] == pytest.approx(1)
+    assert found.pairs["shuffled"]["CCA"][1] < 0.25
+    assert abs(found.pairs["shuffled"]["CCA, held out"][1]) < 0.1
+    assert abs(found.pairs["shuffled"]["CKA, debiased"][1]) < 0.05
+    assert found.pairs["other"]["SVCCA"][1] == pytest.approx(svcca(x, y).similarity, abs=1e-9)
+
+
+def test_constant_images_have_a_high_floor_and_white_ones_that_of_pixels():
+    n, c, side = 60, 3, 6
+    white = torch.from_numpy(RNG.normal(size=(2, n, c, side, side)))
+    found = floors.pixel_floors(*white)
+    assert found.rows == n * side * side
+    assert found.images == pytest.approx(found.closed_form, abs=0.02)
+    flat = torch.from_numpy(RNG.normal(size=(2, n, c, 1, 1))).expand(2, n, c, side, side)
+    found = floors.pixel_floors(*flat)
+    # As many datapoints as images, not as pixels: the floor says so.
+    assert found.pixels == pytest.approx(found.closed_form, abs=0.02)
+    assert found.images > 4 * found.closed_form
+    assert n / 2 < found.effective < 2 * n
+
+
+# --------------------------------------------------------------------------------- matching
+
+
+def test_hits_counts_diagonals_shares_ties_and_forgives_neighbours():
+    table = np.array([[0.9, 0.1, 0.0], [0.8, 0.7, 0.0], [0.5, 0.5, 0.5]])
+    assert matching.hits(table) == pytest.approx((1 + 0 + 1 / 3) / 3)
+    assert matching.hits(table, off=1) == pytest.approx((1 + 1 + 2 / 3) / 3)
+
+
+def test_coordinates_keep_every_distance():
+    x = torch.from_numpy(RNG.normal(size=(12, 40)))
+    small = matching.coordinates(x)
+    assert small.shape == (12, 12)
+    np.testing.assert_allclose(torch.cdist(small, small), torch.cdist(x, x), atol=1e-9)
+    assert matching.coordinates(x[:, :5]) is not small
+    assert matching.coordinates(x[:, :5]).shape == (12, 5)
+
+
+@pytest.mark.parametrize("reading", ["flattened", "means"])
+def test_tables_are_those_of_the_measures(reading, runs, digits, store):
+    layers = ("c1", "p2", "fc1")
+    found = matching.match(runs, digits, store, layers=layers, images=40, reading=reading)
+    read = {
+        "flattened": lambda x: x.flatten(1).double(),
+        "means": lambda x: (x.mean((2, 3)) if x.ndim == 4 else x).double(),
+    }[reading]
+    xs, ys = ([read(outputs(run, layer, digits, 40)) for layer in layers] for run in runs)
+    assert set(found.tables) == set(matching.INDICES)
+    with pytest.warns(match="datapoints") if reading == "flattened" else nothing():
+        for index, (measure, options) in matching.INDICES.items():
+            if index in ("CCA", "PWCCA") and reading == "flattened":
+                continue  # not unique where there are fewer images than neurons
+            for i, j, a, b in ((0, 1, xs, ys), (1, 0, ys, xs), (0, 0, xs, xs)):
+                expected = pairwise(a, b, measure, **options)
+                np.testing.assert_allclose(found.tables[index][i, j], expected, atol=1e-5)
+
+
+class nothing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+
+def test_frequencies_are_those_of_dft_cca(runs, digits, store):
+    found = matching.match(
+        runs, digits, store, layers=("c1", "p2", "fc1"), images=100, reading="dft"
+    )
+    x, y = outputs(runs[0], "c1", digits, 100), outputs(runs[1], "p2", digits, 100)
+    for index, keep in matching.FOURIER_KEEP.items():
+        expected = dft_cca(x, y, keep=keep).similarity
+        assert found.tables[index][0, 1, 0, 1] == pytest.approx(expected, abs=1e-9)
+        assert found.tables[index][1, 0, 1, 0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_specificity_compares_seeds_with_neighbours():
+    tables = np.ones((2, 2, 3, 3))
+    tables[0, 0] = tables[1, 1] = [[1, 0.5, 0.1], [0.5, 1, 0.9], [0.1, 0.9, 1]]
+    tables[0, 1] = tables[1, 0] = np.diag([0.6, 0.7, 0.95])
+    found = matching.Matching({"any": tables}, ("a", "b", "c"), 10)
+    np.testing.assert_allclose(found.specificity("any"), [2 / 3, 2 / 3])  # b falls to its neighbour
+    np.testing.assert_allclose(found.accuracy("any"), [1, 1])
+
+
+# ------------------------------------------------------------------------- signal and noise
+
+
+def test_planted_layers_share_the_signal_and_nothing_else():
+    x, y = signals.planted(4000, 20, 5, 0.2)
+    rho = cca(x, y).correlations
+    assert (rho[:5] > 0.999).all()
+    assert rho[5] < 0.2
+    assert signals.planted(50, 4, 4, 0.2)[0].shape == (50, 4)
+    with pytest.raises(ValueError, match="between 0 and the 4 neurons; got 5"):
+        signals.planted(50, 4, 5, 0.2)
+
+
+def test_real_layers_keep_their_leading_directions_and_variances():
+    layer = RNG.normal(size=(500, 8)) * np.geomspace(4, 0.5, 8)
+    noisy = signals.noise_of_its_own(layer, 3)
+    rho = cca(layer, noisy).correlations
+    assert (rho[:3] > 0.99).all()
+    assert rho[3] < 0.5
+    assert noisy.var() == pytest.approx(layer.var(), rel=0.05)
+    np.testing.assert_allclose(signals.noise_of_its_own(layer, 8), layer - layer.mean(axis=0))
+
+
+def test_indices_by_signal_are_the_measures():
+    pair = signals.planted(300, 10, 4, 0.3)
+    found = signals.by_signal(lambda d: pair, [4])
+    assert found["PWCCA"][0] == pytest.approx(pwcca(*pair).similarity)
+    sums = svcca(*pair, energy="singular_values").similarity
+    assert found["SVCCA, 99 % of singular values"][0] == pytest.approx(sums)
+
+
+def test_the_grid_is_measured_once_and_knows_its_corners(store):
+    arguments = (store, (6, 800), (4, 8), (0, 4, 8))
+    found = signals.grid(*arguments, noise=0.2, draws=1)
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(
+        signals.EXPLORED, (2, 2, 3)
+    )
+    for values in found.values():
+        np.testing.assert_allclose(values[1, 0, 1:], 1, atol=1e-6)  # all four neurons are signal
+        assert values[1, 1, 0] < 0.2  # no signal, many datapoints
+    assert found["PWCCA"][0, 1, 0] == pytest.approx(1)  # n < p
+    again = signals.grid(*arguments, noise=0.2, draws=1)
+    np.testing.assert_array_equal(again["CKA"], found["CKA"])
+    assert [entry.kind for entry in store.entries()].count("explorer") == 1
+
+
+# ------------------------------------------------------------------------------ translation
+
+
+def test_what_the_readout_does_not_see_leaves_its_outputs_and_takes_cka_to_its_limit():
+    layer, readout = RNG.normal(size=(300, 12)), RNG.normal(size=(4, 12))
+    direction = translation.unseen(readout, layer)
+    assert np.linalg.norm(direction) == pytest.approx(1)
+    np.testing.assert_allclose(readout @ direction, 0, atol=1e-12)
+    subset = layer[:, 0] > 0.3
+    moved = translation.translated(layer, subset, direction, 1e4)
+    np.testing.assert_allclose(moved @ readout.T, layer @ readout.T, atol=1e-6)
+    np.testing.assert_allclose(moved[~subset], layer[~subset])
+    end = translation.limit(layer, subset)
+    assert cka(layer, moved).similarity == pytest.approx(end, abs=1e-4)
+    found = translation.attack(layer, subset, direction, (0, 1e4))
+    for values in found.values():
+        assert values[0] == pytest.approx(1)
+    assert found["mean CCA"][1] > 11 / 12 - 1e-6  # all directions but one are as they were
+    with pytest.raises(ValueError, match="fewer outputs than neurons"):
+        translation.unseen(np.eye(12), layer)
+
+
+# -------------------------------------------------------------------------------- grounding
+
+
+def test_probe_reads_what_is_linear_and_no_more():
+    x = RNG.normal(size=(400, 6))
+    labels = (x[:, 2] > 0).astype(int)
+    assert grounding.probe(x[:300], labels[:300], x[300:], labels[300:]) > 0.9
+    blind = np.delete(x, 2, axis=1)
+    assert grounding.probe(blind[:300], labels[:300], blind[300:], labels[300:]) < 0.7
+
+
+def test_deletions_are_seen_over_neurons_and_never_over_directions_kept():
+    scales = np.geomspace(3, 0.3, 8)
+    layers = [RNG.normal(size=(300, 8)) * scales for _ in range(3)]
+    layers[1] = layers[0] @ np.linalg.qr(RNG.normal(size=(8, 8)))[0]  # another basis: no distance
+    labels = (layers[0][:, 0] > 0).astype(int)
+    found = grounding.delete_components(layers, layers, (labels, labels), steps=4)
+    assert found.width == found.kept[0] == 8
+    assert found.kept[-1] == 1
+    for index in ("CCA", "SVCCA", "PWCCA"):
+        np.testing.assert_allclose(found.distance[index][0], 0, atol=1e-6)
+    np.testing.assert_allclose(
+        found.distance["CCA, over neurons"][0], 1 - found.kept / 8, atol=1e-9
+    )
+    np.testing.assert_allclose(found.distance["Procrustes"][1, 0], 0, atol=1e-9)
+    assert (np.diff(found.distance["CKA"][0]) > 0).all()
+    cut = grounding.truncated(layers[0], int(found.kept[2]))
+    assert found.distance["CKA"][0, 2] == pytest.approx(1 - cka(layers[0], cut).similarity)
+
+
+def test_what_is_noticed_is_set_by_the_seeds():
+    deletion = grounding.Deletion(
+        kept=np.array([10, 5, 1]),
+        width=10,
+        accuracy=np.array([[0.9, 0.9, 0.3], [0.9, 0.8, 0.2]]),
+        distance={"sees": np.array([[0, 0.3, 0.9], [0.2, 0.5, 0.9]]), "blind": np.zeros((2, 3))},
+    )
+    assert deletion.seeds("sees") == pytest.approx(0.2)
+    assert deletion.noticed("sees") == pytest.approx(0.5)
+    assert deletion.lost("sees") == pytest.approx(0)
+    assert deletion.noticed("blind") == 1
+    assert deletion.lost("blind") == pytest.approx(0.6)
+    assert deletion.grounding("sees") > 0.9
+    assert deletion.grounding("blind") == 0
+
+
+# ----------------------------------------------------------------------------------- clocks
+
+
+def test_distances_run_from_one_to_zero_over_layers_with_weights(runs):
+    clock = clocks.distance_clock(runs[0], (0.0, 0.5, 1.0))
+    assert clock.layers == ("c1", "c2", "c3", "c4", "c5", "fc1", "fc2", "logits")
+    np.testing.assert_allclose(clock.left[0], 1)
+    np.testing.assert_allclose(clock.left[-1], 0)
+    start, middle, end = (runs[0].network(f).c3.conv.weight for f in (0.0, 0.5, 1.0))
+    bias = [runs[0].network(f).c3.conv.bias for f in (0.0, 0.5, 1.0)]
+    rest = torch.hypot((middle - end).norm(), (bias[1] - bias[2]).norm())
+    way = torch.hypot((start - end).norm(), (bias[0] - bias[2]).norm())
+    assert clock.left[1, 2] == pytest.approx(float(rest / way), rel=1e-5)
+
+
+def test_settling_is_where_the_rest_falls_below_the_threshold():
+    clock = clocks.Clock(np.array([0, 0.5, 1]), np.array([[1, 1], [0.5, 0.2], [0, 0]]), ("a", "b"))
+    np.testing.assert_allclose(clock.settled(0.5), [0.5, 0.3125])
+
+
+def test_rewinding_a_layer_moves_it_alone_and_takes_statistics_anew(runs, digits):
+    end, earlier = runs[0].network(), runs[0].network(0.0)
+    images = digits.normalised(digits.train_images[:80])
+    before = copy.deepcopy(end.state_dict())
+    back = clocks.rewound(end, earlier, "c3", images)
+    for name, value in end.state_dict().items():
+        torch.testing.assert_close(value, before[name])  # the finished network is as it was
+    torch.testing.assert_close(back.c3.conv.weight, earlier.c3.conv.weight)
+    torch.testing.assert_close(back.c4.conv.weight, end.c4.conv.weight)
+    below = end.c2(end.c1(images))
+    torch.testing.assert_close(back.bn1.running_mean, below.mean((0, 2, 3)), atol=1e-5, rtol=1e-4)
+    assert not back.training
+
+
+def test_a_network_is_not_changed_by_rewinding_to_its_end(runs, digits, store):
+    clock, loss = clocks.rewinding_clock(runs[0], digits, store, (0.0, 0.5, 1.0), 80)
+    assert np.ptp(loss[-1]) < 1e-12
+    np.testing.assert_allclose(clock.left[-1], 0)
+    assert (clock.left >= 0).all()
+    assert loss.shape == (3, 8)
+
+
+# --------------------------------------------------------------------------------- mistakes
+
+
+def test_every_mistake_is_one_and_its_remedy_finds_the_truth():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(6, 12), nn.ReLU(inplace=True), nn.BatchNorm1d(12), nn.Linear(12, 5)
+    )
+    inputs = torch.randn(400, 6) + torch.linspace(-2, 2, 400)[:, None]
+    x = torch.randn(400, 10).relu().double()
+    y = (0.5 * x + torch.randn(400, 10).relu()).double()
+    made = [
+        mistakes.shuffled_twice(model, "3", inputs),
+        mistakes.not_centred(x, y),
+        mistakes.too_few_images(x, y),
+        mistakes.averaged_over_batches(x, y, 20),
+        mistakes.overwritten(model, "0", inputs),
+        mistakes.training_mode(model, "3", inputs, 20),
+    ]
+    for mistake in made:
+        assert mistake.error > 0.05, mistake.name
+        if mistake.truth is not None:
+            assert mistake.right == pytest.approx(mistake.truth, abs=0.1), mistake.name
+    assert made[4].wrong == 0  # nothing negative is left
+    broken = mistakes.no_rank_cut(x, y)
+    assert broken.wrong > 1 + 1e-3  # no correlation
+    assert broken.right == pytest.approx(broken.truth, abs=1e-6)
+
+
+def test_training_mode_leaves_the_model_as_it_was():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).eval()
+    before = copy.deepcopy(model.state_dict())
+    mistakes.training_mode(model, "2", torch.randn(60, 4), 20)
+    assert not model.training
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
+def test_fewer_images_can_turn_a_ranking():
+    x = torch.from_numpy(RNG.normal(size=(2000, 20)))
+    near = 0.8 * x + 0.6 * torch.from_numpy(RNG.normal(size=(2000, 20)))
+    far = 0.4 * x + 0.9 * torch.from_numpy(RNG.normal(size=(2000, 20)))
+    mistake = mistakes.without_chance([(x, near), (x, far)], (2000, 25))
+    assert mistake.wrong < 0 < mistake.right
