@@ -381,6 +381,18 @@ def reference(root: Root = Path()) -> None:
 
 
 @app.command()
+def ledger(root: Root = Path()) -> None:
+    """Gather the ledger of book/ anew, after the stored outputs of a chapter were remade."""
+    from svcca_lib.paper import runs, site
+    from svcca_lib.paper.ledger import LEDGER
+
+    notebook = root / "book" / f"{LEDGER}.ipynb"
+    with _reported(FAILED):
+        runs.run(notebook, notebook)
+        site.write_results(site.stored(root), root)
+
+
+@app.command()
 def site(
     notebooks: Annotated[Path, typer.Argument(help="A folder of executed chapters.")],
     staging: Annotated[Path, typer.Option(help="A folder for the copy that is built.")],
