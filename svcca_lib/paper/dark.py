@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 
 GROUND = 0x12 / 255  # the dark page of the theme, and what white becomes
-INK = 0.90  # what black becomes
+INK = 0.96  # what black becomes
+ON_BRIGHT, ON_DEEP = "#010101", "#fefefe"  # ink on the cells of a heat-map: it stays, as they do
 READABLE = 4.5  # contrast of text, by WCAG AA
 NEUTRAL = 0.08  # channels closer to each other than this are a grey
 
@@ -24,13 +25,15 @@ def darkened(svg: str) -> str:
     Examples
     --------
     >>> darkened('<path style="fill: #ffffff; stroke: #1a1a1a"/>')
-    '<path style="fill: #121212; stroke: #d0d0d0"/>'
+    '<path style="fill: #121212; stroke: #dedede"/>'
     """
     return _PAINT.sub(lambda paint: on_dark(paint.group()), svg)
 
 
 def on_dark(colour: str) -> str:
     """Return the colour that stands on a dark page for `colour`, both as ``"#rrggbb"``."""
+    if colour in (ON_BRIGHT, ON_DEEP):
+        return colour
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     if max(channels) - min(channels) < NEUTRAL:
         lightness = sum(channels) / 3

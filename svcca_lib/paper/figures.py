@@ -3,9 +3,9 @@
 What the numbers are is decided before they come here. Each function is marked `drawn`, which sets
 the book's style whatever the reader's own settings, and builds its panels with `panels`.
 
-A figure is an opaque white card, 7.6 inches wide (760 pixels on a page): it looks the same on a
-light and on a dark page and in print. The colours are those of Okabe and Ito, which readers with
-any common colour blindness can tell apart; nothing is told by colour alone.
+A figure is an opaque white card, 7.6 inches wide (760 pixels on a page); for dark pages `dark`
+makes the same drawing in light ink. The colours are those of Okabe and Ito, which readers with any
+common colour blindness can tell apart; nothing is told by colour alone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from svcca_lib.paper.dark import ON_BRIGHT, ON_DEEP
 from svcca_lib.paper.pairing import Pairs
 
 if TYPE_CHECKING:
@@ -1146,7 +1147,7 @@ def layer_tables(tables: Mapping[str, Cells], bar: str, height: float = 3.3) -> 
         ax.set(title=title, xlabel=cells.across, ylabel=cells.down)
         for (i, j), value in np.ndenumerate(cells.matrix):
             if max(cells.matrix.shape) <= 9:
-                ink = INK if value > 0.6 else "white"
+                ink = ON_BRIGHT if value > 0.6 else ON_DEEP
                 text = "–" if np.isnan(value) else f"{value:.2f}"
                 size = 5.5 if small else 7
                 ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
