@@ -405,7 +405,7 @@ def site(
     from svcca_lib.paper import site
 
     with _reported(FAILED):
-        chosen = _chosen(root, notebooks)
+        chosen = _executed(root, notebooks)
         print(site.build(root, chosen, staging, SITE).resolve().as_uri())
 
 
@@ -422,11 +422,11 @@ def pdf(
     from svcca_lib.paper import pdf
 
     with _reported(FAILED):
-        chosen = _chosen(root, notebooks)
+        chosen = _executed(root, notebooks)
         print(pdf.build(root, chosen, staging, SITE.parent / pdf.NAME).resolve().as_uri())
 
 
-def _chosen(root: Path, notebooks: Path) -> dict[str, Path]:
+def _executed(root: Path, notebooks: Path) -> dict[str, Path]:
     """Return for every chapter its notebook in a folder, or else the one stored in book/."""
     from svcca_lib.paper import site
 
