@@ -184,6 +184,8 @@ def _where(root: Path, settings: Settings) -> list[str]:
     for path in (ready / settings.on, Path(settings.on)):
         if (path / "config.yaml").is_file():
             jobs = ["--jobs", str(settings.cores)] if settings.cores else []
+            # Commands of the profile lie beside it.
+            os.environ["PATH"] = f"{path.resolve()}{os.pathsep}{os.environ.get('PATH', '')}"
             return ["--workflow-profile", str(path.resolve()), *jobs]
     names = ", ".join(sorted(path.parent.name for path in ready.glob("*/config.yaml")))
     raise ValueError(

@@ -154,7 +154,10 @@ def run(
             kernel_manager_class=_ThisInterpreter,
             on_cell_start=_Announce(notebook, bool(given), note),
         )
-    except (PapermillExecutionError, CellControlSignal, DeadKernelError) as error:
+    except CellControlSignal as error:  # the message goes on with the whole cell
+        reason = str(error).partition("\n")[0]
+        raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {reason}") from error
+    except (PapermillExecutionError, DeadKernelError) as error:
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
     publishable(executed, known)
     partial = output.with_suffix(".partial")
