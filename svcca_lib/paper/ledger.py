@@ -390,9 +390,9 @@ def glance(book: Book) -> str:
     lines += [_glance_row(row) for row in book.rows() if row.figure in PAPER_FIGURES]
     profiles = dict.fromkeys(ledger.profile for ledger in book.chapters.values())
     labels = dict.fromkeys(
-        label for ledger in book.chapters.values() for label in ledger.data.split(", ")
+        label for ledger in book.chapters.values() for label in _making(ledger).datasets
     )
-    said = f"{book.score}. Run at profile {' and '.join(profiles)}, on {', '.join(labels)}."
+    said = f"{book.score}. Run at profile {' and '.join(profiles)}, on {'; '.join(labels)}."
     return "\n".join([said, "", *lines]) + "\n"
 
 
