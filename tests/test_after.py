@@ -323,14 +323,34 @@ def test_rewinding_a_layer_moves_it_alone_and_takes_statistics_anew(runs, digits
     end, earlier = runs[0].network(), runs[0].network(0.0)
     images = digits.normalised(digits.train_images[:80])
     before = copy.deepcopy(end.state_dict())
-    back = clocks.rewound(end, earlier, "c3", images)
+    back = clocks.rewound(end, earlier, "c1", images)
     for name, value in end.state_dict().items():
         torch.testing.assert_close(value, before[name])  # the finished network is as it was
-    torch.testing.assert_close(back.c3.conv.weight, earlier.c3.conv.weight)
+    torch.testing.assert_close(back.c1.conv.weight, earlier.c1.conv.weight)
     torch.testing.assert_close(back.c4.conv.weight, end.c4.conv.weight)
-    below = end.c2(end.c1(images))
+    below = back.c2(back.c1(images))
     torch.testing.assert_close(back.bn1.running_mean, below.mean((0, 2, 3)), atol=1e-5, rtol=1e-4)
     assert not back.training
+
+
+def test_losses_are_those_of_whole_networks(runs, digits, store):
+    """What is kept below a layer changes nothing: batch norms in training mode agree."""
+    clock, loss = clocks.rewinding_clock(runs[0], digits, store, (0.0, 1.0), 60)
+    at = spread(len(digits.train_images), 60), spread(len(digits.test_images), 60)
+    train, test = (
+        digits.normalised(x[rows])
+        for x, rows in zip((digits.train_images, digits.test_images), at, strict=True)
+    )
+    whole = runs[0].network()
+    whole.c3.load_state_dict(runs[0].network(0.0).c3.state_dict())
+    for module in whole.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = 1.0
+    whole.train()(train)
+    logits = whole.eval()(test).double()
+    expected = nn.functional.cross_entropy(logits, digits.test_labels[at[1]])
+    assert loss[0, clock.layers.index("c3")] == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_a_network_is_not_changed_by_rewinding_to_its_end(runs, digits, store):

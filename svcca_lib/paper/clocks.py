@@ -25,6 +25,7 @@ from torch.nn import functional
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.dynamics import settling_times
 from svcca_lib.paper.measured import measured
+from svcca_lib.paper.networks import Network
 from svcca_lib.paper.store import Store, code_version
 from svcca_lib.paper.training import Run
 
@@ -111,11 +112,18 @@ def rewinding_clock(
 
     def make() -> tuple[dict[str, Tensor], dict[str, float]]:
         end = run.network()
+        earlier = [run.network(fraction) for fraction in fractions]
         losses = torch.empty(len(fractions), len(layers), dtype=torch.float64)
-        for t, fraction in enumerate(fractions):
-            earlier = run.network(fraction)
-            for i, layer in enumerate(layers):
-                losses[t, i] = _loss(rewound(end, earlier, layer, train), *test)
+        below = train, test[0]  # what the finished stages below a layer make of both
+        with torch.no_grad():
+            for name, stage in end.stages():
+                if name in layers:
+                    for t, network in enumerate(earlier):
+                        back = rewound(end, network, name, below[0])
+                        output = _above(back, name, below[1])
+                        losses[t, layers.index(name)] = _loss(output, test[1])
+                fresh, above = _with_statistics(stage, below[0])
+                below = above, fresh(below[1])
         return {"loss": losses}, {}
 
     found = measured(
@@ -124,7 +132,9 @@ def rewinding_clock(
         [run],
         {"data": data.fingerprint, "images": images, "fractions": list(fractions)},
         make,
-        version=code_version(rewinding_clock, weighted_layers, rewound, _loss),
+        version=code_version(
+            rewinding_clock, weighted_layers, rewound, _above, _upward, _with_statistics, _loss
+        ),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     loss = found.tensors["loss"].numpy()
@@ -132,33 +142,56 @@ def rewinding_clock(
     return Clock(np.array(fractions), (excess / excess[0]).clip(0), layers), loss
 
 
-def rewound(end: nn.Module, earlier: nn.Module, layer: str, images: Tensor) -> nn.Module:
-    """Return a copy of a network with one layer as it was, and batch statistics taken anew.
+def rewound(end: Network, earlier: Network, layer: str, below: Tensor) -> Network:
+    """Return a copy of a network with one layer as it was, and batch statistics above taken anew.
 
     Parameters
     ----------
-    end, earlier : nn.Module
+    end, earlier : Network
         The same architecture; neither is changed.
     layer : str
-        Name of a submodule.
-    images : Tensor
-        (n, c, h, w): the batch statistics are those of these images, all at once.
+        Name of a stage.
+    below : Tensor
+        What the stages below that one make of some images: the batch statistics from there upward
+        are those of these images, all at once.
     """
     network = copy.deepcopy(end)
     network.get_submodule(layer).load_state_dict(earlier.get_submodule(layer).state_dict())
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = 1.0  # the statistics of one pass, not a running mean
-        norm.train()
+    x = below
     with torch.no_grad():
-        network(images)
+        for name in _upward(network, layer):
+            stage, x = _with_statistics(network.get_submodule(name), x)
+            network.get_submodule(name).load_state_dict(stage.state_dict())
     return network.eval()
 
 
-@torch.no_grad()
-def _loss(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    return float(functional.cross_entropy(network(images).double(), labels))
+def _upward(network: Network, layer: str) -> list[str]:
+    """Names of the stages from a layer to the top."""
+    names = [name for name, _ in network.stages()]
+    return names[names.index(layer) :]
+
+
+def _above(network: Network, layer: str, below: Tensor) -> Tensor:
+    """Run the stages from a layer to the top."""
+    for name in _upward(network, layer):
+        below = network.get_submodule(name)(below)
+    return below
+
+
+def _with_statistics(stage: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    """Return a copy of a stage whose batch norms have the statistics of inputs, and its output."""
+    stage = copy.deepcopy(stage)
+    for norm in stage.modules():
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            norm.reset_running_stats()
+            norm.momentum = 1.0  # the statistics of one pass, not a running mean
+            norm.train()
+    output = stage(inputs)
+    return stage.eval(), output
+
+
+def _loss(logits: Tensor, labels: Tensor) -> float:
+    return float(functional.cross_entropy(logits.double(), labels))
 
 
 def _parameters(network: nn.Module, layer: str) -> Tensor:

@@ -25,9 +25,11 @@ from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.store import Store, code_version
 from svcca_lib.paper.training import Run
+from svcca_lib.similarity import MeanOver
+from svcca_lib.subspace import Energy
 
-ENERGIES = ("variance", "singular_values")
-MEANS = ("kept", "smaller_layer", "weighted")
+ENERGIES: tuple[Energy, ...] = ("variance", "singular_values")
+MEANS: tuple[MeanOver, ...] = ("kept", "smaller_layer", "weighted")
 READINGS = tuple(product(ENERGIES, MEANS))  # the first is this book's
 
 
@@ -100,18 +102,23 @@ def six_readings(
         seeds = np.ones((len(READINGS), len(layers)))
         between = np.ones((len(READINGS), len(layers), len(layers)))
         kept = np.zeros((len(ENERGIES), len(layers)))
-        neurons = [x[0].numel() for x in capture(run.network(), list(layers), inputs[:1]).values()]
-        for e, energy in enumerate(ENERGIES):
+        end = _fits(run, 1.0, layers, inputs)
+        for state, fraction in ((other, 1.0), *((run, f) for f in fractions[:-1])):
+            for j, both in enumerate(_fits(state, fraction, layers, inputs)):
+                found = [x for a, b in zip(both, end[j], strict=True) for x in _means(a, b)]
+                if state is other:
+                    seeds[:, j] = found
+                else:
+                    own[:, fractions.index(fraction), j] = found
+        for e in range(len(ENERGIES)):
             at = slice(len(MEANS) * e, len(MEANS) * (e + 1))
-            end = [_fit(run, 1.0, layer, inputs, energy) for layer in layers]
-            for j, layer in enumerate(layers):
-                kept[e, j] = np.asarray(end[j].counts) @ np.asarray(end[j].multiplicities)
-                seeds[at, j] = _means(end[j], _fit(other, 1.0, layer, inputs, energy))
-                for t, fraction in enumerate(fractions[:-1]):
-                    own[at, t, j] = _means(_fit(run, fraction, layer, inputs, energy), end[j])
-                own[at, -1, j] = _means(end[j], end[j])
+            for j in range(len(layers)):
+                layer = end[j][e]
+                kept[e, j] = np.asarray(layer.counts) @ np.asarray(layer.multiplicities)
                 for i in range(j + 1):
-                    between[at, i, j] = between[at, j, i] = _means(end[i], end[j])
+                    between[at, i, j] = between[at, j, i] = _means(end[i][e], layer)
+        own[:, -1] = between.diagonal(axis1=1, axis2=2)
+        neurons = [x[0].numel() for x in capture(run.network(), list(layers), inputs[:1]).values()]
         tensors = {"own": own, "seeds": seeds, "layers": between, "kept": kept}
         tensors["neurons"] = np.array(neurons, dtype=np.float64)
         return {name: torch.from_numpy(x) for name, x in tensors.items()}, {"n": len(inputs)}
@@ -127,7 +134,7 @@ def six_readings(
             "images": len(inputs),
         },
         make,
-        version=code_version(six_readings, _fit, _means, fourier, similarity, subspace),
+        version=code_version(six_readings, _fits, _means, fourier, similarity, subspace),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     return Forks(
@@ -135,10 +142,17 @@ def six_readings(
     )
 
 
-def _fit(run: Run, fraction: float, layer: str, inputs: Tensor, energy: str) -> FourierSubspace:
-    responses = capture(run.network(fraction), layer, inputs)[layer]
-    return FourierSubspace.fit(responses, 0.99, energy)  # type: ignore[arg-type]
+def _fits(
+    run: Run, fraction: float, layers: Sequence[str], inputs: Tensor
+) -> list[list[FourierSubspace]]:
+    """Decompose each layer of a network, once for each of `ENERGIES`."""
+    responses = capture(run.network(fraction), list(layers), inputs)
+    found = []
+    for layer in layers:
+        x = responses.pop(layer)
+        found.append([FourierSubspace.fit(x, 0.99, energy) for energy in ENERGIES])
+    return found
 
 
 def _means(a: FourierSubspace, b: FourierSubspace) -> list[float]:
-    return [dft_cca(a, b, mean_over=mean).similarity for mean in MEANS]  # type: ignore[arg-type]
+    return [dft_cca(a, b, mean_over=mean).similarity for mean in MEANS]
