@@ -31,7 +31,7 @@ $sliders
 <div data-bars style="display:grid;grid-template-columns:max-content 1fr 3em;gap:.3em .8em;\
 align-items:center;margin-top:.8em" aria-hidden="true"></div>
 <p data-words aria-live="polite" style="margin:.6em 0 0;font-size:.9em;min-height:3em"></p>
-<noscript>This view needs JavaScript; the table of the chapter holds the same numbers.</noscript>
+<noscript>This view needs JavaScript.</noscript>
 <script>
 (() => {
   const d = $data;
