@@ -297,7 +297,7 @@ def _patiently(
             signal.signal(number, handler)
 
 
-def summary(plan: sweep.Plan, layout: sweep.Layout, most: int = 40) -> str:
+def summary(plan: sweep.Plan, layout: sweep.Layout, most: int = 45) -> str:
     """Return how the steps of a plan stand: times, claims, and where to look at what failed.
 
     Parameters
@@ -305,7 +305,7 @@ def summary(plan: sweep.Plan, layout: sweep.Layout, most: int = 40) -> str:
     plan : Plan
     layout : Layout
     most : int
-        Steps that are listed one by one; of more than that, those that are not done.
+        Steps that are listed one by one; of more than that, those that failed or were stopped.
     """
     lines = []
     for name in plan.trainings:
@@ -317,7 +317,7 @@ def summary(plan: sweep.Plan, layout: sweep.Layout, most: int = 40) -> str:
         lines.append((job.name, row.state, said, layout.record(job.name)))
     texts = []
     for name, state, said, record in lines:
-        if len(lines) > most and state == "done":
+        if state in ("done", "waiting") and len(lines) > most:
             continue
         row = (said or {}).get("claims")
         time = duration(said["seconds"]) if state == "done" and said else state
