@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from svcca_lib.paper import chapter, claims, profiles
 from svcca_lib.paper.chapter import FIGURE_METADATA, Chapter
 from svcca_lib.paper.claims import METADATA, Ledger, at_least, at_most
-from svcca_lib.paper.records import artefact
+from svcca_lib.paper.records import Making, Shown, artefact
 from svcca_lib.paper.store import key_of, plain
 from svcca_lib.paper.training import Run
 
@@ -130,7 +130,9 @@ def test_figure_is_displayed_sharp_described_and_captioned(displayed, figure):
     width = int.from_bytes(png[16:20], "big")
     assert output.metadata["image/png"]["width"] == width // 2
     assert 600 < width < 900  # 4 inches at twice 100 dpi, borders trimmed
-    assert output.metadata[FIGURE_METADATA] == {
+    shown = dict(output.metadata[FIGURE_METADATA])
+    assert chapter.unpacked(shown.pop("files")["svg"]).startswith("<?xml")
+    assert shown == {
         "name": "figure-2a",
         "alt": "A line rises.",
         "caption": "It *rises*.",
@@ -235,12 +237,19 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
     Chapter(NAME).show(figure, "figure-2a", alt='A "line" rises.', caption="It *rises*.")
     [output] = displayed
     image = base64.b64encode(output.data["image/png"]).decode()
-    ledger = Ledger(NAME, "quick", 0, "digits", (claims.Claim(id="a", **made()),))
+    shown = Shown("figure-2a", ("a key",))
+    output.metadata[FIGURE_METADATA]["artefact"] = shown.artefact
+    making = Making(1.0, {"commit": None}, {}, (), (shown,))
+    ledger = Ledger(NAME, "quick", 0, "digits", (claims.Claim(id="a", **made()),), making)
     outputs = [
         nbformat.v4.new_output(
             "display_data", {"image/png": image, "text/plain": "x"}, metadata=output.metadata
         ),
-        nbformat.v4.new_output("display_data", {"text/html": ledger._repr_html_()}),
+        nbformat.v4.new_output(
+            "display_data",
+            {"text/html": ledger._repr_html_()},
+            metadata={METADATA: ledger.to_dict()},
+        ),
     ]
     cell = nbformat.v4.new_code_cell("ch.show(...)", outputs=outputs, execution_count=1)
     text = nbformat.v4.new_markdown_cell("# Title\n\nSee {numref}`figure-2a`.")
@@ -249,7 +258,7 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
     (book / "_static").mkdir(parents=True)
     (book / "_static" / "book.css").touch()
     (book / "references.bib").touch()
-    (book / "index.md").write_text("# Index\n")
+    (book / "index.md").write_text("# Index\n\n```{include} results.md\n```\n")
     notebook = nbformat.v4.new_notebook(cells=[text, cell], metadata={"kernelspec": kernel})
     nbformat.write(notebook, tmp_path / "02-x.ipynb")
     config = (site_root() / "_config.yml").read_text()
@@ -265,6 +274,11 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
     assert '<span class="caption-number">Figure 1 </span>' in page
     assert 'See <a class="reference internal" href="#figure-2a">' in page
     assert 'id="claim-a"' in page
+    origin = f"Made by chapter 2 from networks {shown.artefact}"
+    assert f'href="10-ledger.html#made-figure-2a">{origin}</a>' in page
+    index = (first.parent / "book" / "index.html").read_text()
+    assert 'href="02-x.html#figure-2a"' in index
+    assert "1 of 1 claims hold" in index
     (book / "index.md").write_text("# Index\n\n[nowhere](missing.md)\n")
     with pytest.raises(site.SiteError, match="warnings are errors"):
         site.build(

@@ -146,7 +146,7 @@ class TestDisplay:
         both = artefact(["1" * 64, "2" * 64])
         assert by_figure["Figure 2a"] == [
             "✓ a: 0.9✗ b: 0.2, the paper 0.7",
-            both,
+            f"{both}convnet 1, 2",
             "1 min 00 s",
             "1 min 15 s",
             "0123456",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -284,11 +284,23 @@ def _dashboard_row(row: Row) -> tuple[str, ...]:
     return (
         anchors + _link(ledger.chapter, row.shown[0].name, row.figure),
         "<br>".join(map(_numbers, row.claims)),
-        f"<code>{artefact([n.key for n in networks])}</code>" if networks else "none",
+        _named(networks),
         duration(sum(n.seconds for n in networks)) if networks else "",
         duration(making.seconds),
         f"<code>{making.commit}</code>" if making.commit else "",
     )
+
+
+def _named(networks: Sequence[Trained]) -> str:
+    """Return the artefact of some networks, and which they are: trainings with their seeds."""
+    seeds: dict[str, list[int]] = {}
+    for network in networks:
+        seeds.setdefault(network.training, []).append(network.seed)
+    if not seeds:
+        return "none"
+    names = [f"{name} {', '.join(map(str, sorted(of)))}" for name, of in seeds.items()]
+    short = artefact([network.key for network in networks])
+    return "<br>".join([f"<code>{short}</code>", *map(html.escape, names)])
 
 
 def _numbers(claim: Claim) -> str:

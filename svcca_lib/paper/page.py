@@ -87,7 +87,8 @@ class FigureRenderer(MimeRenderPlugin):
 
 def _origin(shown: Mapping[str, str]) -> nodes.paragraph:
     """Say below a caption what the figure was made from; the ledger's row says the rest."""
-    text = f"{shown['chapter']}, networks {shown['artefact']}"
+    chapter = int(shown["chapter"].partition("-")[0])
+    text = f"Made by chapter {chapter} from networks {shown['artefact']}"
     link = nodes.reference("", text, refuri=f"{LEDGER}.html#{made(shown['name'])}", internal=True)
     return nodes.paragraph("", "", link, classes=["origin"])
 
