@@ -71,8 +71,8 @@ Parameter = Annotated[
 ]
 Timeout = Annotated[float | None, typer.Option(help="Seconds that one cell may take.")]
 Record = Annotated[Path | None, typer.Option(help="Say progress, seconds and failure beside it.")]
-Attached = Annotated[
-    bool, typer.Option("--attached", help="End with the process that started this one.")
+Parent = Annotated[
+    int | None, typer.Option(help="End with this process, which must have started this one.")
 ]
 Folder = Annotated[Path, typer.Argument(help="The folder of a sweep.")]
 Cores = Annotated[
@@ -450,7 +450,7 @@ def train(
     data: Data = "",
     width: Annotated[int, typer.Option(help="Channels of the ConvNet; 0: the profile's.")] = 0,
     record: Record = None,
-    attached: Attached = False,
+    parent: Parent = None,
     bar: Annotated[bool, typer.Option(help="Show a progress bar on a terminal.")] = True,
 ) -> None:
     """Train one network, or find it in the store."""
@@ -458,7 +458,7 @@ def train(
 
     about = {"training": training, "seed": seed, "profile": profile, "width": width}
     logger.info("training %s, seed %d, profile %s", training, seed, profile)
-    with devices.claimed(), progress.recorded(record, attached, **about) as note:
+    with devices.claimed(), progress.recorded(record, parent, **about) as note:
         chapter.train(
             profile,
             training,
@@ -477,14 +477,14 @@ def execute(
     parameter: Parameter = None,
     timeout: Timeout = None,
     record: Record = None,
-    attached: Attached = False,
+    parent: Parent = None,
 ) -> None:
     """Execute one chapter with given parameters, here and now."""
     from svcca_lib.paper import devices, progress, runs
 
     with _reported(FAILED), devices.claimed():
         given = runs.parse(runs.parameters(notebook), parameter or ())
-        with progress.recorded(record, attached, chapter=notebook.stem) as note:
+        with progress.recorded(record, parent, chapter=notebook.stem) as note:
             runs.run(notebook, output, given, timeout=timeout, note=note)
 
 

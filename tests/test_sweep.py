@@ -207,6 +207,20 @@ def test_only_one_process_does_a_step(tmp_path):
     assert left["seconds"] < 0.5  # waiting is not counted
 
 
+@posix
+def test_step_ends_with_its_engine_even_if_that_ended_before_it_began(tmp_path):
+    record = tmp_path / "run.json"
+    code = (
+        "import sys, time; from pathlib import Path; from svcca_lib.paper import progress\n"
+        "with progress.recorded(Path(sys.argv[1]), parent=int(sys.argv[2])): time.sleep(600)\n"
+    )
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    child = subprocess.Popen([sys.executable, "-c", code, str(record), str(gone.pid)])
+    assert child.wait(timeout=PATIENCE) == -signal.SIGTERM
+    assert progress.state(record) == "waiting"
+
+
 def test_gpus_are_claimed_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setenv(devices.VISIBLE, "4,7")
     with devices.claimed(tmp_path) as first:

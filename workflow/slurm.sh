@@ -5,7 +5,7 @@
 set -euo pipefail
 
 home=${SLURM_TRIAL:-/tmp/slurm-trial}
-export SLURM_CONF=$home/slurm.conf
+conf=/etc/slurm/slurm.conf # where SLURM looks: the executor takes SLURM_CONF out of its jobs
 
 stop() {
     for daemon in slurmctld slurmd munged; do
@@ -19,6 +19,10 @@ start() {
     for program in munged slurmctld slurmd sbatch; do
         command -v $program >/dev/null || { echo "error: no $program: apt-get install slurm-wlm munge" >&2; exit 1; }
     done
+    if [ -e $conf ] && ! grep -q ClusterName=trial $conf; then
+        echo "error: this machine has a SLURM of its own: $conf" >&2
+        exit 1
+    fi
     mkdir -p "$home/spool" "$home/state"
     # munged refuses a key and a socket in folders that others may write to.
     install -d -o munge -g munge -m 0755 /run/munge
@@ -28,7 +32,7 @@ start() {
     cores=$(nproc)
     memory=$(( $(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 * 9 / 10 ))
     name=$(hostname -s)
-    cat >"$SLURM_CONF" <<CONF
+    cat >$conf <<CONF
 ClusterName=trial
 SlurmctldHost=$name(127.0.0.1)
 SlurmUser=root
@@ -56,7 +60,6 @@ CONF
     for _ in $(seq 30); do
         if sinfo --noheader --format=%T | grep -q idle; then
             sinfo
-            echo "export SLURM_CONF=$SLURM_CONF"
             return
         fi
         sleep 1

@@ -133,7 +133,10 @@ def _run(
         where += ["--resources", f"mem_mb={_memory()}"]
     command = [
         *("--snakefile", str(root / "workflow" / "Snakefile"), "--directory", str(folder)),
-        *("--keep-going", "--rerun-incomplete", "--scheduler", "greedy"),
+        *("--keep-going", "--scheduler", "greedy"),
+        # Outputs appear in one rename, the record last: one that is there is whole, even if the
+        # engine was killed before it could note so.
+        "--ignore-incomplete",
         *("--retries", str(settings.retries)),
         *("--quiet", "all"),  # `watch` speaks
         "--nolock",  # Snakemake's own lock outlives a kill; the one below does not

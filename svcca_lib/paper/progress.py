@@ -49,14 +49,15 @@ class Pulse:
     ----------
     record : Path
         Of the step.
-    attached : bool
-        End this process when the one that started it has ended: nobody would take what it makes.
+    parent : int, optional
+        The process that started this one: this one ends when that one has ended, as nobody would
+        take what it makes. (It may have ended already: a start takes seconds.)
     """
 
-    def __init__(self, record: Path, attached: bool = False) -> None:
+    def __init__(self, record: Path, parent: int | None = None) -> None:
         self.path = pulse_path(record)
-        self.parent = os.getppid() if attached else None
-        if attached:  # Ctrl-C is for the engine, which hands it on once
+        self.parent = parent
+        if parent is not None:  # Ctrl-C is for the engine, which hands it on once
             with suppress(OSError):
                 os.setpgrp()
         self.about = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
@@ -69,6 +70,7 @@ class Pulse:
         self.at = at
 
     def __enter__(self) -> Pulse:
+        self._end_with_parent()
         self._write()
         self._thread.start()
         return self
@@ -83,10 +85,13 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self._over.wait(EVERY):
-            if self.parent is not None and os.getppid() != self.parent:
-                logger.error("the process that started this one has ended: this one ends too")
-                os.kill(os.getpid(), signal.SIGTERM)
+            self._end_with_parent()
             self._write()
+
+    def _end_with_parent(self) -> None:
+        if self.parent is not None and os.getppid() != self.parent:
+            logger.error("the process that started this one has ended: this one ends too")
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _write(self) -> None:
         with suppress(OSError):  # a full disk stops nobody from computing
@@ -95,7 +100,7 @@ class Pulse:
 
 @contextmanager
 def recorded(
-    record: Path | None, attached: bool = False, **about: Any
+    record: Path | None, parent: int | None = None, **about: Any
 ) -> Iterator[Callable[..., None]]:
     """Give a step its pulse, and leave a record of it when it has finished, or why it has not.
 
@@ -105,7 +110,7 @@ def recorded(
     ----------
     record : Path or None
         None for a step that nobody follows.
-    attached : bool
+    parent : int, optional
         As of a `Pulse`.
     **about
         Goes into the record, beside ``seconds``, ``cpu_seconds`` and ``memory_mb``, the last two of
@@ -121,7 +126,7 @@ def recorded(
         return
     record.parent.mkdir(parents=True, exist_ok=True)
     failed = failed_path(record)
-    with FileLock(record.with_suffix(".lock")), Pulse(record, attached) as pulse:
+    with FileLock(record.with_suffix(".lock")), Pulse(record, parent) as pulse:
         failed.unlink(missing_ok=True)
         started = time.perf_counter()
         try:
