@@ -1415,24 +1415,26 @@ def over_seeds(mean: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> Fig
     Parameters
     ----------
     mean, low, high : DataFrame
-        As a chapter writes them: the columns of a table are named ``table.column``, those of a list
-        ``table``. Few columns are drawn as lines with a band, many as a map of the means.
+        As a chapter writes them: the columns of a table are named ``table.column``, that of a list
+        ``table``. Few columns are drawn as lines with a band, many as a map of the means, all over
+        a column ``index`` where there is one.
     """
     tables: dict[str, list[str]] = {}
-    for column in mean.columns:
+    for column in mean.columns.drop("index", errors="ignore"):
         tables.setdefault(str(column).partition(".")[0], []).append(column)
     columns = min(3, len(tables))
     rows = -(-len(tables) // columns)
     figure, axes = panels(rows, columns, height=2.2 * rows + 0.2)
     for ax, (name, members) in zip(axes.flat, tables.items(), strict=False):
-        ax.set_title(name)
+        ax.set_title(name, fontsize=7.5)
         used = mean[members].dropna(how="all").index
         values = mean.loc[used, members].to_numpy()
         if len(members) > 6 and len(used) > 1:
             image = ax.imshow(values, aspect="auto", cmap="viridis")
             figure.colorbar(image, ax=ax)
             continue
-        at, marker = np.arange(len(used)), "o" if len(used) == 1 else None
+        at = mean["index"].loc[used].to_numpy() if "index" in mean else used.to_numpy()
+        marker = "o" if len(used) == 1 else None
         for index, member in enumerate(members):
             (line,) = ax.plot(at, values[:, index], marker=marker, markersize=4)
             ends = (frame.loc[used, member].to_numpy() for frame in (low, high))
