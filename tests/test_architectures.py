@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from svcca_lib.paper.architectures import best_matches, same_size_means, spatial_sizes
+from svcca_lib.paper.architectures import (
+    best_matches,
+    same_size_means,
+    size_blocks,
+    spatial_sizes,
+)
 from svcca_lib.paper.networks import NetworkConfig, build
 
 
@@ -17,6 +22,14 @@ def test_means_are_over_cells_of_one_size_without_inputs_and_vectors():
     matrix = np.arange(25.0).reshape(5, 5)
     # size 8: rows 1, 2 with column 1; size 4: row 3 with columns 2, 3
     assert same_size_means(matrix, rows, columns) == {8: (6 + 11) / 2, 4: (17 + 18) / 2}
+
+
+def test_blocks_are_over_all_pairs_of_sizes_the_largest_first():
+    rows, columns = (8, 8, 8, 4, 1), (8, 8, 4, 4, 1)
+    matrix = np.arange(25.0).reshape(5, 5)
+    # sizes 8 and 4 of the rows are 1, 2 and 3; those of the columns 1 and 2, 3
+    expected = [[(6 + 11) / 2, (7 + 8 + 12 + 13) / 4], [16, (17 + 18) / 2]]
+    np.testing.assert_array_equal(size_blocks(matrix, rows, columns), expected)
 
 
 def test_a_size_that_only_one_network_has_is_left_out():

@@ -250,6 +250,12 @@ class TestTheBook:
         current = (ROOT / "book" / "results.md").read_text(encoding="utf-8")
         assert current == ledger.glance(stored), "run `python -m svcca_lib ledger`"
 
+    @pytest.mark.parametrize("profile", sorted(p.name for p in (ROOT / "published").iterdir()))
+    def test_published_ledgers_can_be_gathered(self, profile):
+        book = Book.gather(profile)
+        assert len(ledger.dashboard(book).rows) >= len(PAPER_FIGURES)
+        assert book.networks()
+
     def test_captions_name_the_figure_of_the_paper(self, stored):
         named = 0
         for name in stored.chapters:

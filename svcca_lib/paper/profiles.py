@@ -16,7 +16,7 @@ paper      CIFAR-10, text files     the paper's, 160,000 steps      one GPU or a
 =========  =======================  ==============================  ===========================
 
 The paper states the 160,000 steps, the ten runs and the widths; optimiser, learning rate, batch
-size, translations, the times of freezing and the sizes of the LSTM are our choices.
+size, translations and the sizes of the LSTM are our choices, and layers freeze later than there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from svcca_lib.paper.networks import NetworkConfig, build
 from svcca_lib.paper.training import FreezeSchedule, TrainConfig
 
 FREEZE, CONSTANT = "-freeze", "-constant"
-FREEZE_FROM, FREEZE_UNTIL = 0.25, 0.9  # fractions of training, for the first and last unit
+# Fractions of training, for the first and last unit; the paper freezes unit g of L at g / L.
+FREEZE_FROM, FREEZE_UNTIL = 0.25, 0.9
 
 # The four moments of Figure 4 are among them; changes are fast at first (Appendix Figure 3).
 CURVE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.55, 0.75, 1.0)
