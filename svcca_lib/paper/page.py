@@ -9,6 +9,7 @@ every output, and `_config.yml` loads this module as a Sphinx extension.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from svcca_lib.paper.chapter import FIGURE_METADATA, unpacked
 from svcca_lib.paper.dark import darkened
 from svcca_lib.paper.ledger import LEDGER, made
 
+_SOURCES = '<div class="citation-list">'
 DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
 SHOWN = {"parameters", "show-input"}  # tags of the code cells that are not folded
 LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
@@ -144,6 +146,12 @@ def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
     """Let the Colab button open the notebook that installs the package first, and add a footer."""
     cite = f"{context['pathto'](app.config.root_doc)}#cite-this"
     context["theme_extra_footer"] = f'<p><a href="{cite}">Cite this book</a></p>'
+    # Code does not run in the page, and what would let it is declared twice, which is an error.
+    scripts = context["script_files"]
+    context["script_files"] = [s for s in scripts if "thebe" not in str(s).lower()]
+    # A list of sources without the roles that ARIA deprecated, and that do not fit into a list.
+    body = context.get("body", "").replace('<div role="list" class="citation-list">', _SOURCES)
+    context["body"] = re.sub(r' role="doc-(biblioentry|backlink)"', "", body)
     branch = app.config.html_theme_options.get("repository_branch") or "master"
     for group in context.get("header_buttons", ()):
         for button in group.get("buttons", ()):
@@ -152,8 +160,12 @@ def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
                 button["url"] = button["url"].replace(f"/blob/{branch}/", wanted)
 
 
-def _write_launched(app: Sphinx, error: Exception | None) -> None:
-    if error is None and (repository := _repository(app)):
+def _finish(app: Sphinx, error: Exception | None) -> None:
+    if error is not None:
+        return
+    # The theme draws its icons twice over: by this script of 1.5 MB, and by fonts, which suffice.
+    Path(app.outdir, "_static", "scripts", "fontawesome.js").write_text("", encoding="utf-8")
+    if repository := _repository(app):
         for docname in app.env.found_docs:
             source = Path(app.env.doc2path(docname))
             if source.suffix == ".ipynb":
@@ -168,5 +180,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _without_launch)
     app.connect("source-read", _fold)
     app.connect("html-page-context", _dress, priority=900)  # after the theme's buttons
-    app.connect("build-finished", _write_launched)
+    app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
