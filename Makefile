@@ -12,7 +12,7 @@ PY := .venv/bin/python
 CLI := $(PY) -m svcca_lib
 
 .DEFAULT_GOAL := help
-.PHONY: help book site pdf test bench reference publish lint package format lock clean
+.PHONY: help book site pdf test bench reference publish lint types package format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -41,8 +41,10 @@ reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 publish: $(VENV) ## Keep the chapters that `make book PROFILE=cifar10` executed as the published ones
 	@mkdir -p published/cifar10 && cp build/cifar10/book/*.ipynb published/cifar10/
 
-lint: $(VENV) ## Check style and types
+lint: $(VENV) ## Check style
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+types: $(VENV) ## Check the types of the library, strictly
 	@$(PY) -m mypy
 
 package: $(VENV) ## Build the wheel and the source distribution into dist/

@@ -8,7 +8,7 @@ waits on the cores that the other needs.
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
+import scipy  # its parts are loaded when used: the import stays fast
 import torch
 from torch import Tensor
 

@@ -318,6 +318,12 @@ def gather(
     TypeError, ValueError
         As `compare`.
 
+    Notes
+    -----
+    Moments tell nothing about which datapoints they came from: a permutation test or a bootstrap
+    needs the responses themselves. Both models have to see the same datapoints in the same order;
+    a loader that shuffles anew for each model would make any two of them look unrelated.
+
     Examples
     --------
     >>> import torch

@@ -909,6 +909,11 @@ def image_of_row(x: ArrayLike) -> np.ndarray:
     TypeError, ValueError
         If `x` is not a 4-D array or tensor.
 
+    Notes
+    -----
+    Without these groups a test takes neighbouring pixels for independent datapoints, and calls
+    almost any similarity significant.
+
     Examples
     --------
     >>> import numpy as np

@@ -91,6 +91,12 @@ def projection_matrix(x: ArrayLike, weights: ArrayLike, k: int | None = None) ->
     TypeError, ValueError
         As `project`.
 
+    Notes
+    -----
+    On data unlike `x` the restriction misleads: the projection was fitted on `x`, directions that
+    hardly vary there are determined by noise, and what it cuts away may matter elsewhere. Judge an
+    accuracy on data that neither the directions nor this fit have seen.
+
     Examples
     --------
     >>> import numpy as np

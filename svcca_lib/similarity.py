@@ -21,9 +21,8 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import scipy.linalg
+import scipy  # its parts are loaded when used: the import stays fast
 import torch
-from scipy.special import gammaln
 from torch import Tensor
 
 from svcca_lib._arrays import (
@@ -914,6 +913,7 @@ def chance_correlation(x_kept: int, y_kept: int, n: int, *, complex_valued: bool
         return 1.0
     if few == 1:
         a, b = (many, freedom) if complex_valued else (many / 2, freedom / 2)
+        gammaln = scipy.special.gammaln
         return float(np.exp(gammaln(a + 0.5) + gammaln(b) - gammaln(a) - gammaln(b + 0.5)))
     a, b = few / freedom, many / freedom
     low = (math.sqrt(a * (1 - b)) - math.sqrt(b * (1 - a))) ** 2
