@@ -46,7 +46,7 @@ def grid_of(size: Size) -> Grid:
 
 @lru_cache(maxsize=256)
 def shared_frequencies(a: Size, b: Size) -> tuple[list[int], list[int], int]:
-    """Return the positions of the frequencies that two grids share, and how many of them are real."""
+    """Return the positions of the frequencies that two grids share, and the number of real ones."""
 
     def in_both(key: Size) -> bool:
         # Along an axis of different lengths the smaller grid's Nyquist frequency is left out:

@@ -393,7 +393,8 @@ def _predictions(
 ) -> Iterator[Tensor]:
     """Yield the least-squares prediction from the first k neurons of `order`, for ascending k.
 
-    Of all neurons, (n_test, p), or of the directions `down`, (p, m) -> (n_test, m); centred, float32.
+    Of all neurons, (n_test, p), or of the directions `down`, (p, m) -> (n_test, m); float32,
+    centred.
     Gram-Schmidt in that order, by the Cholesky factor of the neurons' scatter: each neuron adds
     what it has beyond those before it, so that one factorisation serves all k.
     """
