@@ -203,9 +203,8 @@ def test_sources_follow_imports_at_the_top_and_in_functions(tmp_path):
         """,
     )
     names = {path.name for path in runs.sources(notebook)}
-    assert names == {"claims.py", "__init__.py"} | {
-        path.name for path in runs.module_files(["svcca_lib"])
-    }
+    assert {"claims.py", "__init__.py"} <= names
+    assert {"chapter.py", "profiles.py", "figures.py"}.isdisjoint(names)
     write(notebook, "def f():\n    from svcca_lib.paper import chapter")
     names = {path.name for path in runs.sources(notebook)}
     assert {"chapter.py", "claims.py", "training.py", "store.py", "networks.py"} <= names
