@@ -21,7 +21,8 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   const scrolling = ".bd-article pre, .bd-article .drawing, .bd-article .cell_output, "
-    + ".bd-article .pst-scrollable-table-container, .bd-article div.math";
+    + ".bd-article .pst-scrollable-table-container, .bd-article div.math, "
+    + ".bd-article mjx-container[display]";
   const reach = () => {
     for (const part of document.querySelectorAll(scrolling)) {
       if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
@@ -29,6 +30,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   reach();
   window.addEventListener("load", reach);
+  window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(reach));
   window.addEventListener("resize", reach);
   document.addEventListener("toggle", reach, true);
 });

@@ -43,6 +43,8 @@ class FigureRenderer(MimeRenderPlugin):
             return None
         [image] = renderer.render_image(data)
         files = {kind: unpacked(text) for kind, text in shown.get("files", {}).items()}
+        if "svg" in files:
+            files["svg"] = slim(files["svg"])
         folder = Path(renderer.source).stem
 
         def write(name: str, text: str) -> str:
@@ -128,6 +130,22 @@ def _fold(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = folded(source[0])
 
 
+def slim(svg: str) -> str:
+    r"""Return the drawing without indentation and digits that no screen shows.
+
+    Matplotlib writes coordinates to a millionth of a point. Of numbers below one, which may be
+    scales, more digits stay.
+
+    Examples
+    --------
+    >>> slim('<g>\n <path d="M 12.345678 0.123456"/>\n</g>')
+    '<g>\n<path d="M 12.34 0.1234"/>\n</g>'
+    """
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    svg = re.sub(r"\b([1-9]\d*\.\d\d)\d+", r"\1", svg)
+    return re.sub(r"\b(0\.\d{4})\d+", r"\1", svg)
+
+
 def _without_launch(app: Sphinx, config: Config) -> None:
     """Leave launch buttons away until `_config.yml` has the repository's address.
 
@@ -144,7 +162,8 @@ def _repository(app: Sphinx) -> str:
 
 def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Let the Colab button open the notebook that installs the package first, and add a footer."""
-    cite = f"{context['pathto'](app.config.root_doc)}#cite-this"
+    root = context["pathto"](app.config.root_doc)  # "#" on the root itself
+    cite = f"{root.removesuffix('#')}#cite-this"
     context["theme_extra_footer"] = f'<p><a href="{cite}">Cite this book</a></p>'
     # Code does not run in the page, and what would let it is declared twice, which is an error.
     scripts = context["script_files"]

@@ -146,8 +146,8 @@ class Energy:
 
     @property
     def worst(self) -> float:
-        """The same of the worst pair of channels."""
-        return float((self.outside / self.total).max())
+        """The same of the worst pair of channels; one that never varies has nothing outside."""
+        return float(torch.where(self.total > 0, self.outside / self.total, 0.0).max())
 
 
 def spectrum(x: Tensor) -> Tensor:
