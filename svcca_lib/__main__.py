@@ -66,6 +66,8 @@ Profile = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="A data set, such as cifar10:PATH; else the profile's.")]
 Root = Annotated[Path, typer.Option(help="The repository; the one of this package if not given.")]
+Executed = Annotated[Path, typer.Argument(help="A folder of executed chapters.")]
+Staging = Annotated[Path, typer.Option(help="A folder for the copy that is built.")]
 Parameter = Annotated[
     list[str] | None, typer.Option("-p", help="A parameter as name=value; repeatable.")
 ]
@@ -394,8 +396,8 @@ def ledger(root: Root = Path()) -> None:
 
 @app.command()
 def site(
-    notebooks: Annotated[Path, typer.Argument(help="A folder of executed chapters.")],
-    staging: Annotated[Path, typer.Option(help="A folder for the copy that is built.")],
+    notebooks: Executed,
+    staging: Staging,
     root: Root = Path(),
 ) -> None:
     """Build the site from executed chapters, computing nothing.
@@ -411,8 +413,8 @@ def site(
 
 @app.command()
 def pdf(
-    notebooks: Annotated[Path, typer.Argument(help="A folder of executed chapters.")],
-    staging: Annotated[Path, typer.Option(help="A folder for the copy that is built.")],
+    notebooks: Executed,
+    staging: Staging,
     root: Root = Path(),
 ) -> None:
     """Print the book into one PDF, computing nothing; needs Chromium.

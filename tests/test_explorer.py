@@ -1,10 +1,10 @@
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import opened
 
 from svcca_lib.paper.explorer import explorer
 
@@ -61,18 +61,7 @@ def test_what_cannot_be_shown_is_refused():
 
 def test_the_arrow_keys_move_through_the_grid(page, tmp_path):
     """In a real browser, where there is one: the keys, the words, no script error."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    file = tmp_path / "page.html"
-    file.write_text(f"<!doctype html><meta charset='utf-8'>{page}", encoding="utf-8")
-    with playwright.sync_playwright() as p:
-        try:
-            browser = p.chromium.launch(executable_path=shutil.which("chromium"))
-        except playwright.Error as error:
-            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
-        tab = browser.new_page()
-        errors = []
-        tab.on("pageerror", lambda error: errors.append(error))
-        tab.goto(file.as_uri())
+    with opened(page, tmp_path) as (tab, errors):
         words = tab.locator("[data-words]")
         assert words.text_content() == said(1, 1, 0) + "."
         tab.locator("#explore-a-1").press("ArrowRight")
@@ -81,7 +70,6 @@ def test_the_arrow_keys_move_through_the_grid(page, tmp_path):
         tab.locator("#explore-a-0").press("ArrowLeft")
         assert "Fewer datapoints than neurons" in words.text_content()
         assert not errors
-        browser.close()
 
 
 def said(i, j, k):

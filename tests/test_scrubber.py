@@ -1,10 +1,10 @@
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import opened
 
 from svcca_lib.paper.scrubber import VIRIDIS, scrubber
 
@@ -65,18 +65,7 @@ def test_colours_are_those_of_matplotlib():
 
 def test_moving_the_slider_moves_through_time(page, tmp_path):
     """In a real browser, where there is one: the arrow keys, the words, no script error."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    file = tmp_path / "page.html"
-    file.write_text(f"<!doctype html><meta charset='utf-8'>{page}", encoding="utf-8")
-    with playwright.sync_playwright() as p:
-        try:
-            browser = p.chromium.launch(executable_path=shutil.which("chromium"))
-        except playwright.Error as error:
-            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
-        tab = browser.new_page()
-        errors = []
-        tab.on("pageerror", lambda error: errors.append(error))
-        tab.goto(file.as_uri())
+    with opened(page, tmp_path) as (tab, errors):
         slider, now = tab.locator("input"), tab.locator("output")
         assert now.text_content() == "100 % of training"
         slider.focus()
@@ -91,4 +80,3 @@ def test_moving_the_slider_moves_through_time(page, tmp_path):
             canvas.press(key)  # the first key enters at the lower left, edges hold
         assert readout.text_content() == f"in at 35 %, out at the end: {MATRICES[1, 0, 1]:.3f}"
         assert not errors
-        browser.close()

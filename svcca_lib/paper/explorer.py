@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Mapping, Sequence
 from string import Template
 
 import numpy as np
 
-_IDENT = re.compile(r"[a-z][a-z0-9-]*")
+from svcca_lib.paper.scrubber import check_ident
 
 # Of the book's figures: told apart with any common colour blindness, and named beside the bar.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B5589A", "#767676")
@@ -114,8 +113,7 @@ def explorer(
             raise ValueError(f"grid {name!r} must have shape {shape}; got {np.shape(grid)}")
         if not ((np.asarray(grid) >= 0) & (np.asarray(grid) <= 1)).all():
             raise ValueError(f"grid {name!r} must hold numbers in [0, 1]")
-    if not _IDENT.fullmatch(ident):
-        raise ValueError(f"ident must be lower-case letters, digits and hyphens; got {ident!r}")
+    check_ident(ident)
     data = {
         "names": list(grids),
         "colours": COLOURS[: len(grids)],

@@ -125,6 +125,12 @@ at a cell to read it, or go to the matrix with the tab key and move with the arr
 </figure>""")
 
 
+def check_ident(ident: str) -> None:
+    """Raise ValueError unless `ident` can name an element of a page and stand in its script."""
+    if not _IDENT.fullmatch(ident):
+        raise ValueError(f"ident must be lower-case letters, digits and hyphens; got {ident!r}")
+
+
 def scrubber(
     matrices: np.ndarray,
     fractions: Sequence[float],
@@ -166,8 +172,7 @@ def scrubber(
         raise ValueError(f"matrices must have shape {expected}; got {matrices.shape}")
     if not ((matrices >= 0) & (matrices <= 1)).all():
         raise ValueError("matrices must hold similarities in [0, 1]")
-    if not _IDENT.fullmatch(ident):
-        raise ValueError(f"ident must be lower-case letters, digits and hyphens; got {ident!r}")
+    check_ident(ident)
     data = {
         "title": title,
         "fractions": list(fractions),
