@@ -17,6 +17,11 @@ def _on_cpu(*tensors: Tensor) -> bool:
     return not any(t.requires_grad or t.device.type != "cpu" for t in tensors)
 
 
+def _array(x: Tensor) -> np.ndarray:
+    """Return a tensor of this machine's memory as NumPy's; torch only notes a conjugation."""
+    return x.resolve_conj().numpy()
+
+
 def empty(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Allocate a tensor on the device of another one, by default of its type.
 
@@ -48,7 +53,7 @@ def inner(x: Tensor, y: Tensor | None = None) -> Tensor:
 def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues, largest first and never negative, and eigenvectors of a symmetric matrix."""
     if _on_cpu(gram):
-        values, vectors = map(torch.from_numpy, np.linalg.eigh(gram.numpy()))
+        values, vectors = map(torch.from_numpy, np.linalg.eigh(_array(gram)))
     else:
         values, vectors = torch.linalg.eigh(gram)
     return values.flip(-1).clamp(min=0), vectors.flip(-1)
@@ -58,9 +63,9 @@ def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Thin SVD ``x = u @ diag(s) @ v^H``; the slower, safer driver where the fast one fails."""
     if _on_cpu(x):
         try:
-            parts = np.linalg.svd(x.numpy(), full_matrices=False)
+            parts = np.linalg.svd(_array(x), full_matrices=False)
         except np.linalg.LinAlgError:  # of divide and conquer; QR iteration (gesvd) converges
-            parts = scipy.linalg.svd(x.numpy(), full_matrices=False, lapack_driver="gesvd")
+            parts = scipy.linalg.svd(_array(x), full_matrices=False, lapack_driver="gesvd")
         u, s, vh = map(torch.from_numpy, parts)
     else:
         try:
@@ -77,7 +82,7 @@ def singular_values(x: Tensor) -> Tensor:
     """Singular values alone, descending, with the same fall-back as `thin_svd`."""
     try:
         if _on_cpu(x):
-            return torch.from_numpy(np.linalg.svd(x.numpy(), compute_uv=False))
+            return torch.from_numpy(np.linalg.svd(_array(x), compute_uv=False))
         return torch.linalg.svdvals(x)
     except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
         return thin_svd(x)[1]

@@ -10,7 +10,7 @@ from oracles import cca_by_qr, centred, layer, orthonormal
 
 from svcca_lib import Moments, Subspace, cca, svcca
 from svcca_lib import subspace as subspace_module
-from svcca_lib._linalg import singular_values, thin_svd
+from svcca_lib._linalg import descending_eigh, singular_values, thin_svd
 from svcca_lib.subspace import directions_needed, rank_cut
 
 SHAPES = {"tall": (200, 7), "square": (30, 30), "wide": (12, 40)}
@@ -283,6 +283,16 @@ def test_a_batch_falls_back_as_well(broken_svd):
     u, s, v = thin_svd(x)
     assert torch.allclose((u * s[:, None]) @ v.mH, x)
     assert torch.equal(singular_values(x), s)
+
+
+def test_a_conjugated_view_is_decomposed_as_its_values():
+    x = torch.randn(3, 4, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    assert x.mH.is_conj()
+    u, s, v = thin_svd(x.mH)
+    assert torch.allclose((u * s) @ v.mH, x.mH)
+    assert torch.allclose(singular_values(x.mH), s)
+    values, vectors = descending_eigh((x @ x.mH).mH)
+    assert torch.allclose((vectors * values) @ vectors.mH, x @ x.mH)
 
 
 def test_similarities_survive_a_driver_that_does_not_converge(broken_svd):
