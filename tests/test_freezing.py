@@ -7,7 +7,6 @@ import torch
 from svcca_lib.paper.datasets import load, spread
 from svcca_lib.paper.freezing import (
     Matched,
-    evenly_frozen,
     final_accuracy,
     forward_flops,
     loudest_responses,
@@ -137,15 +136,6 @@ def test_prediction_and_ceiling_follow_their_formulas(config):
 def test_savings_need_a_schedule(config):
     with pytest.raises(ValueError, match="freeze schedule"):
         savings(config)
-
-
-def test_the_paper_s_times_are_the_number_of_the_unit_over_all(config):
-    schedule = FreezeSchedule(("c1", "c2", "fc1"), start=0.5, end=0.9)
-    even = evenly_frozen(replace(config, steps=400, freeze=schedule))
-    assert even.freeze.steps(400) == (100, 200, 300)  # the fourth unit trains to the end
-    assert even == replace(config, steps=400, freeze=even.freeze)
-    with pytest.raises(ValueError, match="freeze schedule"):
-        evenly_frozen(config)
 
 
 def test_final_accuracy_is_that_of_the_finished_network(pair, digits, store):

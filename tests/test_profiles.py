@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,14 @@ def test_a_freeze_training_differs_from_its_base_in_the_freezing_alone(scale, na
     assert replace(freeze, freeze=None, checkpoints=base.checkpoints) == base
     *all_but_the_last, _ = build(base.network, 0).groups
     assert freeze.freeze.groups == tuple(all_but_the_last)
+
+
+@pytest.mark.parametrize(("name", "units"), [("convnet", 12), ("resnet", 17)])
+def test_unit_g_of_l_is_frozen_at_g_over_l_of_training(name, units, cifar10):
+    """Raghu et al. 2017, section 4.2."""
+    config = profile("paper").training(f"{name}-freeze", 0, cifar10)
+    times = np.array(config.freeze.steps(config.steps)) / config.steps
+    np.testing.assert_allclose(times, np.arange(1, units) / units, atol=1 / config.steps)
 
 
 def test_a_chapter_may_have_seeds_of_its_own():

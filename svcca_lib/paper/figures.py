@@ -649,12 +649,12 @@ def appendix_figure_6(
 
 # ------------------------------------------------------------------------- chapter 8: compression
 
-_ADDED = tuple(
+_SHARES = tuple(
     {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 3, "linewidth": 1.3}
     for colour, dashes, marker in zip(
-        (SKY, GREEN, ORANGE, PURPLE, BLUE),
-        ((0, (1, 1.4)), (0, (2, 1.2)), (0, (5, 1.5)), "-.", "-"),
-        "v^Dso",
+        (SKY, BLUE, ORANGE, VERMILLION),
+        ((0, (1, 1.4)), "-", "-.", (0, (5, 1.5))),
+        "vos^",
         strict=True,
     )
 )
@@ -670,9 +670,9 @@ def appendix_figure_5(
     ratios: Sequence[float],
     layers: Sequence[str],
     accuracy: Mapping[str, np.ndarray],
-    full: float,
+    full: Mapping[str, float],
     chance: float,
-    at: float,
+    shares: Sequence[float],
 ) -> Figure:
     """Appendix Figure 5: accuracy while the top layers are compressed one after another.
 
@@ -681,47 +681,73 @@ def appendix_figure_5(
     ratios : sequence of float
         Directions kept, as a share of the neurons of a layer.
     layers : sequence of str
-        In the order in which they are compressed; five.
+        In the order in which they are compressed.
     accuracy : mapping of str to array, shape (seeds, layers, ratios)
         For directions from two networks, from the logits, and from the SVD alone, in this order.
-    full, chance : float
-        Accuracy of the network as it is, and of guessing.
-    at : float
-        The ratio that the paper names; marked.
+    full : mapping of str to float
+        Accuracy of the network as it is, by the name of the images.
+    chance : float
+        Accuracy of guessing.
+    shares : sequence of float
+        Those of `ratios` that are followed layer by layer, at most four.
     """
-    figure, axes = panels(1, 3, height=3.2, sharey=True)
+    figure, axes = panels(1, 3, height=3.2)
     two, logits, svd = accuracy.values()
-    names = [layers[0], *(f"+ {name}" for name in layers[1:])]
+    at = [list(ratios).index(share) for share in shares]
+    compressed = np.arange(1, len(layers) + 1)
+    followed = dict(zip(shares, _SHARES, strict=False))
     for ax, curves, title in zip(
         axes[0], (two, logits), ("Two networks", "Layer against logits"), strict=False
     ):
-        for i, style in enumerate(_ADDED):
-            _curve(ax, Curve(np.asarray(ratios), curves[:, i]), style, band=i == len(_ADDED) - 1)
+        for i, style in zip(at, followed.values(), strict=True):
+            _curve(ax, Curve(compressed, curves[:, :, i]), style)
         ax.set_title(title)
+        ax.set_xticks(compressed, [f"+ {n}" if i else n for i, n in enumerate(layers)])
+        ax.set_xlabel("layers compressed")
+    lowest = min(curves[:, :, at].min() for curves in (two, logits))
+    floor = max(0.0, lowest - 0.35 * (max(full.values()) - lowest))  # room for the legend
+    for ax in axes[0, :2]:
+        ax.set_ylim(floor, max(full.values()) + 0.06 * (max(full.values()) - floor))
         ax.legend(
-            handles=[Line2D([], [], label=n, **s) for n, s in zip(names, _ADDED, strict=True)],
-            loc="lower right",
-            bbox_to_anchor=(1, 0.16),
+            handles=[Line2D([], [], label=f"{k:g}", **style) for k, style in followed.items()],
+            loc="lower left",
+            ncols=2,
+            title="share of directions kept",
+            title_fontsize=7.5,
         )
+    axes[0, 0].set_ylabel("test accuracy, no retraining")
+    axes[0, 1].tick_params(labelleft=False)
+    last = axes[0, 2]
     for curves, style in zip((two, logits, svd), _ALL_FIVE.values(), strict=True):
-        _curve(axes[0, 2], Curve(np.asarray(ratios), curves[:, -1]), {"markersize": 3, **style})
-    axes[0, 2].set_title("All five layers")
-    axes[0, 2].legend(
+        _curve(last, Curve(np.asarray(ratios), curves[:, -1]), {"markersize": 3, **style})
+    last.set_title("All five layers")
+    last.legend(
         handles=[Line2D([], [], label=n, markersize=3, **s) for n, s in _ALL_FIVE.items()],
         loc="lower right",
         bbox_to_anchor=(1, 0.16),
     )
+    last.set(xscale="log", ylim=(0, 1.06), xlabel="directions kept, share of neurons")
+    ticks = [r for r in (0.02, 0.05, 0.1, 0.22, 0.45, 1.0) if ratios[0] <= r <= ratios[-1]]
+    last.set_xticks(ticks, [f"{r:g}" for r in ticks])
+    last.minorticks_off()
+    dots = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (1, 2)), "zorder": 0}
+    last.axhline(chance, **dots)
+    last.text(ratios[0], chance - 0.01, "guessing", color=GREY, fontsize=7.5, va="top")
     for ax in axes[0]:
-        for height, name in ((full, "whole network"), (chance, "guessing")):
-            ax.axhline(height, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
-            ax.text(ratios[0], height + 0.01, name, color=GREY, fontsize=7.5)
-        ax.axvline(at, color=PALE, linewidth=1, zorder=0)
-        ax.set(xscale="log", ylim=(0, 1.06), xlabel="directions kept, share of neurons")
-        shown = [r for r in (0.02, 0.05, 0.1, 0.2, 0.35, 1.0) if ratios[0] <= r <= ratios[-1]]
-        ax.set_xticks(shown, [f"{r:g}" for r in shown])
-        ax.minorticks_off()
+        for name, height in full.items():
+            ax.axhline(height, **dots)
+            if ax is not last:
+                ax.annotate(
+                    f"whole network, {name}",
+                    (0.99, height),
+                    (0, 1),
+                    xycoords=ax.get_yaxis_transform(),
+                    textcoords="offset points",
+                    ha="right",
+                    color=GREY,
+                    fontsize=7.5,
+                )
         ax.grid(axis="y")
-    axes[0, 0].set_ylabel("test accuracy, no retraining")
     letters(axes[0])
     return figure
 

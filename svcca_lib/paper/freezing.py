@@ -10,7 +10,7 @@ others, freezing leaves the first. A layer of forward cost :math:`f_g`, frozen a
 
 References
 ----------
-Raghu et al. 2017, section 4.1 and Figure 5.
+Raghu et al. 2017, section 4.2 and Figure 5.
 """
 
 from __future__ import annotations
@@ -297,25 +297,6 @@ def savings(config: TrainConfig) -> Savings:
         predicted=2 / 3 * share,
         ceiling=share,
     )
-
-
-def evenly_frozen(config: TrainConfig) -> TrainConfig:
-    """Return a freezing configuration with the paper's times: unit g of L at the fraction g / L.
-
-    Raises
-    ------
-    ValueError
-        If the configuration freezes nothing.
-
-    References
-    ----------
-    Raghu et al. 2017, section 4.2.
-    """
-    if config.freeze is None:
-        raise ValueError("expected a configuration with a freeze schedule; got one without")
-    frozen = len(config.freeze.groups)  # all units but the last
-    times = replace(config.freeze, start=1 / (frozen + 1), end=frozen / (frozen + 1))
-    return replace(config, freeze=times)
 
 
 def forward_flops(config: TrainConfig) -> dict[str, int]:

@@ -16,7 +16,7 @@ paper      CIFAR-10, text files     the paper's, 160,000 steps      one GPU or a
 =========  =======================  ==============================  ===========================
 
 The paper states the 160,000 steps, the ten runs and the widths; optimiser, learning rate, batch
-size, translations and the sizes of the LSTM are our choices, and layers freeze later than there.
+size, translations and the sizes of the LSTM are our choices.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ from svcca_lib.paper.networks import NetworkConfig, build
 from svcca_lib.paper.training import FreezeSchedule, TrainConfig
 
 FREEZE, CONSTANT = "-freeze", "-constant"
-# Fractions of training, for the first and last unit; the paper freezes unit g of L at g / L.
-FREEZE_FROM, FREEZE_UNTIL = 0.25, 0.9
 
 # The four moments of Figure 4 are among them; changes are fast at first (Appendix Figure 3).
 CURVE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.55, 0.75, 1.0)
@@ -151,11 +149,13 @@ class Profile:
             config = replace(config, schedule="constant", checkpoints=(1.0,))
         if not name.endswith(FREEZE):
             return config
-        *frozen, _ = build(network, seed).groups  # the last unit is trained to the end
+        # Unit g of L is frozen at g / L of training (section 4.2), so the last one never.
+        *frozen, _ = build(network, seed).groups
+        units = len(frozen) + 1
         return replace(
             config,
             checkpoints=(1.0,),
-            freeze=FreezeSchedule(tuple(frozen), start=FREEZE_FROM, end=FREEZE_UNTIL),
+            freeze=FreezeSchedule(tuple(frozen), start=1 / units, end=len(frozen) / units),
         )
 
     def dataset(self, name: str, spec: str = "") -> ImageData | TextData | ToyData:
