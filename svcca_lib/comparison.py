@@ -438,19 +438,18 @@ class NetworkMoments:
         if ys is not None:
             right = {name: self._kind._batch(self._read(y, name), name) for name, y in ys.items()}
         self._same_rows(left, right)
-        # Chan's update of the products of the means needs those before the batch.
-        sides = [self._side(self._left, left)]
-        sides.append(sides[0] if self._right is None else self._side(self._right, right))
-        self._places = (sides[0].places, sides[1].places)
         n, new = self.n, next(iter(left.values())).n
-        weight = n * new / (n + new)
-        for a, (rows_a, delta_a) in sides[0].groups.items():
-            for b, (rows_b, delta_b) in sides[1].groups.items():
-                for x, y, scale in ((rows_a, rows_b, 1.0), (delta_a, delta_b, weight)):
-                    x, y = self._kind._meeting(x, y, (0, *a), (0, *b))
-                    if (a, b) not in self._cross:
-                        self._cross[a, b] = (x[..., :1, :].mH @ y[..., :1, :]).zero_()
-                    accumulate(self._cross[a, b], x * scale, y)
+        # Chan's update needs the means before the batch.
+        shift = (n * new / (n + new)) ** 0.5
+        sides = [self._side(self._left, left, shift)]
+        sides.append(sides[0] if self._right is None else self._side(self._right, right, shift))
+        self._places = (sides[0].places, sides[1].places)
+        for a, rows_a in sides[0].groups.items():
+            for b, rows_b in sides[1].groups.items():
+                x, y = self._kind._meeting(rows_a, rows_b, (0, *a), (0, *b))
+                if (a, b) not in self._cross:
+                    self._cross[a, b] = (x[..., :1, :].mH @ y[..., :1, :]).zero_()
+                accumulate(self._cross[a, b], x, y)
         for singles, batches in ((self._left, left), (self._right or {}, right)):
             for name, single in singles.items():
                 single._add(batches[name])
@@ -593,9 +592,11 @@ class NetworkMoments:
                     f"row an image, or layers of one size"
                 )
 
-    def _side(self, singles: Mapping[str, PairMoments], batches: Mapping[str, Batch]) -> _Side:
-        """Put the layers of each size side by side."""
-        columns: dict[Size, list[tuple[Tensor, Tensor]]] = {}
+    def _side(
+        self, singles: Mapping[str, PairMoments], batches: Mapping[str, Batch], shift: float
+    ) -> _Side:
+        """Put the layers of each size side by side, and the move of their means below."""
+        columns: dict[Size, list[Tensor]] = {}
         places: dict[str, _Place] = {}
         for name, batch in batches.items():
             single = singles[name]
@@ -603,14 +604,11 @@ class NetworkMoments:
             single.numpy = True
             width, *size = batch.sizes
             group = columns.setdefault(tuple(size), [])
-            start = sum(part.shape[-1] for part, _ in group)
+            start = sum(part.shape[-1] for part in group)
             places[name] = (tuple(size), slice(start, start + width))
-            group.append((batch.centred, (batch.mean - single.mean_x)[..., None, :]))
-        groups = {
-            size: tuple(torch.cat(parts, dim=-1) for parts in zip(*group, strict=True))
-            for size, group in columns.items()
-        }
-        return _Side(places, groups)
+            moved = (batch.mean - single.mean_x)[..., None, :] * shift
+            group.append(torch.cat([batch.centred, moved], dim=-2))
+        return _Side(places, {size: torch.cat(parts, -1) for size, parts in columns.items()})
 
     def _between(self, a: str, b: str) -> Tensor:
         """Cross-scatter of two layers."""
@@ -620,7 +618,7 @@ class NetworkMoments:
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """A batch of one network: where each layer is, and for each size the rows and mean shifts."""
+    """A batch of one network: where each layer is, and for each size the rows of its layers."""
 
     places: dict[str, _Place]
-    groups: dict[Size, tuple[Tensor, ...]]
+    groups: dict[Size, Tensor]

@@ -256,10 +256,16 @@ class PairMoments:
         return f"{name}(n={self.n}, sizes={self._layout})" if self._layout else f"{name}(empty)"
 
 
+# Rows from which on half a product is worth waking NumPy's threads beside the model's, torch's.
+_LONG = 1024
+
+
 def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
     """``out += x^H y``."""
-    if out.ndim == 2:
-        out += inner(x, y)
+    if out.ndim == 2 and x is y and len(x) >= _LONG:
+        out += inner(x)
+    elif out.ndim == 2:
+        out.addmm_(x.mH, y)
     elif x.is_cuda:
         out.baddbmm_(x.mH, y)
     else:  # the batched product would copy x to conjugate it
