@@ -7,13 +7,23 @@ waits on the cores that the other needs.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
 import numpy as np
 import scipy  # its parts are loaded when used: the import stays fast
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+A = TypeVar("A")
+B = TypeVar("B")
 
-def _on_cpu(*tensors: Tensor) -> bool:
+
+def on_cpu(*tensors: Tensor) -> bool:
+    """Whether NumPy can compute with all of these."""
     return not any(t.requires_grad or t.device.type != "cpu" for t in tensors)
 
 
@@ -35,7 +45,7 @@ def empty(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
 
 def difference(x: Tensor, mean: Tensor) -> Tensor:
     """Return ``x - mean`` in one memory layout, whatever that of `x`."""
-    if _on_cpu(x):
+    if on_cpu(x):
         out = empty(tuple(x.shape), x)
         np.subtract(x.numpy(), mean.numpy(), out=out.numpy())
         return out
@@ -45,14 +55,14 @@ def difference(x: Tensor, mean: Tensor) -> Tensor:
 def inner(x: Tensor, y: Tensor | None = None) -> Tensor:
     """Return ``x^T y`` of real layers (n, p) and (n, q), by default of `x` with itself."""
     y = x if y is None else y
-    if _on_cpu(x, y):
+    if on_cpu(x, y):
         return torch.from_numpy(x.numpy().T @ y.numpy())
     return x.T @ y
 
 
 def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues, largest first and never negative, and eigenvectors of a symmetric matrix."""
-    if _on_cpu(gram):
+    if on_cpu(gram):
         values, vectors = map(torch.from_numpy, np.linalg.eigh(_array(gram)))
     else:
         values, vectors = torch.linalg.eigh(gram)
@@ -61,7 +71,7 @@ def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Thin SVD ``x = u @ diag(s) @ v^H``; the slower, safer driver where the fast one fails."""
-    if _on_cpu(x):
+    if on_cpu(x):
         try:
             parts = np.linalg.svd(_array(x), full_matrices=False)
         except np.linalg.LinAlgError:  # of divide and conquer; QR iteration (gesvd) converges
@@ -81,8 +91,33 @@ def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def singular_values(x: Tensor) -> Tensor:
     """Singular values alone, descending, with the same fall-back as `thin_svd`."""
     try:
-        if _on_cpu(x):
+        if on_cpu(x):
             return torch.from_numpy(np.linalg.svd(_array(x), compute_uv=False))
         return torch.linalg.svdvals(x)
     except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
         return thin_svd(x)[1]
+
+
+def one_thread_each(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
+    """Map as `map` does, with one thread an item instead of all threads on each item.
+
+    Small matrices are worth no more than a thread: a batch of 64 x 64 ones, decomposed on two,
+    costs some twenty times the work of one, as they wait for each other. Here the items share the
+    threads that torch has, and both libraries keep to one for each.
+    """
+    threads = torch.get_num_threads()
+
+    def alone(item: A) -> B:
+        torch.set_num_threads(1)
+        return work(item)
+
+    try:
+        with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(alone, items))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")

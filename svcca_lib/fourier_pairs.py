@@ -9,22 +9,17 @@ a frequency costs one matrix product and one batch of small decompositions for a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from svcca_lib._frequencies import Size, grid_of, shared_frequencies
-from svcca_lib._linalg import singular_values
+from svcca_lib._linalg import one_thread_each, singular_values
 from svcca_lib.fourier import FourierSubspace
 from svcca_lib.similarity import chance_correlation
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,25 +144,6 @@ def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.nd
             similarity[cells] = np.minimum(1.0, total / divisor)
             chance[cells] = _chance(*kept, twice, rows.n) / divisor
     return similarity, chance
-
-
-def one_thread_each(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
-    """Map as `map` does, with one thread an item instead of all threads on each item.
-
-    A batch of 64 x 64 matrices that is decomposed on two threads costs some twenty times the work
-    of one thread: they wait for each other. Here the items share the threads that torch has.
-    """
-    threads = torch.get_num_threads()
-
-    def alone(item: A) -> B:
-        torch.set_num_threads(1)
-        return work(item)
-
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(alone, items))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _sums(left: Tensor, right: Tensor, *, is_real: bool) -> Tensor:

@@ -36,7 +36,7 @@ from svcca_lib._arrays import (
     same_rows,
     some_variance,
 )
-from svcca_lib._linalg import descending_eigh, singular_values, thin_svd
+from svcca_lib._linalg import descending_eigh, on_cpu, one_thread_each, singular_values, thin_svd
 from svcca_lib.moments import Moments
 from svcca_lib.subspace import (
     Energy,
@@ -1085,23 +1085,42 @@ def pairwise(
     [[1.0, 0.1], [0.1, 1.0]]
     """
     chosen, prepare, compare = bound(measure, options)
-    left = [prepare(x, name) for name, x in _named(xs, "xs")]
-    right = left if ys is None else [prepare(y, name) for name, y in _named(ys, "ys")]
-    for other in (*left, *right):
-        comparable(left[0], other)
-    # A layer met by many needs its basis more than its rows, which take more memory.
-    left = [_primed(layer) for layer in left]
-    right = left if ys is None else [_primed(layer) for layer in right]
+    named = _named(xs, "xs") + ([] if ys is None else _named(ys, "ys"))
+    tensors = [t._values if isinstance(t, Subspace) else t for _, t in named]
+    many = len(named) >= torch.get_num_threads()
+    on_cpus = on_cpu(*(t for t in tensors if isinstance(t, Tensor)))
+    each = one_thread_each if many and on_cpus else _in_turn
+    # Warnings of the threads are this call's, and are given once.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        # A layer met by many needs its basis more than its rows, which take more memory.
+        prepared = each(lambda layer: _primed(prepare(layer[1], layer[0])), named)
+        left = prepared[: len(xs)]
+        right = left if ys is None else prepared[len(xs) :]
+        for other in prepared:
+            comparable(left[0], other)
+        cells = [
+            (i, j)
+            for i in range(len(left))
+            for j in range(i if ys is None and chosen.symmetric else 0, len(right))
+        ]
+        found = each(lambda cell: compare(left[cell[0]], right[cell[1]]).similarity, cells)
+    for text, category in dict.fromkeys((str(w.message), w.category) for w in caught):
+        warnings.warn(text, category, stacklevel=2)
 
-    matrix = np.empty((len(left), len(right)))
-    for i, a in enumerate(left):
-        for j, b in enumerate(right):
-            mirrored = ys is None and chosen.symmetric and j < i
-            matrix[i, j] = matrix[j, i] if mirrored else compare(a, b).similarity
+    matrix = np.full((len(left), len(right)), np.nan)
+    for (i, j), similarity in zip(cells, found, strict=True):
+        matrix[i, j] = similarity
+        if ys is None and chosen.symmetric:
+            matrix[j, i] = similarity
     first = _named(xs, "xs")[0][1]
     if isinstance(first, np.ndarray) or getattr(first, "_numpy", False):
         return matrix
     return torch.from_numpy(matrix).to(first.device if isinstance(first, Tensor) else "cpu")
+
+
+def _in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return list(map(work, items))
 
 
 def _primed(layer: Any) -> Any:

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from svcca_lib import FourierSubspace, dft_cca
-from svcca_lib.fourier_pairs import FourierLayers, one_thread_each, pairwise_dft_cca
+from svcca_lib._linalg import one_thread_each
+from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
 
 SHAPES = {"image": (3, 8, 8), "odd": (4, 8, 6), "wide": (7, 8, 8), "small": (5, 4, 4), "fc": (9,)}
 

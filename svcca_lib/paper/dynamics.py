@@ -37,7 +37,8 @@ from svcca_lib import (
     subspace,
     svcca,
 )
-from svcca_lib.fourier_pairs import FourierLayers, one_thread_each, pairwise_dft_cca
+from svcca_lib._linalg import one_thread_each
+from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import Network
