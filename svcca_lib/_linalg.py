@@ -12,6 +12,9 @@ import scipy  # its parts are loaded when used: the import stays fast
 import torch
 from torch import Tensor
 
+# torch documents this error under that name, but does not mark it as exported.
+_TorchError = torch.linalg.LinAlgError  # type: ignore[attr-defined]
+
 
 def _on_cpu(*tensors: Tensor) -> bool:
     return not any(t.requires_grad or t.device.type != "cpu" for t in tensors)
@@ -70,7 +73,7 @@ def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     else:
         try:
             u, s, vh = torch.linalg.svd(x, full_matrices=False)
-        except torch.linalg.LinAlgError:
+        except _TorchError:
             if not x.is_cuda:
                 raise
             # cuSOLVER's Jacobi method (gesvdj) does not always converge either.
@@ -83,6 +86,7 @@ def singular_values(x: Tensor) -> Tensor:
     try:
         if _on_cpu(x):
             return torch.from_numpy(np.linalg.svd(_array(x), compute_uv=False))
-        return torch.linalg.svdvals(x)
-    except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
+        values: Tensor = torch.linalg.svdvals(x)
+        return values
+    except (np.linalg.LinAlgError, _TorchError):
         return thin_svd(x)[1]
