@@ -32,7 +32,8 @@ def multiplicities_of(frequencies: int, real: int) -> list[int]:
 def grid_of(size: Size) -> Grid:
     """Return the frequencies of images of a size."""
     height, width = size
-    single, paired = [], []
+    single: list[tuple[Size, int]] = []
+    paired: list[tuple[Size, int]] = []
     for column in range(width // 2 + 1):
         # In these columns rfft2 holds both members of a conjugate pair, in rows r and h - r.
         own_conjugate = column in (0, width - column)

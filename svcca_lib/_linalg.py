@@ -21,6 +21,9 @@ from torch import Tensor
 A = TypeVar("A")
 B = TypeVar("B")
 
+# torch documents this error under that name, but does not mark it as exported.
+_TorchError = torch.linalg.LinAlgError  # type: ignore[attr-defined]
+
 
 def on_cpu(*tensors: Tensor) -> bool:
     """Whether NumPy can compute with all of these."""
@@ -80,7 +83,7 @@ def thin_svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     else:
         try:
             u, s, vh = torch.linalg.svd(x, full_matrices=False)
-        except torch.linalg.LinAlgError:
+        except _TorchError:
             if not x.is_cuda:
                 raise
             # cuSOLVER's Jacobi method (gesvdj) does not always converge either.
@@ -93,8 +96,9 @@ def singular_values(x: Tensor) -> Tensor:
     try:
         if on_cpu(x):
             return torch.from_numpy(np.linalg.svd(_array(x), compute_uv=False))
-        return torch.linalg.svdvals(x)
-    except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
+        values: Tensor = torch.linalg.svdvals(x)
+        return values
+    except (np.linalg.LinAlgError, _TorchError):
         return thin_svd(x)[1]
 
 

@@ -122,7 +122,7 @@ def iterate(batches: Any, batch_size: int = 256, *, progress: bool = False) -> I
     if isinstance(batches, Tensor):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-        batches = batches.split(batch_size) if len(batches) else ()
+        batches = torch.split(batches, batch_size) if len(batches) else ()
     elif isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable):
         raise TypeError(
             f"batches must be a tensor or an iterable of batches; got {type(batches).__name__}"
@@ -216,9 +216,8 @@ class _Recorder:
             for i, output in enumerate(calls, 1):
                 called[f"{name}#{i}" if len(calls) > 1 else name] = output
         self.outputs = {}
-        sample = _first_tensor(batch)
-        known = self.rows_known and sample is not None and sample.ndim > 0
-        rows = len(sample) if known else None
+        sample = _first_tensor(batch) if self.rows_known else None
+        rows = None if sample is None or sample.ndim == 0 else len(sample)
         if self.names is None:
             self.names = self._choose(called, rows)
         missing = [name for name in self.names if name not in called]
@@ -278,8 +277,7 @@ def _resolve(model: nn.Module, layers: LayerSpec) -> list[tuple[str, list[str]]]
             resolved.append((spec, [spec]))
         elif spec == "all":
             own = getattr(model, "layers", None)
-            listed = isinstance(own, tuple) and own and all(isinstance(n, str) for n in own)
-            if listed:
+            if isinstance(own, tuple) and own and all(isinstance(n, str) for n in own):
                 resolved.extend((name, [name]) for name in own)
             else:
                 resolved.append(("all", names))

@@ -357,6 +357,10 @@ def _prepared(prepare: Callable[[Any, str], Any], moments: PairMoments, name: st
         return None
 
 
+def _chance_of(result: Similarity) -> Callable[[], float | None]:
+    return lambda: result.chance
+
+
 def _passed(moments: NetworkMoments) -> None:
     """Nothing left to check."""
 
@@ -397,7 +401,7 @@ class NetworkMoments:
         if tokens is not None:
             one_of(tokens, ("datapoints", "mean", "first", "last"), "tokens")
         self.tokens = tokens
-        self._kind: type[PairMoments] | None = None
+        self._kind: type[PairMoments] = Moments  # the first batch decides
         self._device: torch.device | None = None
         self._left: dict[str, PairMoments] = {}
         self._right: dict[str, PairMoments] | None = None
@@ -425,7 +429,7 @@ class NetworkMoments:
             If a layer cannot be read as asked, layers differ in their number of datapoints, or a
             layer differs from the batches before.
         """
-        if self._kind is None:
+        if not self._left:
             images = any(x.ndim == 4 for x in (*xs.values(), *(ys or {}).values()))
             self._kind = FourierMoments if self.conv == "dft" and images else Moments
             self._left = {name: self._kind() for name in xs}
@@ -485,17 +489,17 @@ class NetworkMoments:
             device = torch.device("cuda", torch.cuda.current_device())
         own = self.n
         sides = [self._left] if self._right is None else [self._left, self._right]
-        before = [{name: m.mean_x for name, m in side.items()} for side in sides]
+        before = [{name: m._means[0] for name, m in side.items()} for side in sides]
         for side in sides:
             for single in side.values():
                 single.all_reduce(group)
         # As the scatters of single layers: each process moves its own to the common means.
-        shifts = []
+        shifts: list[dict[Size, Tensor]] = []
         for side, means in zip(sides, before, strict=True):
             columns: dict[Size, list[Tensor]] = {}
             for name, single in side.items():
                 size, _ = self._places[len(shifts)][name]
-                columns.setdefault(size, []).append((means[name] - single.mean_x)[..., None, :])
+                columns.setdefault(size, []).append((means[name] - single._means[0])[..., None, :])
             shifts.append({size: torch.cat(parts, dim=-1) for size, parts in columns.items()})
         for (a, b), cross in self._cross.items():
             x, y = self._kind._meeting(shifts[0][a], shifts[-1][b], (0, *a), (0, *b))
@@ -542,7 +546,7 @@ class NetworkMoments:
             n=self.n,
             measure=measure,
             reading=f"conv={self.conv}" + (f", tokens={self.tokens}" if self.tokens else ""),
-            _chances=[lambda r=r: r.chance for r in found.values()],
+            _chances=[_chance_of(result) for result in found.values()],
         )
 
     def _bound(self, measure: str, options: Mapping[str, Any]) -> Any:
@@ -606,7 +610,7 @@ class NetworkMoments:
             group = columns.setdefault(tuple(size), [])
             start = sum(part.shape[-1] for part in group)
             places[name] = (tuple(size), slice(start, start + width))
-            moved = (batch.mean - single.mean_x)[..., None, :] * shift
+            moved = (batch.mean - single._means[0])[..., None, :] * shift
             group.append(torch.cat([batch.centred, moved], dim=-2))
         return _Side(places, {size: torch.cat(parts, -1) for size, parts in columns.items()})
 

@@ -80,7 +80,7 @@ def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
     constant[constant.clone()] = (x[:, constant] == x[0, constant]).all(0)
 
     def transform(images: Tensor) -> Tensor:
-        flat = torch.fft.rfft2(images, norm="ortho").reshape(images.shape[:2].numel(), -1)
+        flat: Tensor = torch.fft.rfft2(images, norm="ortho").reshape(images.shape[:2].numel(), -1)
         # Transposed as a whole and then selected: faster than the other way round.
         return flat.T.contiguous()[places].view(len(places), *images.shape[:2])
 
@@ -286,11 +286,17 @@ class FourierSubspace:
         """Directions kept at each frequency, shape (F,)."""
         return like_input(self._counts, numpy=self._numpy)
 
+    @property
+    def _coefficients(self) -> Tensor:
+        if self._spectra is None:
+            raise ValueError("this FourierSubspace was made from moments and holds no images")
+        return self._spectra
+
     def _reordered(self, order: Tensor) -> FourierSubspace:
         """The same layer with its images in another order; nothing is decomposed again."""
         return replace(
             self,
-            _spectra=self._spectra[:, order],
+            _spectra=self._coefficients[:, order],
             _left={f: basis[order] for f, basis in self._left.items()},
         )
 
@@ -298,7 +304,7 @@ class FourierSubspace:
         """Orthonormal basis at one frequency, shape (n, columns)."""
         basis = self._left.get(frequency)
         if basis is None:
-            return self._spectra[frequency] @ self._weights[frequency]
+            return self._coefficients[frequency] @ self._weights[frequency]
         return torch.nn.functional.pad(basis, (0, columns - basis.shape[1]))
 
     def __repr__(self) -> str:
@@ -637,8 +643,9 @@ def _prepared(
     if isinstance(x, FourierMoments):
         if x.n < 2 or x.paired:
             raise ValueError(f"{name} must be FourierMoments of at least 2 images; got {x}")
-        gram = _without_constants(x.xx, x.mean_x, x.n)
-        size = x._layout[1:3]
+        ((mean, scatter),) = x._layers
+        gram = _without_constants(scatter, mean, x.n)
+        size = (x._layout[1], x._layout[2])
         return FourierSubspace._from_gram(gram, None, x.n, size, name, keep, energy, cut, x.numpy)
     return FourierSubspace._from_images(x, name, keep, energy, cut, precision)
 
@@ -657,7 +664,8 @@ def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> 
     left, right = _select(a._weights, at_a), _select(b._weights, at_b)
     if cross is not None:
         return left.mH @ cross @ right
-    matrix = left.mH @ _products(_select(a._spectra, at_a), _select(b._spectra, at_b)) @ right
+    x, y = _select(a._coefficients, at_a), _select(b._coefficients, at_b)
+    matrix = left.mH @ _products(x, y) @ right
     for i, (f, g) in enumerate(zip(at_a, at_b, strict=True)):
         if f in a._left or g in b._left:
             matrix[i] = a._basis(f, left.shape[2]).mH @ b._basis(g, right.shape[2])
@@ -683,12 +691,13 @@ def _compare(
     if mean_over == "weighted":
         u, rho, v = svd = pairs()
         # Variance of each layer along its canonical variates, as in `svcca`.
-        weights = sum(
+        shares = [
             twice[:, None]
             * ((values[:, : vectors.shape[1], None] * vectors).abs() ** 2).sum(1)
             / (twice[:, None] * values**2).sum()
             for values, vectors in ((a._values[at_a], u), (b._values[at_b], v))
-        )
+        ]
+        weights = shares[0] + shares[1]
         similarity, scale = float((weights * rho).sum() / weights.sum()), 1.0
     else:
         rho = _by_field(singular_values, matrix, real)[:, :k].clamp(max=1.0)
@@ -707,7 +716,7 @@ def _compare(
 
     def chance() -> float:
         sizes = list(zip(kept_a.tolist(), kept_b.tolist(), twice.tolist(), strict=True))
-        expected = {
+        expected: dict[tuple[int, int, int], float] = {
             (p, q, m): m * min(p, q) * chance_correlation(p, q, a.n, complex_valued=m == 2)
             for p, q, m in set(sizes)
             if min(p, q)

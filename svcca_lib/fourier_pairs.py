@@ -138,11 +138,11 @@ def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.nd
             found = np.stack([part.numpy() for part in one_thread_each(sums, shared)])
             total = np.tensordot(twice, found, axes=1)
             cells = np.ix_(at_rows, at_columns)
-            kept = [np.stack([rows.counts[i][at_a] for i in at_rows])]
-            kept.append(np.stack([columns.counts[j][at_b] for j in at_columns]))
-            divisor = np.minimum.outer(kept[0] @ twice, kept[1] @ twice).clip(min=1)
+            kept_a = np.stack([rows.counts[i][at_a] for i in at_rows])
+            kept_b = np.stack([columns.counts[j][at_b] for j in at_columns])
+            divisor = np.minimum.outer(kept_a @ twice, kept_b @ twice).clip(min=1)
             similarity[cells] = np.minimum(1.0, total / divisor)
-            chance[cells] = _chance(*kept, twice, rows.n) / divisor
+            chance[cells] = _chance(kept_a, kept_b, twice, rows.n) / divisor
     return similarity, chance
 
 

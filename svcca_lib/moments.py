@@ -11,8 +11,9 @@ and LeVeque (1983), in float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -37,6 +38,13 @@ class Batch:
         return self.centred.shape[-2]
 
 
+class LayerMoments(NamedTuple):
+    """What is gathered of one layer."""
+
+    mean: Tensor  # (..., p)
+    scatter: Tensor  # (..., p, p)
+
+
 class PairMoments:
     """What `Moments` and `svcca_lib.FourierMoments` share: how moments add up.
 
@@ -47,17 +55,34 @@ class PairMoments:
     def __init__(self) -> None:
         self.n = 0
         self.numpy = False
-        self.mean_x: Tensor | None = None  # (..., p)
-        self.mean_y: Tensor | None = None  # (..., q)
-        self.xx: Tensor | None = None  # (..., p, p)
-        self.yy: Tensor | None = None  # (..., q, q)
         self.xy: Tensor | None = None  # (..., p, q)
+        self._layers: tuple[LayerMoments, ...] = ()  # two of a pair, none before the first batch
         self._layout: tuple[int, ...] = ()  # sizes of both layers; empty before the first batch
 
     @property
     def paired(self) -> bool | None:
         """Whether these are moments of two layers; None before the first batch."""
-        return self.yy is not None if self._layout else None
+        return len(self._layers) == 2 if self._layout else None
+
+    @property
+    def mean_x(self) -> Tensor | None:
+        """Mean of the first layer, shape (..., p); None before the first batch."""
+        return self._layers[0].mean if self._layers else None
+
+    @property
+    def mean_y(self) -> Tensor | None:
+        """Mean of the second layer, shape (..., q); None where there is none."""
+        return self._layers[1].mean if self.paired else None
+
+    @property
+    def xx(self) -> Tensor | None:
+        """Scatter matrix of the first layer, shape (..., p, p); None before the first batch."""
+        return self._layers[0].scatter if self._layers else None
+
+    @property
+    def yy(self) -> Tensor | None:
+        """Scatter matrix of the second layer, shape (..., q, q); None where there is none."""
+        return self._layers[1].scatter if self.paired else None
 
     def update(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
         """Add a batch.
@@ -75,23 +100,22 @@ class PairMoments:
             If a batch is not a finite real array of such a shape, the two differ in rows, or the
             sizes are not those of the batches before.
         """
-        first = self._batch(x, "x")
-        second = None if y is None else self._batch(y, "y")
-        if second is not None:
-            same_rows(first.n, second.n)
-        missing = (0,) * len(first.sizes)
-        self._match((*first.sizes, *(second.sizes if second else missing)), first.mean.device)
+        batches = [self._batch(x, "x")]
+        if y is not None:
+            batches.append(self._batch(y, "y"))
+            same_rows(*(batch.n for batch in batches))
+        sizes = [size for batch in batches for size in batch.sizes]
+        missing = [0] * (self._SIZES - len(sizes))
+        self._match((*sizes, *missing), batches[0].mean.device)
         self.numpy = isinstance(x, np.ndarray)
-        self._add(first, second)
+        self._add(*batches)
 
     def halves(self) -> tuple[Self, Self]:
         """Moments of each of the two layers alone; they share their memory with these."""
         halves = type(self)(), type(self)()
-        sizes = len(self._layout) // 2
-        sides = ((self.mean_x, self.xx), (self.mean_y, self.yy))
-        for i, (half, (mean, scatter)) in enumerate(zip(halves, sides, strict=True)):
-            half.n, half.numpy, half.mean_x, half.xx = self.n, self.numpy, mean, scatter
-            half._layout = (*self._layout[i * sizes : (i + 1) * sizes], *[0] * sizes)
+        for i, (half, sizes) in enumerate(zip(halves, _halved(self._layout), strict=True)):
+            half.n, half.numpy, half._layers = self.n, self.numpy, self._layers[i : i + 1]
+            half._layout = (*sizes, *[0] * len(sizes))
         return halves
 
     def merge(self, other: Self) -> None:
@@ -108,11 +132,11 @@ class PairMoments:
             )
         if not other._layout:
             return
-        self._match(other._layout, other.mean_x.device)
+        self._match(other._layout, other._means[0].device)
         self.numpy = other.numpy
         for mine, theirs in zip(self._scatters(), other._scatters(), strict=True):
             mine += theirs
-        self._absorb(other.n, other.mean_x, other.mean_y)
+        self._absorb(other.n, other._means)
 
     def all_reduce(self, group: dist.ProcessGroup | None = None) -> None:
         """Join the moments of every process of a torch.distributed group, in place on each.
@@ -157,16 +181,10 @@ class PairMoments:
         own = self.n
         dist.all_reduce(n, dist.ReduceOp.SUM, group)
         self.n = int(n)
-        means = []
-        for mean in (self.mean_x, self.mean_y):
-            means.append(None if mean is None else _sum(mean * (own / self.n), device, group))
-        # Each process moves its scatters to the common mean; then they add up.
-        deltas = (
-            None if mean is None else old - mean
-            for old, mean in zip((self.mean_x, self.mean_y), means, strict=True)
-        )
-        self._shift(*deltas, own)
-        self.mean_x, self.mean_y = means
+        means = [_sum(mean * (own / self.n), device, group) for mean in self._means]
+        # Each process moves its scatters to the common means; then they add up.
+        self._shift([old - mean for old, mean in zip(self._means, means, strict=True)], own)
+        self._move(means)
         for scatter in self._scatters():
             scatter.copy_(_sum(scatter, device, group))
 
@@ -193,16 +211,18 @@ class PairMoments:
 
     def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
         """Make the zeros that a first batch is added to."""
-        half = len(layout) // 2
-        (p, *_), (q, *_) = x_sizes, y_sizes = layout[:half], layout[half:]
 
         def zeros(sizes: tuple[int, ...], *shape: int) -> Tensor:
             return torch.zeros(*self._entries(sizes), *shape, dtype=self._dtype, device=device)
 
-        self.mean_x, self.xx = zeros(x_sizes, p), zeros(x_sizes, p, p)
-        if q:
-            self.mean_y, self.yy = zeros(y_sizes, q), zeros(y_sizes, q, q)
-            x, y = self._meeting(self.mean_x, self.mean_y, x_sizes, y_sizes)
+        sides = [sizes for sizes in _halved(layout) if any(sizes)]
+        self._layers = tuple(
+            LayerMoments(zeros(sizes, sizes[0]), zeros(sizes, sizes[0], sizes[0]))
+            for sizes in sides
+        )
+        if len(sides) == 2:
+            x, y = self._means
+            x, y = self._meeting(x, y, *sides)
             self.xy = x[..., None] * y[..., None, :]
 
     def _match(self, layout: tuple[int, ...], device: torch.device) -> None:
@@ -216,44 +236,52 @@ class PairMoments:
                 f"missing second layer); got {layout}"
             )
 
-    def _add(self, first: Batch, second: Batch | None = None) -> None:
-        accumulate(self.xx, first.centred, first.centred)
-        if second is not None:
-            accumulate(self.yy, second.centred, second.centred)
-            accumulate(self.xy, *self._for_cross(first.centred, second.centred))
-        self._absorb(first.n, first.mean, None if second is None else second.mean)
+    def _add(self, *batches: Batch) -> None:
+        self._accumulate([batch.centred for batch in batches])
+        self._absorb(batches[0].n, [batch.mean for batch in batches])
 
-    def _for_cross(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        half = len(self._layout) // 2
-        return self._meeting(x, y, self._layout[:half], self._layout[half:])
+    def _accumulate(self, rows: Sequence[Tensor]) -> None:
+        """Add the products of rows of each layer, (..., n, p) and (..., n, q), to the scatters."""
+        for layer, x in zip(self._layers, rows, strict=True):
+            accumulate(layer.scatter, x, x)
+        if self.xy is not None:
+            x, y = rows
+            accumulate(self.xy, *self._meeting(x, y, *_halved(self._layout)))
 
-    def _absorb(self, n: int, mean_x: Tensor, mean_y: Tensor | None) -> None:
+    def _absorb(self, n: int, means: Sequence[Tensor]) -> None:
         """Account for `n` datapoints of other means whose scatter has been added (Chan et al.)."""
-        dx = mean_x - self.mean_x
-        dy = None if mean_y is None else mean_y - self.mean_y
-        self._shift(dx, dy, self.n * n / (self.n + n))
+        deltas = [mean - own for mean, own in zip(means, self._means, strict=True)]
+        self._shift(deltas, self.n * n / (self.n + n))
         self.n += n
-        self.mean_x = self.mean_x + dx * (n / self.n)
-        if dy is not None:
-            self.mean_y = self.mean_y + dy * (n / self.n)
+        moved = zip(self._means, deltas, strict=True)
+        self._move([own + delta * (n / self.n) for own, delta in moved])
 
-    def _shift(self, dx: Tensor, dy: Tensor | None, weight: float) -> None:
+    def _shift(self, deltas: Sequence[Tensor], weight: float) -> None:
         """Add ``weight * delta delta^H`` to the scatters."""
-        if weight == 0:
-            return
-        dx = dx[..., None, :] * weight**0.5  # (..., 1, p): one weighted row more
-        accumulate(self.xx, dx, dx)
-        if dy is not None:
-            dy = dy[..., None, :] * weight**0.5
-            accumulate(self.yy, dy, dy)
-            accumulate(self.xy, *self._for_cross(dx, dy))
+        if weight:  # (..., 1, p): one weighted row more
+            self._accumulate([delta[..., None, :] * weight**0.5 for delta in deltas])
+
+    def _move(self, means: Sequence[Tensor]) -> None:
+        layers = zip(self._layers, means, strict=True)
+        self._layers = tuple(layer._replace(mean=mean) for layer, mean in layers)
+
+    @property
+    def _means(self) -> list[Tensor]:
+        return [layer.mean for layer in self._layers]
 
     def _scatters(self) -> list[Tensor]:
-        return [s for s in (self.xx, self.yy, self.xy) if s is not None]
+        scatters = [layer.scatter for layer in self._layers]
+        return scatters if self.xy is None else [*scatters, self.xy]
 
     def __repr__(self) -> str:
         name = type(self).__name__
         return f"{name}(n={self.n}, sizes={self._layout})" if self._layout else f"{name}(empty)"
+
+
+def _halved(layout: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Sizes of the first layer and of the second."""
+    half = len(layout) // 2
+    return layout[:half], layout[half:]
 
 
 # Rows from which on half a product is worth waking NumPy's threads beside the model's, torch's.

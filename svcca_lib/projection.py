@@ -248,19 +248,22 @@ def _position(model: nn.Module, layer: str) -> int:
     return calls[0]
 
 
-def _called(node: fx.Node) -> str | None:
-    return str(node.target) if node.op == "call_module" else None
+def _called(node: fx.Node) -> str:
+    """Name of the module that a node calls; empty where it calls none."""
+    return str(node.target) if node.op == "call_module" else ""
 
 
 @dataclass(frozen=True)
 class _Reading:
     """How a linear map sees the layer: ``z = scale * a + shift`` for each neuron, maybe flat."""
 
-    scale: Tensor | float = 1.0  # (c,) float64
-    shift: Tensor | float = 0.0
+    scale: Tensor  # (c,) float64, or (1,) for all
+    shift: Tensor
     flat: bool = False
 
-    def normalised(self, bn: nn.modules.batchnorm._BatchNorm) -> _Reading:
+    def normalised(self, bn: nn.modules.batchnorm._BatchNorm, name: str) -> _Reading:
+        if bn.running_mean is None or bn.running_var is None:
+            raise ValueError(f"{name!r} keeps no running statistics: it is no linear map")
         scale = (bn.running_var.double() + bn.eps).rsqrt()
         shift = -bn.running_mean.double() * scale
         if bn.affine:
@@ -269,10 +272,9 @@ class _Reading:
         return _Reading((scale * before).detach(), (scale * offset + shift).detach(), self.flat)
 
 
-def _spread(value: Tensor | float, like: Tensor) -> Tensor:
+def _spread(value: Tensor, like: Tensor) -> Tensor:
     """One value a neuron of `like`, from one for all or one a channel (channels come first)."""
-    value = torch.as_tensor(value, dtype=torch.float64, device=like.device).reshape(-1)
-    return value.repeat_interleave(len(like) // len(value))
+    return value.to(like.device).repeat_interleave(len(like) // len(value))
 
 
 # Linear, alike for all channels, and leaving a constant as it is (without padding).
@@ -284,7 +286,8 @@ def _project_layer(model: nn.Module, layer: str, projection: Projection) -> None
     nodes = _trace(model, layer)
     modules = dict(model.named_modules())
     (start,) = (node for node in nodes if _called(node) == layer)
-    pending = [(user, _Reading()) for user in start.users]
+    as_it_is = _Reading(torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    pending = [(user, as_it_is) for user in start.users]
     if not pending:
         raise ValueError(f"nothing reads layer {layer!r}: there is nothing to compress")
     while pending:
@@ -295,9 +298,7 @@ def _project_layer(model: nn.Module, layer: str, projection: Projection) -> None
         if isinstance(module, _CHANNELWISE) and not getattr(module, "padding", 0):
             onwards = reading
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-            if module.running_var is None:
-                raise ValueError(f"{name!r} keeps no running statistics: it is no linear map")
-            onwards = reading.normalised(module)
+            onwards = reading.normalised(module, name)
             if not onwards.scale.all():
                 raise ValueError(f"batch norm {name!r} scales a neuron by 0; remove the neuron")
         elif isinstance(module, nn.Flatten) or _flattens(node):
@@ -341,7 +342,7 @@ def _maps(projection: Projection, layer: str) -> tuple[Tensor, Tensor, Tensor]:
     if not length.all():
         raise ValueError(f"{name} has a direction of length zero")
     u, s, _ = thin_svd(columns / length)
-    basis = u[:, : rank_cut(s, tuple(columns.shape))]
+    basis = u[:, : rank_cut(s, columns.shape)]
     return basis.T, basis, columns.new_zeros(len(columns))
 
 
@@ -360,7 +361,7 @@ def _factored(
             f"directions[{layer!r}] must have one row for each of {inputs} neurons"
             f"{' or for each channel' if reading.flat else ''}; got {p}"
         )
-    if pixels > 1 and torch.as_tensor(reading.scale).numel() > p:
+    if pixels > 1 and len(reading.scale) > p:
         raise ValueError(
             f"a batch norm of flattened pixels follows layer {layer!r}: give directions of all "
             f"{inputs} of them"
@@ -419,7 +420,8 @@ def _linear_map(
         if not plain:
             for option in ("stride", "padding", "dilation", "padding_mode"):
                 options[option] = getattr(like, option)
-        made = nn.Conv2d(weight.shape[1], len(weight), tuple(weight.shape[2:]), **options)
+        outputs, inputs, height, width = weight.shape
+        made = nn.Conv2d(inputs, outputs, (height, width), **options)
     else:
         weight = weight.flatten(1)
         made = nn.Linear(weight.shape[1], len(weight), **options)

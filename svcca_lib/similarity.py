@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import scipy  # its parts are loaded when used: the import stays fast
@@ -37,7 +37,7 @@ from svcca_lib._arrays import (
     some_variance,
 )
 from svcca_lib._linalg import descending_eigh, on_cpu, one_thread_each, singular_values, thin_svd
-from svcca_lib.moments import Moments
+from svcca_lib.moments import LayerMoments, Moments
 from svcca_lib.subspace import (
     Energy,
     Subspace,
@@ -497,8 +497,8 @@ def _subspace(
     if isinstance(x, Subspace):
         return x
     if isinstance(x, Moments):
-        scatter = _scatter(x, name)
-        return Subspace._from_scatter(scatter, x.mean_x, x.n, name, keep, energy, numpy=x.numpy)
+        mean, scatter = _layer(x, name)
+        return Subspace._from_scatter(scatter, mean, x.n, name, keep, energy, numpy=x.numpy)
     return Subspace._from_rows(x, name, keep, energy, precision)
 
 
@@ -531,13 +531,14 @@ def _halves(m: Moments, y: Any) -> tuple[Moments, Moments]:
     return m.halves()
 
 
-def _scatter(m: Moments, name: str) -> Tensor:
-    """Scatter matrix of a single layer, rounding of its constant neurons removed."""
-    if m.xx is None or m.paired:
+def _layer(m: Moments, name: str) -> LayerMoments:
+    """Mean and scatter matrix of a single layer, rounding of its constant neurons removed."""
+    if len(m._layers) != 1:
         raise ValueError(f"{name} must be Moments of one layer (update(x)); got {m}")
     if m.n < 2:
         raise ValueError(f"{name} must hold at least 2 datapoints; got {m.n}")
-    return _without_constants(m.xx, m.mean_x, m.n, name)
+    ((mean, scatter),) = m._layers
+    return LayerMoments(mean, _without_constants(scatter, mean, m.n, name))
 
 
 def _without_constants(scatter: Tensor, mean: Tensor, n: int, name: str) -> Tensor:
@@ -548,7 +549,16 @@ def _without_constants(scatter: Tensor, mean: Tensor, n: int, name: str) -> Tens
     return scatter.masked_fill(constant | constant[:, None], 0.0)
 
 
-def comparable(a: Subspace | _Rows, b: Subspace | _Rows) -> None:
+class _Decomposed(Protocol):
+    """A layer known by its singular values: a Subspace, here or at every frequency."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def _values(self) -> Tensor: ...
+
+
+def comparable(a: _Decomposed | _Rows, b: _Decomposed | _Rows) -> None:
     """Raise unless two prepared layers share their datapoints, precision and device."""
     same_rows(a.n, b.n)
     kinds = [
@@ -727,7 +737,7 @@ class _Scatter:
 
 def _row_layer(x: Any, name: str, precision: Precision) -> Any:
     if isinstance(x, Moments):
-        scatter = _scatter(x, name)
+        scatter = _layer(x, name).scatter
         scale = float(scatter.trace())
         return _Scatter(scatter / scale, scale, x.n)
     tensor = as_tensor(x, name, ndim=2, precision=precision)
@@ -842,7 +852,8 @@ def _corner_of_rotation(rng: np.random.Generator, n: int, p: int, q: int) -> np.
     b = np.triu(rng.normal(size=(rows, q)), 1)
     b[np.arange(rows), np.arange(rows)] = np.sqrt(rng.chisquare(n - p - np.arange(rows)))
     r = scipy.linalg.qr(np.vstack([a, b]), mode="r")[0][:q]
-    return scipy.linalg.solve_triangular(r, a.T, trans="T").T
+    corner: np.ndarray = scipy.linalg.solve_triangular(r, a.T, trans="T").T
+    return corner
 
 
 def _aligned_rotation(cross: Tensor, n: int, spectra: Callable[[], list[Tensor]]) -> Similarity:

@@ -36,7 +36,7 @@ GRAM_IS_SAFE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
 def rank_cut(
-    values: Tensor, shape: tuple[int, int], *, squared: bool = False, offset: float = 0.0
+    values: Tensor, shape: tuple[int, ...], *, squared: bool = False, offset: float = 0.0
 ) -> int:
     """Count the values that stand above rounding: ``s > max(n, p) * eps * s[0]``.
 
@@ -307,11 +307,13 @@ class Subspace:
 
     @cached_property
     def _rows(self) -> Tensor:
-        if self._left is not None:
-            return self._left
+        return self._responses @ self._weights if self._left is None else self._left
+
+    @property
+    def _responses(self) -> Tensor:
         if self._centred is None:
             raise ValueError("this Subspace was made from moments and holds no rows")
-        return self._centred @ self._weights
+        return self._centred
 
     def _primed(self) -> Subspace:
         """The same layer with its basis computed and its rows, which nothing needs then, let go."""
@@ -339,7 +341,7 @@ def alignment(a: Subspace, b: Subspace) -> Tensor:
     if not any(ready):
         through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
         if a.n_features * b.n_features < through_bases:
-            return a._weights.T @ inner(a._centred, b._centred) @ b._weights
+            return a._weights.T @ inner(a._responses, b._responses) @ b._weights
     return inner(a._rows, b._rows)
 
 
@@ -370,8 +372,7 @@ def _whitening(gram: Tensor, eigenvalues: Tensor, vectors: Tensor, k: int) -> Te
     if not gram.requires_grad:
         return vectors[:, :k] / eigenvalues[:k].sqrt()
     moving = _moving_with(gram, eigenvalues, vectors, k, orthonormal=False)
-    factor = torch.linalg.cholesky(moving.T @ gram @ moving)
-    return torch.linalg.solve_triangular(factor, moving.T, upper=False).T
+    return _orthonormal(moving, moving.T @ gram @ moving)
 
 
 def _moving_with(
@@ -391,5 +392,11 @@ def _moving_with(
     moving = kept + dropped @ ((dropped.T @ change @ kept) / gap)
     if not orthonormal:
         return moving
-    factor = torch.linalg.cholesky(moving.T @ moving)
-    return torch.linalg.solve_triangular(factor, moving.T, upper=False).T
+    return _orthonormal(moving, moving.T @ moving)
+
+
+def _orthonormal(columns: Tensor, products: Tensor) -> Tensor:
+    """Combine columns so that what has these inner products becomes orthonormal."""
+    factor = torch.linalg.cholesky(products)
+    combined: Tensor = torch.linalg.solve_triangular(factor, columns.T, upper=False)
+    return combined.T

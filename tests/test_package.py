@@ -38,6 +38,13 @@ def test_import_is_fast_and_loads_nothing_of_the_reproduction():
     assert min(first[0], *(imported()[0] for _ in range(3))) < 0.3
 
 
+def test_types_of_the_library_hold_strictly():
+    pytest.importorskip("mypy", reason="mypy is not installed; it comes with the dev extra")
+    command = [sys.executable, "-m", "mypy"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_has_an_example_and_says_when_it_misleads(name):
     function = getattr(svcca_lib, name)
