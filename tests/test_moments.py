@@ -45,6 +45,15 @@ def test_a_single_layer_has_no_cross_scatter():
     assert (m.yy, m.xy, m.mean_y, m.paired) == (None, None, None, False)
 
 
+@pytest.mark.parametrize("sizes", [(3000,), (1500, 1500), (1023, 1024, 953)])
+def test_long_batches_add_up_as_short_ones_do(sizes):
+    """From some length on another product computes half of a scatter and mirrors it."""
+    x = np.random.default_rng(2).normal(size=(3000, 6)) + 5
+    m = gathered(x, x[:, :2], sizes)
+    np.testing.assert_allclose(m.xx, centred(x).T @ centred(x), atol=1e-9)
+    np.testing.assert_allclose(m.xy, centred(x).T @ centred(x)[:, :2], atol=1e-9)
+
+
 def test_streaming_is_exact_to_1e_9_on_a_large_mean():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(5000, 8)) + 1e6
