@@ -24,14 +24,15 @@ import yaml
 from PIL import Image
 
 from conftest import ROOT
+from svcca_lib.paper import pdf
 from svcca_lib.paper import site as builder
 from svcca_lib.paper.chapter import FIGURE_METADATA
-from svcca_lib.paper.pdf import chromium
+from svcca_lib.paper.page import folded
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
-CHROMIUM = chromium()
+CHROMIUM = pdf.chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
@@ -253,6 +254,31 @@ def test_code_is_folded_until_it_is_asked_for(visit):
     assert "profile" in tab.locator(".tag_parameters pre:visible").inner_text()
 
 
+def test_parameters_that_a_run_was_given_are_in_sight():
+    cells = [
+        nbformat.v4.new_code_cell("profile = 1", metadata={"tags": [tag]})
+        for tag in ("parameters", "injected-parameters", "other")
+    ]
+    shown = json.loads(folded(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))
+    hidden = ["hide-input" in cell["metadata"]["tags"] for cell in shown["cells"]]
+    assert hidden == [False, False, True]
+
+
+def test_results_on_the_first_page_stack_on_a_phone_and_leave_out_what_is_not_there(visit):
+    tab = visit("book/index", size=PHONE).tab
+    table = tab.locator("#results-at-a-glance table")
+    assert table.evaluate("t => t.scrollWidth <= t.clientWidth")
+    cells = [cell.inner_text().strip() for cell in table.locator("td:visible").all()]
+    assert len(cells) > 40
+    assert all(cells)
+
+
+def test_attributes_that_share_a_description_are_listed_one_by_one(visit):
+    listed = visit("book/api").tab.locator("#svcca_lib\\.Similarity + dd .field-list li > p")
+    names = [text.split()[0] for text in listed.all_inner_texts()]
+    assert {"x_kept", "y_kept", "x_weights", "y_weights"} <= set(names)
+
+
 def test_training_time_of_figure_4_is_moved_by_keyboard(visit):
     tab = visit("book/04-dynamics").tab
     box = tab.locator(".svcca-scrubber").first
@@ -268,13 +294,34 @@ def test_training_time_of_figure_4_is_moved_by_keyboard(visit):
     assert "at 0 %" in box.locator("[data-readout]").text_content()
 
 
+def frame(folder):
+    """Copy what the pages of a book need besides themselves."""
+    for name in ("_config.yml", "book/references.bib"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
+
+
+def test_printed_book_has_its_drawings_and_leads_to_no_file_of_this_machine(tmp_path):
+    """A book of a first page and one chapter; a drawing that is not found stops the printing."""
+    frame(tmp_path)
+    page = "02-distributed-representations"
+    first = f"# Book\n\nSee [chapter 2]({page}.ipynb).\n\n```{{bibliography}}\n```\n"
+    (tmp_path / "book" / "index.md").write_text(first, encoding="utf-8")
+    toc = f"format: jb-book\nroot: book/index\nchapters:\n- file: book/{page}\n"
+    (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
+    notebooks = {page: ROOT / "book" / f"{page}.ipynb"}
+    printed = pdf.build(tmp_path, notebooks, tmp_path / "staging", tmp_path / "book.pdf")
+    content = printed.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Type /Page\n") > 2
+    assert b"file://" not in content
+
+
 def test_one_line_of_configuration_brings_launch_buttons(tmp_path):
     """A book of one chapter, with the repository's address in its configuration."""
     page = "04-dynamics"
-    for name in ("_config.yml", "book/references.bib"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
+    frame(tmp_path)
     config = (tmp_path / "_config.yml").read_text(encoding="utf-8")
     given = config.replace(
         '# repository: { url: "https://github.com/OWNER/NAME"',
