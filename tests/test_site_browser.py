@@ -264,13 +264,17 @@ def test_parameters_that_a_run_was_given_are_in_sight():
     assert hidden == [False, False, True]
 
 
-def test_results_on_the_first_page_stack_on_a_phone_and_leave_out_what_is_not_there(visit):
-    tab = visit("book/index", size=PHONE).tab
-    table = tab.locator("#results-at-a-glance table")
-    assert table.evaluate("t => t.scrollWidth <= t.clientWidth")
-    cells = [cell.inner_text().strip() for cell in table.locator("td:visible").all()]
+@pytest.mark.parametrize("page", ["book/index", "book/choices"])
+def test_tables_stack_on_a_phone_and_leave_out_what_is_not_there(visit, page):
+    tables = visit(page, size=PHONE).tab.locator(".pst-scrollable-table-container table")
+    for table in tables.all():
+        assert table.evaluate("t => t.parentElement.scrollWidth <= t.parentElement.clientWidth")
+    cells = tables.locator("td:visible").all()
     assert len(cells) > 40
-    assert all(cells)
+    assert all(cell.inner_text().strip() for cell in cells)
+    title = "e => getComputedStyle(e, '::before').content"
+    assert cells[0].evaluate(title) == "none"
+    assert cells[1].evaluate(title).endswith(': "')
 
 
 def test_attributes_that_share_a_description_are_listed_one_by_one(visit):
