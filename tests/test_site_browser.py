@@ -7,7 +7,6 @@ PATH these tests skip.
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -21,18 +20,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from browser import unwritten
 from PIL import Image
 
 from conftest import ROOT
-from svcca_lib.paper import pdf
 from svcca_lib.paper import site as builder
 from svcca_lib.paper.chapter import FIGURE_METADATA
 from svcca_lib.paper.page import folded
+from svcca_lib.paper.pdf import chromium
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
-CHROMIUM = pdf.chromium()
+CHROMIUM = chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
@@ -298,34 +298,10 @@ def test_training_time_of_figure_4_is_moved_by_keyboard(visit):
     assert "at 0 %" in box.locator("[data-readout]").text_content()
 
 
-def frame(folder):
-    """Copy what the pages of a book need besides themselves."""
-    for name in ("_config.yml", "book/references.bib"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / name)
-    shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
-
-
-def test_printed_book_has_its_drawings_and_leads_to_no_file_of_this_machine(tmp_path):
-    """A book of a first page and one chapter; a drawing that is not found stops the printing."""
-    frame(tmp_path)
-    page = "02-distributed-representations"
-    first = f"# Book\n\nSee [chapter 2]({page}.ipynb).\n\n```{{bibliography}}\n```\n"
-    (tmp_path / "book" / "index.md").write_text(first, encoding="utf-8")
-    toc = f"format: jb-book\nroot: book/index\nchapters:\n- file: book/{page}\n"
-    (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
-    notebooks = {page: ROOT / "book" / f"{page}.ipynb"}
-    printed = pdf.build(tmp_path, notebooks, tmp_path / "staging", tmp_path / "book.pdf")
-    content = printed.read_bytes()
-    assert content.startswith(b"%PDF")
-    assert content.count(b"/Type /Page\n") > 2
-    assert b"file://" not in content
-
-
 def test_one_line_of_configuration_brings_launch_buttons(tmp_path):
     """A book of one chapter, with the repository's address in its configuration."""
     page = "04-dynamics"
-    frame(tmp_path)
+    unwritten(tmp_path)
     config = (tmp_path / "_config.yml").read_text(encoding="utf-8")
     given = config.replace(
         '# repository: { url: "https://github.com/OWNER/NAME"',
