@@ -1,9 +1,11 @@
-"""A piece of HTML in a real browser, where there is one."""
+"""A piece of HTML in a real browser, where there is one, and what a small book needs."""
 
+import shutil
 from contextlib import contextmanager
 
 import pytest
 
+from conftest import ROOT
 from svcca_lib.paper.pdf import chromium
 
 
@@ -24,3 +26,11 @@ def opened(html, folder):
         page.goto(file.as_uri())
         yield page, errors
         browser.close()
+
+
+def unwritten(folder):
+    """Copy what a book has besides its pages."""
+    for name in ("_config.yml", "book/references.bib"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")

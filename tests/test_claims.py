@@ -41,7 +41,7 @@ def test_rule_holds_exactly_on_its_closed_interval(rule, inside, outside):
 
 def test_rule_says_what_it_needs():
     rules = (at_least(0.5), at_most(1e-9), within(0.2, 0.3))
-    assert [str(r) for r in rules] == ["at least 0.5", "at most 1e-09", "from 0.2 to 0.3"]
+    assert [str(r) for r in rules] == ["at least 0.5", "at most 1e-9", "from 0.2 to 0.3"]
 
 
 def test_rule_refuses_an_empty_interval():
@@ -74,6 +74,13 @@ def test_claim_refuses_a_band_that_decides_nothing(band):
 )
 def test_number_hides_what_differs_between_machines(a, b, text):
     assert number(a) == number(b) == text
+
+
+def test_number_below_a_rule_finer_than_round_off_is_said_to_be_below_it():
+    exact = repr(ledger(claim(measured=3e-25, rule=at_most(1e-20))))
+    assert "measured <1e-20" in exact
+    assert "needs at most 1e-20" in exact
+    assert "measured <1e-6" in repr(ledger(claim(measured=3e-15, rule=at_most(1e-20))))
 
 
 def test_number_shows_a_change_in_the_third_digit():

@@ -7,7 +7,6 @@ PATH these tests skip.
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -21,11 +20,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from browser import unwritten
 from PIL import Image
 
 from conftest import ROOT
 from svcca_lib.paper import site as builder
 from svcca_lib.paper.chapter import FIGURE_METADATA
+from svcca_lib.paper.page import folded
 from svcca_lib.paper.pdf import chromium
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -253,6 +254,35 @@ def test_code_is_folded_until_it_is_asked_for(visit):
     assert "profile" in tab.locator(".tag_parameters pre:visible").inner_text()
 
 
+def test_parameters_that_a_run_was_given_are_in_sight():
+    cells = [
+        nbformat.v4.new_code_cell("profile = 1", metadata={"tags": [tag]})
+        for tag in ("parameters", "injected-parameters", "other")
+    ]
+    shown = json.loads(folded(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))
+    hidden = ["hide-input" in cell["metadata"]["tags"] for cell in shown["cells"]]
+    assert hidden == [False, False, True]
+
+
+@pytest.mark.parametrize("page", ["book/index", "book/choices"])
+def test_tables_stack_on_a_phone_and_leave_out_what_is_not_there(visit, page):
+    tables = visit(page, size=PHONE).tab.locator(".pst-scrollable-table-container table")
+    for table in tables.all():
+        assert table.evaluate("t => t.parentElement.scrollWidth <= t.parentElement.clientWidth")
+    cells = tables.locator("td:visible").all()
+    assert len(cells) > 40
+    assert all(cell.inner_text().strip() for cell in cells)
+    title = "e => getComputedStyle(e, '::before').content"
+    assert cells[0].evaluate(title) == "none"
+    assert cells[1].evaluate(title).endswith(': "')
+
+
+def test_attributes_that_share_a_description_are_listed_one_by_one(visit):
+    listed = visit("book/api").tab.locator("#svcca_lib\\.Similarity + dd .field-list li > p")
+    names = [text.split()[0] for text in listed.all_inner_texts()]
+    assert {"x_kept", "y_kept", "x_weights", "y_weights"} <= set(names)
+
+
 def test_training_time_of_figure_4_is_moved_by_keyboard(visit):
     tab = visit("book/04-dynamics").tab
     box = tab.locator(".svcca-scrubber").first
@@ -271,10 +301,7 @@ def test_training_time_of_figure_4_is_moved_by_keyboard(visit):
 def test_one_line_of_configuration_brings_launch_buttons(tmp_path):
     """A book of one chapter, with the repository's address in its configuration."""
     page = "04-dynamics"
-    for name in ("_config.yml", "book/references.bib"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
+    unwritten(tmp_path)
     config = (tmp_path / "_config.yml").read_text(encoding="utf-8")
     given = config.replace(
         '# repository: { url: "https://github.com/OWNER/NAME"',

@@ -1,5 +1,5 @@
-// What a chapter's page does beyond the theme: one button for all folded code, and scrolling parts
-// that a keyboard can reach.
+// What a page does beyond the theme: one button for all folded code, tables that stack on a phone,
+// and scrolling parts that a keyboard can reach.
 document.addEventListener("DOMContentLoaded", () => {
   const folded = document.querySelectorAll("div.cell details.hide");
   const bar = document.querySelector(".article-header-buttons");
@@ -18,6 +18,14 @@ document.addEventListener("DOMContentLoaded", () => {
     button.addEventListener("click", () => show(button.getAttribute("aria-pressed") !== "true"));
     show(false);
     bar.prepend(button);
+  }
+
+  for (const table of document.querySelectorAll(".pst-scrollable-table-container table")) {
+    const titles = [...(table.tHead?.rows[0].cells ?? [])].map(cell => cell.textContent.trim());
+    for (const row of table.tBodies[0].rows) {
+      [...row.cells].forEach((cell, i) => { cell.dataset.title = titles[i] ?? ""; });
+    }
+    table.classList.add("stacking");
   }
 
   const scrolling = ".bd-article pre, .bd-article .drawing, .bd-article .cell_output, "

@@ -19,8 +19,8 @@ from svcca_lib.paper.records import Making
 ROUND_OFF = 1e-6  # what two machines agree to on the same activations; smaller values are noise
 
 
-def number(value: float | None) -> str:
-    """Return `value` to three digits, the same on every machine.
+def number(value: float | None, noise: float = ROUND_OFF) -> str:
+    """Return `value` to three digits, the same on every machine; below `noise` it has none.
 
     Examples
     --------
@@ -29,10 +29,14 @@ def number(value: float | None) -> str:
     """
     if value is None:
         return ""
-    if 0 < abs(value) < ROUND_OFF:
-        return "<1e-6"
+    if 0 < abs(value) < noise:
+        return f"<{_short(noise)}"
     rounded = float(f"{value:.3g}") + 0.0  # + 0.0 turns -0.0 into 0.0
     return f"{rounded:,.0f}" if 1e3 <= abs(rounded) < 1e12 else f"{rounded:.3g}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}".replace("e-0", "e-")
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,10 @@ class Rule:
 
     def __str__(self) -> str:
         if math.isinf(self.high):
-            return f"at least {self.low:.3g}"
+            return f"at least {_short(self.low)}"
         if math.isinf(self.low):
-            return f"at most {self.high:.3g}"
-        return f"from {self.low:.3g} to {self.high:.3g}"
+            return f"at most {_short(self.high)}"
+        return f"from {_short(self.low)} to {_short(self.high)}"
 
 
 def at_least(value: float) -> Rule:
@@ -253,7 +257,9 @@ METADATA = "svcca_ledger"
 
 def _cells(claim: Claim) -> list[tuple[str, str]]:
     """Return the named numbers of a claim in the order of reading, absent ones left out."""
-    measured = number(claim.measured)
+    # A number that has to be smaller than noise is said to be, where it is.
+    exact = 0 < claim.rule.high < ROUND_OFF and claim.holds
+    measured = number(claim.measured, claim.rule.high if exact else ROUND_OFF)
     if claim.spread is not None:
         measured += f" ({number(claim.spread[0])} to {number(claim.spread[1])})"
     cells = [

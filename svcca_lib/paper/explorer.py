@@ -21,9 +21,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B5589A", "#767676")
 
 _PAGE = Template("""\
 <figure class="svcca-explorer" id="$ident" style="margin:1em 0;max-width:38rem;padding:.8em;\
-background:#fff;color:#1a1a1a;border:1px solid #c8c8c8;border-radius:4px">
+background:var(--pst-color-background,#fff);color:var(--pst-color-text-base,#1a1a1a);\
+border:1px solid var(--pst-color-border,#c8c8c8);border-radius:4px">
 <figcaption style="font-weight:bold;margin-bottom:.5em">$title</figcaption>
-<div style="display:grid;grid-template-columns:max-content 1fr max-content;gap:.3em .8em;\
+<div style="display:grid;grid-template-columns:minmax(6em,max-content) 1fr 3em;gap:.3em .8em;\
 align-items:center">
 $sliders
 </div>
@@ -41,7 +42,7 @@ align-items:center;margin-top:.8em" aria-hidden="true"></div>
     const label = document.createElement("span"), track = document.createElement("span");
     const bar = document.createElement("span"), number = document.createElement("span");
     label.textContent = name;
-    track.style.cssText = "display:block;background:#eee;height:1em";
+    track.style.cssText = "display:block;background:#8883;height:1em";
     bar.style.cssText = "display:block;height:1em;background:" + d.colours[i];
     track.append(bar);
     bars.append(label, track, number);
@@ -69,8 +70,9 @@ align-items:center;margin-top:.8em" aria-hidden="true"></div>
 
 _SLIDER = Template("""\
 <label for="$ident">$label</label>
-<input id="$ident" type="range" min="0" max="$last" step="1" value="$start" style="min-width:8em">
-<output for="$ident" style="min-width:3em;text-align:right"></output>""")
+<input id="$ident" type="range" min="0" max="$last" step="1" value="$start" \
+style="min-width:0;width:100%">
+<output for="$ident" style="text-align:right"></output>""")
 
 
 def explorer(

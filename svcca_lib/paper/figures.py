@@ -38,7 +38,7 @@ ABOVE_NOTE = 17  # points between a panel and its title where a `note` comes bet
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#B5589A"
 ORANGE, SKY, INK, GREY, PALE = "#E69F00", "#56B4E9", "#1a1a1a", "#767676", "#c8c8c8"
 
-NET_1: Mapping[str, Any] = {"color": BLUE, "linewidth": 2.4, "alpha": 0.55}
+NET_1: Mapping[str, Any] = {"color": "#73b1d8", "linewidth": 2.4}  # light, and as light on black
 NET_2: Mapping[str, Any] = {"color": VERMILLION, "linewidth": 1.2, "linestyle": (0, (4, 1.6))}
 
 STYLE: Mapping[str, Any] = {
@@ -117,7 +117,9 @@ def letters(axes: Sequence[Axes], *, pad: float | None = None) -> None:
 def key(figure: Figure, entries: Mapping[str, Mapping[str, Any]], columns: int = 5) -> None:
     """Put one legend below all panels: name -> properties of its line."""
     handles = [Line2D([], [], label=label, **style) for label, style in entries.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
+    rows = -(-len(handles) // columns)
+    # As many in each row: six in five columns would leave a second row of one.
+    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // rows))
 
 
 def note(ax: Axes, text: str) -> None:
@@ -133,7 +135,7 @@ def index_axis(ax: Axes, label: str = "datapoint") -> None:
     left, right = ax.get_xticklabels()
     left.set_horizontalalignment("left")
     right.set_horizontalalignment("right")
-    ax.set_xlabel(label, labelpad=-6)
+    ax.set_xlabel(label, labelpad=-6)  # between the two
 
 
 # ----------------------------------------------------------------------- chapter 1: toy regression
@@ -300,10 +302,11 @@ def figure_3(index: np.ndarray, outputs: Mapping[str, np.ndarray], fit: Sequence
         for j, colour in enumerate(colours):
             ax.plot(index, values[:, j], color=colour, linewidth=1.3)
         ax.set_title(title, fontsize=8.5, pad=ABOVE_NOTE)
-        index_axis(ax)
+        index_axis(ax, label="")
         if values is not original:
             note(ax, f"$R^2$ = {share:.4f}")
     axes[0, 0].set_ylabel("output")
+    figure.supxlabel("datapoint", fontsize=8.5)  # no room for it between the ends of each axis
     return figure
 
 
@@ -339,10 +342,11 @@ def _accuracy_axis(ax: Axes, full: float, chance: float) -> None:
     ax.set_ylim(0, 1.05)
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.grid(axis="y")
-    place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom", "fontsize": 7.5}
-    for height, name in ((full, "whole layer"), (chance, "chance")):
+    place = {"transform": ax.get_yaxis_transform(), "ha": "right", "fontsize": 7.5}
+    # Outside the band between the two, where the curves are.
+    for height, name, side in ((full, "whole layer", "bottom"), (chance, "chance", "top")):
         ax.axhline(height, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
-        ax.text(0.99, height + 0.008, name, color=GREY, **place)
+        ax.text(0.99, height, name, color=GREY, va=side, **place)
 
 
 def _log_axis(ax: Axes, most: float) -> None:
@@ -738,12 +742,12 @@ def appendix_figure_5(
             ax.axhline(height, **dots)
             if ax is not last:
                 ax.annotate(
-                    f"whole network, {name}",
-                    (0.99, height),
-                    (0, 1),
+                    name,
+                    (1, height),
+                    (2, 0),
                     xycoords=ax.get_yaxis_transform(),
                     textcoords="offset points",
-                    ha="right",
+                    va="center",
                     color=GREY,
                     fontsize=7.5,
                 )

@@ -26,7 +26,7 @@ from svcca_lib.paper.ledger import LEDGER, made
 
 _SOURCES = '<div class="citation-list">'
 DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
-SHOWN = {"parameters", "show-input"}  # tags of the code cells that are not folded
+SHOWN = {"parameters", "injected-parameters", "show-input"}  # tags of cells that are not folded
 LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
 
 
@@ -131,16 +131,17 @@ def _fold(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def slim(svg: str) -> str:
-    r"""Return the drawing without indentation and digits that no screen shows.
+    r"""Return the drawing without what no screen shows: indentation, comments, names of groups.
 
     Matplotlib writes coordinates to a millionth of a point. Of numbers below one, which may be
     scales, more digits stay.
 
     Examples
     --------
-    >>> slim('<g>\n <path d="M 12.345678 0.123456"/>\n</g>')
+    >>> slim('<g id="line2d_1">\n <!-- 12 -->\n <path d="M 12.345678 0.123456"/>\n</g>')
     '<g>\n<path d="M 12.34 0.1234"/>\n</g>'
     """
+    svg = re.sub(r"<!-- .*? -->|(?<=<g) id=\"\w+\"", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*\n\s*", "\n", svg)
     svg = re.sub(r"\b([1-9]\d*\.\d\d)\d+", r"\1", svg)
     return re.sub(r"\b(0\.\d{4})\d+", r"\1", svg)
@@ -179,6 +180,20 @@ def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
                 button["url"] = button["url"].replace(f"/blob/{branch}/", wanted)
 
 
+def _each(app: Sphinx, kind: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Describe attributes that share a description each by itself, as parameters are.
+
+    Napoleon leaves ``:ivar x, y: ...`` as it is, and Sphinx takes the first name for a type.
+    """
+    shared = r"^:(ivar|vartype) (\w+(?:, \w+)+):((?:.*)(?:\n(?!:).*)*)"
+
+    def apart(field: re.Match[str]) -> str:
+        kind, names, said = field.groups()
+        return "\n".join(f":{kind} {name}:{said}" for name in names.split(", "))
+
+    lines[:] = re.sub(shared, apart, "\n".join(lines), flags=re.MULTILINE).split("\n")
+
+
 def _finish(app: Sphinx, error: Exception | None) -> None:
     if error is not None:
         return
@@ -199,5 +214,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _without_launch)
     app.connect("source-read", _fold)
     app.connect("html-page-context", _dress, priority=900)  # after the theme's buttons
+    app.connect("autodoc-process-docstring", _each, priority=900)  # after Napoleon
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,10 +11,18 @@ from svcca_lib.paper import site
 NAME = "svcca-figure-by-figure.pdf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-# Formulas are set and every drawing is there; only then the page can be printed.
+# Formulas are set and every drawing is there; only then the page can be printed. Links between
+# chapters, some of which Sphinx leaves as links between files, lead to a place in it; links to
+# files of this machine are none.
 _READY = """async () => {
   await window.MathJax?.startup?.promise;
   for (const image of document.querySelectorAll(".bd-article img")) image.loading = "eager";
+  for (const link of document.querySelectorAll("a[href]:not([href*=':'])")) {
+    const chapter = `document-book/${link.pathname.split("/").pop().replace(".html", "")}`;
+    const place = link.hash.slice(1) || chapter;
+    if (document.getElementById(place)) link.href = `#${place}`;
+    else link.removeAttribute("href");
+  }
   const seen = [...document.querySelectorAll(".bd-article img")].filter(i => i.offsetParent);
   await Promise.all(seen.map(i => i.decode()));
 }"""
@@ -42,7 +50,9 @@ def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path
     if browser_path is None:
         raise site.SiteError(f"printing needs a browser: none of {', '.join(BROWSERS)} is there")
     site.stage(root, notebooks, staging)
-    page = site.run_jupyter_book(staging, "singlehtml") / "book" / "index.html"
+    html = site.run_jupyter_book(staging, "singlehtml")
+    # Written into the folder of the first chapter, with links as if it lay above it.
+    page = (html / "book" / "index.html").replace(html / "index.html")
     target.parent.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path)
@@ -52,6 +62,7 @@ def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path
         tab.pdf(
             path=target,
             format="A4",
+            scale=0.8,  # letters of the size that books have
             margin={"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
             display_header_footer=True,
             header_template="<span></span>",
