@@ -150,6 +150,13 @@ def test_text_form_of_a_figure_changes_with_its_data(displayed, figure):
     assert same == "figure-2a: x\n  accuracy: 2 x 1, from 0.1 to 0.2, mean 0.15"
 
 
+def test_text_form_of_a_figure_is_the_same_on_both_sides_of_a_round_number(displayed, figure):
+    for largest in (1.0, 1 - 1e-9, 1 + 1e-9):
+        Chapter(NAME).show(figure, "figure-2a", alt="x", data={"accuracy": [0.41826, largest]})
+    first, *others = (shown.data["text/plain"] for shown in displayed)
+    assert others == [first, first]
+
+
 def test_out_holds_vector_image_and_data(displayed, figure, tmp_path):
     frame = pd.DataFrame({"mean": [0.5, 0.25]}, index=["fc1", "p2"])
     data = {"k": np.arange(3), "rho": np.array([[0.1, 0.2]]), "layer": frame}

@@ -422,8 +422,8 @@ def _summary(key: str, table: pd.DataFrame) -> str:
         return f"  {key}: {len(table)} rows"
     ends = np.array([np.nanmin(values), np.nanmean(values), np.nanmax(values)])
     # What is left of a mean of opposites, or of a zero, is rounding: three digits of the largest
-    # value count.
-    if largest := np.abs(ends).max():
+    # value count, which is itself rounded first: 0.9999999 has as many decimals as 1.
+    if largest := float(f"{np.abs(ends).max():.3g}"):
         ends = ends.round(2 - int(np.floor(np.log10(largest))))
     low, mean, high = ends.tolist()
     shape = " x ".join(map(str, values.shape))
