@@ -1101,6 +1101,7 @@ def pairwise(
     many = len(named) >= torch.get_num_threads()
     on_cpus = on_cpu(*(t for t in tensors if isinstance(t, Tensor)))
     each = one_thread_each if many and on_cpus else _in_turn
+    mirrored = ys is None and chosen.symmetric
     # Warnings of the threads are this call's, and are given once.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -1110,21 +1111,17 @@ def pairwise(
         right = left if ys is None else prepared[len(xs) :]
         for other in prepared:
             comparable(left[0], other)
-        cells = [
-            (i, j)
-            for i in range(len(left))
-            for j in range(i if ys is None and chosen.symmetric else 0, len(right))
-        ]
+        cells = [(i, j) for i in range(len(left)) for j in range(i if mirrored else 0, len(right))]
         found = each(lambda cell: compare(left[cell[0]], right[cell[1]]).similarity, cells)
     for text, category in dict.fromkeys((str(w.message), w.category) for w in caught):
         warnings.warn(text, category, stacklevel=2)
 
-    matrix = np.full((len(left), len(right)), np.nan)
+    matrix = np.empty((len(left), len(right)))
     for (i, j), similarity in zip(cells, found, strict=True):
         matrix[i, j] = similarity
-        if ys is None and chosen.symmetric:
+        if mirrored:
             matrix[j, i] = similarity
-    first = _named(xs, "xs")[0][1]
+    first = named[0][1]
     if isinstance(first, np.ndarray) or getattr(first, "_numpy", False):
         return matrix
     return torch.from_numpy(matrix).to(first.device if isinstance(first, Tensor) else "cpu")
