@@ -13,6 +13,7 @@ each pair is computed once and counted twice.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -29,11 +30,12 @@ from svcca_lib._arrays import (
     as_tensor,
     like_input,
     one_of,
+    same_rows,
     some_variance,
 )
 from svcca_lib._frequencies import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib._linalg import descending_eigh, empty, inner, singular_values, thin_svd
-from svcca_lib.moments import Batch, PairMoments
+from svcca_lib.moments import Batch, PairMoments, accumulate
 from svcca_lib.similarity import (
     MEASURES,
     MeanOver,
@@ -42,6 +44,7 @@ from svcca_lib.similarity import (
     Similarity,
     chance_correlation,
     comparable,
+    one_kind,
 )
 from svcca_lib.subspace import (
     GRAM_IS_SAFE,
@@ -54,6 +57,7 @@ from svcca_lib.subspace import (
 Cut: TypeAlias = Literal["layer", "frequency"]
 
 _CHUNK = 2**18  # values transformed at a time: the FFT's temporaries stay small
+_BLOCK = 2**23  # values whose spectra are multiplied at a time
 
 
 # --- spectra -----------------------------------------------------------------------------------
@@ -65,35 +69,52 @@ def _images(x: Any, name: str, precision: Precision = "float64", min_rows: int =
     return tensor[:, :, None, None] if tensor.ndim == 2 else tensor  # (n, c, h, w)
 
 
-def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Centred DFT (frequencies, n, c) of images (n, c, h, w), and the DFT of the mean image.
+class _Transform:
+    """Centred DFT of the images of a layer (n, c, h, w), some of them at a time.
 
     The mean is taken off before the transform: a large mean would leave its rounding everywhere.
     """
-    n, c, h, w = x.shape
-    grid = grid_of((h, w))
-    places = torch.tensor(grid.places, device=x.device)
-    mean = x.mean(0)
-    # Exactly zero once centred, see `svcca_lib._arrays.centre`; two images tell of most values that
-    # they vary, and only the others are looked at in full.
-    constant = x[0] == x[-1]
-    constant[constant.clone()] = (x[:, constant] == x[0, constant]).all(0)
 
-    def transform(images: Tensor) -> Tensor:
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self.places = torch.tensor(grid_of(_size(images)).places, device=images.device)
+        self.mean = images.mean(0)
+        # Exactly zero once centred, see `svcca_lib._arrays.centre`; two images tell of most values
+        # that they vary, and only the others are looked at in full.
+        constant = images[0] == images[-1]
+        constant[constant.clone()] = (images[:, constant] == images[0, constant]).all(0)
+        self.constant = constant if bool(constant.any()) else None
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Coefficients of the images from `start` to `stop`, (frequencies, images, c)."""
+        c, h, w = self.images.shape[1:]
+        kind = torch.complex128 if self.images.dtype == torch.float64 else torch.complex64
+        spectra = empty((len(self.places), stop - start, c), self.images, kind)
+        rows = max(1, _CHUNK // (c * h * w))
+        for first in range(start, stop, rows):
+            last = min(first + rows, stop)
+            chunk = self.images[first:last] - self.mean
+            if self.constant is not None:
+                chunk.masked_fill_(self.constant, 0.0)
+            spectra[:, first - start : last - start] = self._dft(chunk)
+        return spectra
+
+    def everything(self) -> Tensor:
+        """Coefficients of all images, (frequencies, n, c)."""
+        return self(0, len(self.images))
+
+    def of_mean(self) -> Tensor:
+        """Coefficients of the mean image, (frequencies, c)."""
+        return self._dft(self.mean[None])[:, 0]
+
+    def _dft(self, images: Tensor) -> Tensor:
         flat: Tensor = torch.fft.rfft2(images, norm="ortho").reshape(images.shape[:2].numel(), -1)
         # Transposed as a whole and then selected: faster than the other way round.
-        return flat.T.contiguous()[places].view(len(places), *images.shape[:2])
+        return flat.T.contiguous()[self.places].view(len(self.places), *images.shape[:2])
 
-    some_constant = bool(constant.any())
-    kind = torch.complex128 if x.dtype == torch.float64 else torch.complex64
-    spectra = empty((len(grid.keys), n, c), x, kind)
-    rows = max(1, _CHUNK // (c * h * w))
-    for start in range(0, n, rows):
-        chunk = x[start : start + rows] - mean
-        if some_constant:
-            chunk.masked_fill_(constant, 0.0)
-        spectra[:, start : start + rows] = transform(chunk)
-    return spectra, transform(mean[None])[:, 0]
+
+def _size(images: Tensor) -> Size:
+    return images.shape[2], images.shape[3]
 
 
 def _products(x: Tensor, y: Tensor) -> Tensor:
@@ -110,6 +131,30 @@ def _products(x: Tensor, y: Tensor) -> Tensor:
         product.real = parts[:, 0, :, 0] + parts[:, 1, :, 1]
         product.imag = parts[:, 0, :, 1] - parts[:, 1, :, 0]
     return products
+
+
+def _joint_products(x: _Transform, y: _Transform) -> tuple[Tensor, Tensor, Tensor]:
+    """``x^H x`` and ``y^H y`` at every frequency, ``x^H y`` at the shared ones, in one pass.
+
+    On a CPU a block of spectra is used up while it is in the cache: all spectra of two layers can
+    be gigabytes, and writing and reading those takes longer than the arithmetic.
+    """
+    n = len(x.images)
+    at_x, at_y, _ = shared_frequencies(_size(x.images), _size(y.images))
+    values = max(t.images[0].numel() for t in (x, y))
+    rows = n if x.images.is_cuda else max(1, _BLOCK // values)
+    p, q = x.images.shape[1], y.images.shape[1]
+    kind = torch.complex128 if x.images.dtype == torch.float64 else torch.complex64
+    xx, yy, xy = (
+        torch.zeros(shape, dtype=kind, device=x.images.device)
+        for shape in ((len(x.places), p, p), (len(y.places), q, q), (len(at_x), p, q))
+    )
+    for start in range(0, n, rows):
+        a, b = (t(start, min(start + rows, n)) for t in (x, y))
+        accumulate(xx, a, a)
+        accumulate(yy, b, b)
+        accumulate(xy, _select(a, at_x), _select(b, at_y))
+    return xx, yy, xy
 
 
 def _by_field(decompose: Callable[[Tensor], Any], matrices: Tensor, real: int) -> Any:
@@ -175,7 +220,7 @@ class FourierSubspace:
     _values: Tensor  # (F, c) singular values, 0 where cut
     _weights: Tensor  # (F, c, k) complex; columns beyond counts are 0
     _counts: Tensor  # (F,)
-    _spectra: Tensor | None  # (F, n, c) centred; None when made from moments
+    _source: Callable[[], Tensor] | None  # centred (F, n, c); None when made from moments
     _left: dict[int, Tensor]  # frequency -> (n, k): bases that the Gram matrix cannot resolve
     _numpy: bool
 
@@ -212,17 +257,24 @@ class FourierSubspace:
         cls, x: Any, name: str, keep: float, energy: Energy, cut: Cut, precision: Precision
     ) -> FourierSubspace:
         images = _images(x, name, precision)
-        spectra, _ = _spectra(images)
-        size = (images.shape[2], images.shape[3])
-        numpy = isinstance(x, np.ndarray)
-        gram = _products(spectra, spectra)
-        return cls._from_gram(gram, spectra, len(images), size, name, keep, energy, cut, numpy)
+        spectra = _Transform(images).everything()
+        return cls._from_gram(
+            _products(spectra, spectra),
+            lambda: spectra,
+            len(images),
+            _size(images),
+            name,
+            keep,
+            energy,
+            cut,
+            isinstance(x, np.ndarray),
+        )
 
     @classmethod
     def _from_gram(
         cls,
         gram: Tensor,
-        spectra: Tensor | None,
+        source: Callable[[], Tensor] | None,
         n: int,
         size: Size,
         name: str,
@@ -244,10 +296,10 @@ class FourierSubspace:
         # A Gram matrix is rounded relative to the largest eigenvalue of its own frequency.
         ranks = torch.tensor([rank_cut(v, (n, c), squared=True) for v in eigenvalues])
         values = values * _leading(ranks.to(gram.device), c)
-        if spectra is not None:
+        if source is not None:
             unsafe = _unresolved(eigenvalues, _cut(values, twice, shape, keep, energy, cut), keep)
             if unsafe:
-                values, vectors, bases = _through_qr(spectra, values, vectors, unsafe, grid.real)
+                values, vectors, bases = _through_qr(source(), values, vectors, unsafe, grid.real)
                 left = dict(zip(unsafe, bases, strict=True))
         floor = _cut(values, twice, shape, 1.0, energy, "layer")
         counts = _cut(values, twice, shape, keep, energy, cut)
@@ -266,7 +318,7 @@ class FourierSubspace:
             _values=kept_values,
             _weights=(vectors * inverse[:, None, :])[:, :, :k],
             _counts=counts,
-            _spectra=spectra,
+            _source=source,
             _left={f: (basis * alive[f, : basis.shape[1]])[:, :k] for f, basis in left.items()},
             _numpy=numpy,
         )
@@ -288,15 +340,16 @@ class FourierSubspace:
 
     @property
     def _coefficients(self) -> Tensor:
-        if self._spectra is None:
+        if self._source is None:
             raise ValueError("this FourierSubspace was made from moments and holds no images")
-        return self._spectra
+        return self._source()
 
     def _reordered(self, order: Tensor) -> FourierSubspace:
         """The same layer with its images in another order; nothing is decomposed again."""
+        spectra = self._coefficients[:, order]
         return replace(
             self,
-            _spectra=self._coefficients[:, order],
+            _source=lambda: spectra,
             _left={f: basis[order] for f, basis in self._left.items()},
         )
 
@@ -506,8 +559,9 @@ class FourierMoments(PairMoments):
 
     @staticmethod
     def _batch(x: Any, name: str) -> Batch:
-        images = _images(x, name, min_rows=1)
-        return Batch(tuple(images.shape[1:]), *_spectra(images))
+        transform = _Transform(_images(x, name, min_rows=1))
+        sizes = tuple(transform.images.shape[1:])
+        return Batch(sizes, transform.everything(), transform.of_mean())
 
     @staticmethod
     def _entries(sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -629,10 +683,39 @@ def dft_cca(
         return _warned(_compare(a, b, x.xy, mean_over), a, b)
     if y is None:
         raise TypeError("y is missing: give two layers, or FourierMoments as the only argument")
-    a = _prepared(x, "x", keep, energy, cut, precision)
-    b = _prepared(y, "y", keep, energy, cut, precision)
-    comparable(a, b)
-    return _warned(_compare(a, b, None, mean_over), a, b)
+    a, b, cross = _both(x, y, keep, energy, cut, precision)
+    return _warned(_compare(a, b, cross, mean_over), a, b)
+
+
+def _both(
+    x: Any, y: Any, keep: float, energy: Energy, cut: Cut, precision: Precision
+) -> tuple[FourierSubspace, FourierSubspace, Tensor | None]:
+    """Prepare two layers; of two arrays the inner products too, gathered in the same pass."""
+    if isinstance(x, FourierSubspace) or isinstance(y, FourierSubspace):
+        a = _prepared(x, "x", keep, energy, cut, precision)
+        b = _prepared(y, "y", keep, energy, cut, precision)
+        comparable(a, b)
+        return a, b, None
+    images = [_images(z, name, precision) for z, name in ((x, "x"), (y, "y"))]
+    same_rows(*map(len, images))
+    one_kind(*images)
+    transforms = [_Transform(z) for z in images]
+    *grams, cross = _joint_products(*transforms)
+    a, b = (
+        FourierSubspace._from_gram(
+            gram,
+            functools.cache(transform.everything),  # asked for where the Gram matrix falls short
+            len(transform.images),
+            _size(transform.images),
+            name,
+            keep,
+            energy,
+            cut,
+            isinstance(z, np.ndarray),
+        )
+        for gram, transform, name, z in zip(grams, transforms, "xy", (x, y), strict=True)
+    )
+    return a, b, cross
 
 
 def _prepared(
@@ -662,10 +745,9 @@ def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> 
     """Inner products of the two bases at every shared frequency, (F, k_a, k_b)."""
     at_a, at_b, _ = shared_frequencies(a.size, b.size)
     left, right = _select(a._weights, at_a), _select(b._weights, at_b)
-    if cross is not None:
-        return left.mH @ cross @ right
-    x, y = _select(a._coefficients, at_a), _select(b._coefficients, at_b)
-    matrix = left.mH @ _products(x, y) @ right
+    if cross is None:
+        cross = _products(_select(a._coefficients, at_a), _select(b._coefficients, at_b))
+    matrix: Tensor = left.mH @ cross @ right
     for i, (f, g) in enumerate(zip(at_a, at_b, strict=True)):
         if f in a._left or g in b._left:
             matrix[i] = a._basis(f, left.shape[2]).mH @ b._basis(g, right.shape[2])

@@ -561,14 +561,15 @@ class _Decomposed(Protocol):
 def comparable(a: _Decomposed | _Rows, b: _Decomposed | _Rows) -> None:
     """Raise unless two prepared layers share their datapoints, precision and device."""
     same_rows(a.n, b.n)
-    kinds = [
-        (t.dtype, t.device) for t in (s.rows if isinstance(s, _Rows) else s._values for s in (a, b))
-    ]
-    if kinds[0] != kinds[1]:
-        (x_type, x_device), (y_type, y_device) = kinds
+    one_kind(*(s.rows if isinstance(s, _Rows) else s._values for s in (a, b)))
+
+
+def one_kind(x: Tensor, y: Tensor) -> None:
+    """Raise unless two layers have one precision and one device."""
+    if (x.dtype, x.device) != (y.dtype, y.device):
         raise ValueError(
             f"x and y must have one precision and one device; "
-            f"got {x_type} on {x_device} and {y_type} on {y_device}"
+            f"got {x.dtype} on {x.device} and {y.dtype} on {y.device}"
         )
 
 

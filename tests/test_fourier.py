@@ -455,8 +455,21 @@ def test_pairwise_prepares_each_layer_once(monkeypatch):
 def test_a_prepared_layer_stands_for_the_array():
     x, y = RNG(0).normal(size=(2, 60, 3, 4, 4))
     prepared = FourierSubspace.fit(x, keep=0.9)
-    assert dft_cca(prepared, y, keep=0.9).similarity == dft_cca(x, y, keep=0.9).similarity
+    expected = dft_cca(x, y, keep=0.9).similarity
+    assert dft_cca(prepared, y, keep=0.9).similarity == pytest.approx(expected, abs=1e-12)
     assert isinstance(pairwise([prepared], [y], "dft_cca"), np.ndarray)
+
+
+@pytest.mark.parametrize("keep", [0.9, 1.0])
+def test_blocks_of_images_give_what_all_images_give(keep, monkeypatch):
+    x, y = RNG(0).normal(size=(2, 60, 3, 4, 4)) + 1e3
+    x[:, 1] = 7.0  # dead
+    y[:, 2] = y[:, 0] + 1e-9 * y[:, 2]  # nearly twice the same: its Gram matrix is singular
+    prepared = [FourierSubspace.fit(z, keep=keep) for z in (x, y)]
+    monkeypatch.setattr("svcca_lib.fourier._BLOCK", 7 * x[0].size)
+    r, expected = dft_cca(x, y, keep=keep), dft_cca(*prepared)
+    np.testing.assert_allclose(r.correlations, expected.correlations, atol=1e-10)
+    assert (r.x_kept, r.y_kept) == (expected.x_kept, expected.y_kept)
 
 
 def test_torch_in_torch_out():
