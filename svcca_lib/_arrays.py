@@ -7,6 +7,8 @@ wrong (167 of 256 directions found on one network's activations).
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,6 +29,16 @@ class SampleSizeWarning(UserWarning):
 
 class ConstantLayerError(ValueError):
     """No neuron of a layer varies over the data: there is nothing to compare."""
+
+
+def warn_once(caught: Sequence[warnings.WarningMessage], stacklevel: int) -> None:
+    """Give the first warning of each kind again, and say how many more there were."""
+    kinds: dict[type[Warning], list[str]] = {}
+    for warning in caught:
+        kinds.setdefault(warning.category, []).append(str(warning.message))
+    for category, texts in kinds.items():
+        more = f" (and {len(texts) - 1} more of these)" if len(texts) > 1 else ""
+        warnings.warn(texts[0] + more, category, stacklevel=stacklevel + 1)
 
 
 def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:

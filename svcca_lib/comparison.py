@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from svcca_lib._arrays import ConstantLayerError, as_tensor, one_of
+from svcca_lib._arrays import ConstantLayerError, as_tensor, one_of, warn_once
 from svcca_lib.activations import Feed, LayerSpec, iterate, recording
 from svcca_lib.fourier import FourierMoments, channels_as_neurons
 from svcca_lib.moments import Batch, Moments, PairMoments, _sum, accumulate
@@ -285,7 +286,7 @@ def compare(
         progress=progress,
         _check=lambda m: m._bound(measure, options),
     )
-    return moments.table(measure, **options)
+    return moments._table(measure, options, stacklevel=3)
 
 
 def gather(
@@ -429,6 +430,8 @@ class NetworkMoments:
             If a layer cannot be read as asked, layers differ in their number of datapoints, or a
             layer differs from the batches before.
         """
+        if not xs or ys == {}:
+            raise ValueError("a batch needs at least one layer of each network; got none")
         if not self._left:
             images = any(x.ndim == 4 for x in (*xs.values(), *(ys or {}).values()))
             self._kind = FourierMoments if self.conv == "dft" and images else Moments
@@ -523,6 +526,9 @@ class NetworkMoments:
         TypeError, ValueError
             As `compare`, or if fewer than 2 rows were seen.
         """
+        return self._table(measure, options, stacklevel=3)
+
+    def _table(self, measure: str, options: Mapping[str, Any], stacklevel: int) -> LayerTable:
         if self.n < 2:
             raise ValueError(f"a comparison needs at least 2 rows (datapoints); got {self.n}")
         chosen, prepare, pair = self._bound(measure, options)
@@ -531,14 +537,17 @@ class NetworkMoments:
         if self._right is not None:
             right = {name: _prepared(prepare, m, name) for name, m in self._right.items()}
         found: dict[tuple[str, str], Similarity] = {}
-        for a, x in left.items():
-            for b, y in right.items():
-                if self._right is None and chosen.symmetric and (b, a) in found:
-                    found[a, b] = found[b, a]
-                elif x is None or y is None:
-                    found[a, b] = Similarity(measure, math.nan, self.n)
-                else:
-                    found[a, b] = pair(x, y, self._between(a, b))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for a, x in left.items():
+                for b, y in right.items():
+                    if self._right is None and chosen.symmetric and (b, a) in found:
+                        found[a, b] = found[b, a]
+                    elif x is None or y is None:
+                        found[a, b] = Similarity(measure, math.nan, self.n)
+                    else:
+                        found[a, b] = pair(x, y, self._between(a, b))
+        warn_once(caught, stacklevel)
         return LayerTable(
             matrix=np.array([r.similarity for r in found.values()]).reshape(len(left), len(right)),
             layers_a=tuple(left),

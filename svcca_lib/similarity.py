@@ -35,6 +35,7 @@ from svcca_lib._arrays import (
     one_of,
     same_rows,
     some_variance,
+    warn_once,
 )
 from svcca_lib._linalg import descending_eigh, on_cpu, one_thread_each, singular_values, thin_svd
 from svcca_lib.moments import LayerMoments, Moments
@@ -1114,8 +1115,7 @@ def pairwise(
             comparable(left[0], other)
         cells = [(i, j) for i in range(len(left)) for j in range(i if mirrored else 0, len(right))]
         found = each(lambda cell: compare(left[cell[0]], right[cell[1]]).similarity, cells)
-    for text, category in dict.fromkeys((str(w.message), w.category) for w in caught):
-        warnings.warn(text, category, stacklevel=2)
+    warn_once(caught, stacklevel=2)
 
     matrix = np.empty((len(left), len(right)))
     for (i, j), similarity in zip(cells, found, strict=True):

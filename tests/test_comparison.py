@@ -309,9 +309,10 @@ def test_wrong_options_fail_after_the_first_batch():
         compare(mlp(0), mlp(1), IMAGES, conv="flat", progress=False)
 
 
-def test_few_images_warn():
-    with pytest.warns(SampleSizeWarning):
-        compare(mlp(0), mlp(1), IMAGES[:9], ["1"], progress=False)
+def test_few_images_warn_once_and_at_the_line_that_asked():
+    with pytest.warns(SampleSizeWarning, match="9 datapoints .*(and 3 more of these)") as caught:
+        compare(mlp(0), mlp(1), IMAGES[:9], ["1", "2"], progress=False)
+    assert [w.filename for w in caught] == [__file__]
 
 
 def test_one_row_is_not_enough():
@@ -321,6 +322,8 @@ def test_one_row_is_not_enough():
 
 def test_batches_must_agree():
     m = NetworkMoments()
+    with pytest.raises(ValueError, match="at least one layer"):
+        m.update({})
     m.update({"a": np.ones((3, 2))})
     with pytest.raises(ValueError, match="the same layers"):
         m.update({"b": np.ones((3, 2))})

@@ -560,6 +560,13 @@ def test_too_few_datapoints_warn_with_the_chance_level(name):
     assert len(caught) == 1
 
 
+def test_all_pairs_warn_once_and_at_the_line_that_asked():
+    x, y = independent(2, 21, 20, 3)
+    with pytest.warns(SampleSizeWarning, match="^21 datapoints .*(and 2 more of these)") as caught:
+        pairwise([x, y], [x, y])
+    assert [w.filename for w in caught] == [__file__]
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_two_datapoints_more_than_neurons_do_not_warn(name):
     x, y = independent(3, 22, 20, 3)
