@@ -354,10 +354,10 @@ class FourierSubspace:
         )
 
     def _basis(self, frequency: int, columns: int) -> Tensor:
-        """Orthonormal basis at one frequency, shape (n, columns)."""
+        """Orthonormal basis at one frequency, shape (n, columns); what is not kept is 0."""
         basis = self._left.get(frequency)
         if basis is None:
-            return self._coefficients[frequency] @ self._weights[frequency]
+            return self._coefficients[frequency] @ self._weights[frequency, :, :columns]
         return torch.nn.functional.pad(basis, (0, columns - basis.shape[1]))
 
     def __repr__(self) -> str:

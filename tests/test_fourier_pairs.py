@@ -54,6 +54,9 @@ def test_a_layer_with_frequencies_that_are_cut_to_nothing():
     assert (np.asarray(layer.counts) == 0).any()
     one = FourierLayers.gather([("smooth", layer)])
     assert pairwise_dft_cca(one, one)[0][0, 0] == pytest.approx(1)
+    # Nothing is held of what was cut: at every frequency the bases are as wide as they have to be.
+    held = sum(basis.numel() for bases in one._bases.values() for basis in bases)
+    assert held == 50 * int(np.asarray(layer.counts).sum())
 
 
 def test_different_datapoints_are_refused():
