@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib._frequencies import Size, grid_of, shared_frequencies
+from svcca_lib._frequencies import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib._linalg import one_thread_each, singular_values
 from svcca_lib.fourier import FourierSubspace
 from svcca_lib.similarity import chance_correlation
@@ -43,7 +43,7 @@ class FourierLayers:
     names: tuple[str, ...]
     sizes: tuple[Size, ...]
     counts: tuple[np.ndarray, ...]
-    _bases: dict[Size, list[Tensor]]  # size -> one (members, n, k) a frequency
+    _bases: dict[Size, list[Tensor]]  # size -> one (n, sum of the counts of its layers) a frequency
 
     @classmethod
     def gather(cls, layers: Iterable[tuple[str, FourierSubspace]]) -> FourierLayers:
@@ -81,16 +81,9 @@ class FourierLayers:
         for size, members in apart.items():
             # Frequency by frequency, so that only one of them is held twice.
             together[size] = [
-                _side_by_side([bases.pop(0) for bases in members]) for _ in grid_of(size).keys
+                torch.cat([bases.pop(0) for bases in members], dim=1) for _ in grid_of(size).keys
             ]
         return cls(rows.pop(), tuple(names), tuple(sizes), tuple(counts), together)
-
-
-def _side_by_side(bases: list[Tensor]) -> Tensor:
-    """Stack (n, k_i) into (members, n, k), padded with columns of zeros."""
-    k = max(basis.shape[1] for basis in bases)
-    pad = torch.nn.functional.pad
-    return torch.stack([pad(basis, (0, k - basis.shape[1])) for basis in bases])
 
 
 def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.ndarray, np.ndarray]:
@@ -123,39 +116,52 @@ def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.nd
         for other, right in columns._bases.items():
             at_columns = [j for j, s in enumerate(columns.sizes) if s == other]
             at_a, at_b, real = shared_frequencies(size, other)
-            shared = list(zip(at_a, at_b, range(len(at_a)), strict=True))
-
-            def sums(
-                at: tuple[int, int, int],
-                left: list[Tensor] = left,
-                right: list[Tensor] = right,
-                real: int = real,
-            ) -> Tensor:
-                f, g, position = at
-                return _sums(left[f], right[g], is_real=position < real)
-
-            twice = np.array([1] * real + [2] * (len(at_a) - real))  # of a conjugate pair
-            found = np.stack([part.numpy() for part in one_thread_each(sums, shared)])
-            total = np.tensordot(twice, found, axes=1)
-            cells = np.ix_(at_rows, at_columns)
+            twice = np.array(multiplicities_of(len(at_a), real))
             kept_a = np.stack([rows.counts[i][at_a] for i in at_rows])
             kept_b = np.stack([columns.counts[j][at_b] for j in at_columns])
+            bases = [(left[f], right[g]) for f, g in zip(at_a, at_b, strict=True)]
+            total = np.tensordot(twice, _correlations(bases, kept_a, kept_b, real), axes=1)
+            cells = np.ix_(at_rows, at_columns)
             divisor = np.minimum.outer(kept_a @ twice, kept_b @ twice).clip(min=1)
             similarity[cells] = np.minimum(1.0, total / divisor)
             chance[cells] = _chance(kept_a, kept_b, twice, rows.n) / divisor
     return similarity, chance
 
 
-def _sums(left: Tensor, right: Tensor, *, is_real: bool) -> Tensor:
-    """Sum of the canonical correlations of each pair at one frequency, (members, members)."""
+def _correlations(
+    bases: list[tuple[Tensor, Tensor]], kept_a: np.ndarray, kept_b: np.ndarray, real: int
+) -> np.ndarray:
+    """Sums of the canonical correlations, (frequencies, members, members)."""
+
+    def at(f: int) -> np.ndarray:
+        return _sums(*bases[f], kept_a[:, f], kept_b[:, f], is_real=f < real)
+
+    return np.stack(one_thread_each(at, range(len(bases))))
+
+
+def _sums(
+    left: Tensor, right: Tensor, of_left: np.ndarray, of_right: np.ndarray, *, is_real: bool
+) -> np.ndarray:
+    """Sum of the correlations of each pair at one frequency, (members, members).
+
+    `left` and `right` hold the bases of all members side by side, of these numbers of columns.
+    """
     if is_real:
         left, right = left.real, right.real
-    (a, n, p), (b, _, q) = left.shape, right.shape
-    if not p or not q:
-        return torch.zeros(a, b, dtype=torch.float64)
-    side = left.permute(1, 0, 2).reshape(n, a * p).mH @ right.permute(1, 0, 2).reshape(n, b * q)
-    matrices = side.reshape(a, p, b, q).permute(0, 2, 1, 3)  # (a, b, p, q)
-    return singular_values(matrices).clamp(max=1.0).sum(-1).cpu()
+    shape = len(of_left), int(of_left.max()), len(of_right), int(of_right.max())
+    if 0 in shape:
+        return np.zeros((shape[0], shape[2]))
+    # Padded with zeros to one size, which adds correlations of zero.
+    padded = left.new_zeros(shape[0] * shape[1], shape[2] * shape[3])
+    padded[_places(of_left)[:, None], _places(of_right)] = left.mH @ right
+    matrices = padded.reshape(shape).permute(0, 2, 1, 3)  # (members, members, p, q)
+    return singular_values(matrices).clamp(max=1.0).sum(-1).cpu().numpy()
+
+
+def _places(counts: np.ndarray) -> Tensor:
+    """Where columns stand once every member has as many as the widest."""
+    widest = int(counts.max())
+    return torch.cat([member * widest + torch.arange(int(k)) for member, k in enumerate(counts)])
 
 
 def _chance(left: np.ndarray, right: np.ndarray, twice: np.ndarray, n: int) -> np.ndarray:
