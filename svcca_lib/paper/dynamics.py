@@ -134,10 +134,11 @@ def layer_matrices(
         found = []
         for fraction in times:
             logger.info("layers of %s at %g of training", run.config.network.arch, fraction)
-            same = final is run and fraction == 1.0
-            network = run.network(fraction)
-            rows = columns if same else FourierLayers.gather(prepared(network, inputs, keep))
-            found.append(pairwise_dft_cca(rows, columns))
+            if final is run and fraction == 1.0:
+                found.append(pairwise_dft_cca(columns, columns))
+            else:  # without a name: gone before those of the next time come
+                rows = prepared(run.network(fraction), inputs, keep)
+                found.append(pairwise_dft_cca(FourierLayers.gather(rows), columns))
         similarity, chance = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
         return {"similarity": similarity, "chance": chance}, {"n": len(inputs)}
 
