@@ -278,9 +278,16 @@ def test_tables_stack_on_a_phone_and_leave_out_what_is_not_there(visit, page):
 
 
 def test_attributes_that_share_a_description_are_listed_one_by_one(visit):
-    listed = visit("book/api").tab.locator("#svcca_lib\\.Similarity + dd .field-list li > p")
+    tab = visit("book/api").tab
+    listed = tab.locator("#svcca_lib\\.Similarity + dd .field-list li > p")
     names = [text.split()[0] for text in listed.all_inner_texts()]
     assert {"x_kept", "y_kept", "x_weights", "y_weights"} <= set(names)
+    # What follows the attributes is there once.
+    titles = tab.eval_on_selector(
+        "[id='svcca_lib.Moments']",
+        "dt => [...dt.parentNode.querySelectorAll(':scope > dd > .rubric')].map(r => r.innerText)",
+    )
+    assert titles == ["Notes", "References", "Examples"]
 
 
 def test_training_time_of_figure_4_is_moved_by_keyboard(visit):

@@ -185,7 +185,7 @@ def _each(app: Sphinx, kind: str, name: str, obj: Any, options: Any, lines: list
 
     Napoleon leaves ``:ivar x, y: ...`` as it is, and Sphinx takes the first name for a type.
     """
-    shared = r"^:(ivar|vartype) (\w+(?:, \w+)+):((?:.*)(?:\n(?!:).*)*)"
+    shared = r"^:(ivar|vartype) (\w+(?:, \w+)+):(.*(?:\n[ \t].*)*)"
 
     def apart(field: re.Match[str]) -> str:
         kind, names, said = field.groups()
