@@ -7,11 +7,13 @@ import torch
 from svcca_lib.paper.datasets import load, spread
 from svcca_lib.paper.freezing import (
     Matched,
+    StepTimes,
     final_accuracy,
     forward_flops,
     loudest_responses,
     paired_interval,
     savings,
+    step_times,
 )
 from svcca_lib.paper.measured import fingerprint, measured
 from svcca_lib.paper.networks import NetworkConfig
@@ -133,9 +135,36 @@ def test_prediction_and_ceiling_follow_their_formulas(config):
     assert abs(found.predicted - found.counted) < max(f.values()) / (3 * sum(f.values()))
 
 
-def test_savings_need_a_schedule(config):
+def test_savings_need_a_schedule(config, digits):
     with pytest.raises(ValueError, match="freeze schedule"):
         savings(config)
+    with pytest.raises(ValueError, match="freeze schedule"):
+        step_times(config, digits)
+
+
+def test_time_saved_is_the_area_between_the_steps_of_base_and_freeze():
+    # 4 of 10 steps at full cost, 4 at half, 2 at a quarter: 6.5 of 10 are left
+    times = StepTimes(np.array([0, 4, 8, 10]), np.array([0.2, 0.1, 0.05]))
+    assert times.saved == pytest.approx(0.35)
+
+
+def test_steps_are_timed_in_each_stage_of_the_schedule(digits):
+    network = replace(RESNET, width=16)
+    groups = ("conv", "unit1", "unit2")
+    schedule = FreezeSchedule(groups, start=0.25, end=0.5)
+    config = TrainConfig(network, digits.fingerprint, steps=40, batch_size=64, freeze=schedule)
+    found = step_times(config, digits)
+    assert found.starts.tolist() == [0, 10, 15, 20, 40]
+    assert found.seconds.shape == (4,)
+    assert (found.seconds > 0).all()
+    # the last of three units and the logits are still trained
+    assert found.seconds[-1] < found.seconds[0]
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"repeats": 0}])
+def test_steps_are_timed_at_least_once(config, digits, wrong):
+    with pytest.raises(ValueError, match="at least 1"):
+        step_times(replace(config, freeze=SCHEDULE), digits, **wrong)
 
 
 def test_final_accuracy_is_that_of_the_finished_network(pair, digits, store):

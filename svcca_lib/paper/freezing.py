@@ -16,6 +16,7 @@ Raghu et al. 2017, section 4.2 and Figure 5.
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -30,10 +31,12 @@ from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import build
 from svcca_lib.paper.store import Store, code_version
 from svcca_lib.paper.training import (
+    FreezeSchedule,
     Run,
     TrainConfig,
     count_flops,
     evaluate,
+    train,
     translation_windows,
 )
 
@@ -88,11 +91,6 @@ class Matched:
         return tuple(  # type: ignore[return-value]
             np.array([run.history[column] for run in runs]) for runs in (self.base, self.freeze)
         )
-
-    def wall_time_saved(self) -> np.ndarray:
-        """Share of the training time that each pair saved, by the clock; shape (seeds,)."""
-        base, freeze = self.curves("seconds")
-        return 1 - freeze[:, -1] / base[:, -1]
 
 
 @dataclass(frozen=True)
@@ -328,3 +326,80 @@ def forward_flops(config: TrainConfig) -> dict[str, int]:
     for handle in handles:
         handle.remove()
     return cost
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """What a step of training takes in each stage of a freeze schedule, by the clock.
+
+    Attributes
+    ----------
+    starts : array, shape (stages + 1,)
+        First step of each stage; the first stage begins at 0 with nothing frozen (and is empty
+        where the schedule freezes at once), the last value is the end.
+    seconds : array, shape (stages,)
+        Of one step. ``seconds[0]`` is that of the base run.
+    """
+
+    starts: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def saved(self) -> float:
+        """Share of the training time that the freeze run saves."""
+        return float(1 - self.seconds @ np.diff(self.starts) / (self.seconds[0] * self.starts[-1]))
+
+
+def step_times(
+    config: TrainConfig, data: ImageData, *, steps: int = 5, repeats: int = 3
+) -> StepTimes:
+    """Time the steps of a freeze run, stage by stage, in short trainings that are thrown away.
+
+    Each training runs through all stages, `steps` steps in each, so that a machine that is busy for
+    a while is so for all of them. The least of all times of a stage counts: what else runs can
+    only add.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        With a freeze schedule.
+    data : ImageData
+        Those of the configuration. A few batches of them are used.
+    steps, repeats : int
+        Steps in each stage, and trainings.
+
+    Raises
+    ------
+    ValueError
+        If the configuration freezes nothing, or `steps` or `repeats` is less than 1.
+    """
+    if config.freeze is None:
+        raise ValueError("expected a configuration with a freeze schedule; got one without")
+    if steps < 1 or repeats < 1:
+        raise ValueError(f"steps and repeats must be at least 1; got {steps} and {repeats}")
+    groups = config.freeze.groups
+    stages = len(groups) + 1
+    used = steps * config.batch_size
+    few = replace(
+        data,
+        train_images=data.train_images[:used],
+        train_labels=data.train_labels[:used],
+        test_images=data.test_images[:1],
+        test_labels=data.test_labels[:1],
+    )
+    short = replace(
+        config,
+        steps=stages * steps,
+        evaluations=stages * steps,
+        checkpoints=(1.0,),
+        freeze=FreezeSchedule(groups, start=1 / stages, end=len(groups) / stages),
+    )
+    taken = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            run = train(short, few, Store(folder), progress=False)
+        taken.append(np.diff(run.history["seconds"]).reshape(stages, steps))
+    return StepTimes(
+        starts=np.array([0, *config.freeze.steps(config.steps), config.steps]),
+        seconds=np.concatenate(taken, axis=1).min(axis=1),
+    )
