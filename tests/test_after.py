@@ -70,6 +70,7 @@ def test_each_reading_is_the_measure_with_these_options(six, runs, digits):
         a, b = (outputs(run, "p2", digits, 150) for run in runs)
         expected = dft_cca(a, b, keep=0.99, energy=energy, mean_over=mean)
         assert six.seeds[i, 1] == pytest.approx(expected.similarity, abs=1e-9)
+        assert six.chance[i, 1] == pytest.approx(expected.chance, abs=1e-9)
     early = outputs(runs[0], "fc1", digits, 150, 0.0)
     late = outputs(runs[0], "fc1", digits, 150)
     assert six.own[0, 0, 2] == pytest.approx(svcca(early, late).similarity, abs=1e-9)

@@ -1394,6 +1394,7 @@ def dots(
 def forks(
     own: Mapping[str, np.ndarray],
     seeds: Mapping[str, np.ndarray],
+    chance: np.ndarray,
     kept: Mapping[str, np.ndarray],
     fractions: np.ndarray,
     layers: Sequence[str],
@@ -1406,6 +1407,8 @@ def forks(
         Reading -> similarity of layers to their own end, mean over layers.
     seeds : mapping of str to array, shape (layers,)
         Reading -> similarity of each layer to that of another seed.
+    chance : array, shape (layers,)
+        What independent layers would score instead, in the first reading.
     kept : mapping of str to array, shape (layers,)
         What 99 % is of -> directions kept, as a share of the neurons.
     fractions : array, shape (t,)
@@ -1423,6 +1426,8 @@ def forks(
     for name, style in styles.items():
         left.plot(100 * fractions, own[name], **style)
         middle.plot(at, seeds[name], **style)
+    by_chance = {"color": GREY, "linewidth": 1, "linestyle": (0, (1, 2))}
+    middle.plot(at, chance, **by_chance)
     for (name, share), colour in zip(kept.items(), (BLUE, VERMILLION), strict=True):
         right.plot(at, share, "o", color=colour, markersize=4, label=f"99 % of {name}")
     left.set(title="In time", xlabel="training time, %", ylim=(0, 1.03))
@@ -1434,7 +1439,7 @@ def forks(
     for ax in axes[0]:
         ax.grid(axis="y")
     letters(axes[0])
-    key(figure, styles, columns=2)
+    key(figure, {**styles, "chance, first reading": by_chance}, columns=2)
     return figure
 
 

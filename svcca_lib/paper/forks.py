@@ -20,7 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib import FourierSubspace, capture, dft_cca, fourier, similarity, subspace
+from svcca_lib import (
+    FourierSimilarity,
+    FourierSubspace,
+    capture,
+    dft_cca,
+    fourier,
+    similarity,
+    subspace,
+)
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.store import Store, code_version
@@ -43,6 +51,8 @@ class Forks:
         Each layer during training against itself at the end (Appendix Figure 3).
     seeds : array, shape (6, layers)
         Each layer at the end against the same layer of another network (Appendix Figure 4).
+    chance : array, shape (6, layers)
+        What independent layers that keep as many directions would score in place of `seeds`.
     layers : array, shape (6, layers, layers)
         All pairs of layers at the end (Figure 4, 100 %).
     kept : array, shape (2, layers)
@@ -56,6 +66,7 @@ class Forks:
 
     own: np.ndarray
     seeds: np.ndarray
+    chance: np.ndarray
     layers: np.ndarray
     kept: np.ndarray
     neurons: np.ndarray
@@ -99,27 +110,30 @@ def six_readings(
 
     def make() -> tuple[dict[str, Tensor], dict[str, int]]:
         own = np.ones((len(READINGS), len(fractions), len(layers)))
-        seeds = np.ones((len(READINGS), len(layers)))
+        seeds, chance = np.ones((2, len(READINGS), len(layers)))
         between = np.ones((len(READINGS), len(layers), len(layers)))
         kept = np.zeros((len(ENERGIES), len(layers)))
         end = _fits(run, 1.0, layers, inputs)
         for state, fraction in ((other, 1.0), *((run, f) for f in fractions[:-1])):
             for j, both in enumerate(_fits(state, fraction, layers, inputs)):
-                found = [x for a, b in zip(both, end[j], strict=True) for x in _means(a, b)]
+                found = [x for a, b in zip(both, end[j], strict=True) for x in _compared(a, b)]
+                similarities = [x.similarity for x in found]
                 if state is other:
-                    seeds[:, j] = found
+                    seeds[:, j], chance[:, j] = similarities, [x.chance for x in found]
                 else:
-                    own[:, fractions.index(fraction), j] = found
+                    own[:, fractions.index(fraction), j] = similarities
         for e in range(len(ENERGIES)):
             at = slice(len(MEANS) * e, len(MEANS) * (e + 1))
             for j in range(len(layers)):
                 layer = end[j][e]
                 kept[e, j] = np.asarray(layer.counts) @ np.asarray(layer.multiplicities)
                 for i in range(j + 1):
-                    between[at, i, j] = between[at, j, i] = _means(end[i][e], layer)
+                    between[at, i, j] = between[at, j, i] = [
+                        x.similarity for x in _compared(end[i][e], layer)
+                    ]
         own[:, -1] = between.diagonal(axis1=1, axis2=2)
         neurons = [x[0].numel() for x in capture(run.network(), list(layers), inputs[:1]).values()]
-        tensors = {"own": own, "seeds": seeds, "layers": between, "kept": kept}
+        tensors = {"own": own, "seeds": seeds, "chance": chance, "layers": between, "kept": kept}
         tensors["neurons"] = np.array(neurons, dtype=np.float64)
         return {name: torch.from_numpy(x) for name, x in tensors.items()}, {"n": len(inputs)}
 
@@ -134,7 +148,7 @@ def six_readings(
             "images": len(inputs),
         },
         make,
-        version=code_version(six_readings, _fits, _means, fourier, similarity, subspace),
+        version=code_version(six_readings, _fits, _compared, fourier, similarity, subspace),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     return Forks(
@@ -154,5 +168,5 @@ def _fits(
     return found
 
 
-def _means(a: FourierSubspace, b: FourierSubspace) -> list[float]:
-    return [dft_cca(a, b, mean_over=mean).similarity for mean in MEANS]
+def _compared(a: FourierSubspace, b: FourierSubspace) -> list[FourierSimilarity]:
+    return [dft_cca(a, b, mean_over=mean) for mean in MEANS]
