@@ -1426,8 +1426,8 @@ def forks(
     for name, style in styles.items():
         left.plot(100 * fractions, own[name], **style)
         middle.plot(at, seeds[name], **style)
-    by_chance = {"color": GREY, "linewidth": 1, "linestyle": (0, (1, 2))}
-    middle.plot(at, chance, **by_chance)
+    middle.plot(at, chance, color=GREY, linewidth=1, linestyle=(0, (1, 2)))
+    middle.text(at[2], chance[2] - 0.02, "chance", ha="center", va="top", color=GREY)
     for (name, share), colour in zip(kept.items(), (BLUE, VERMILLION), strict=True):
         right.plot(at, share, "o", color=colour, markersize=4, label=f"99 % of {name}")
     left.set(title="In time", xlabel="training time, %", ylim=(0, 1.03))
@@ -1439,7 +1439,7 @@ def forks(
     for ax in axes[0]:
         ax.grid(axis="y")
     letters(axes[0])
-    key(figure, {**styles, "chance, first reading": by_chance}, columns=2)
+    key(figure, styles, columns=2)
     return figure
 
 
