@@ -59,7 +59,8 @@ def inner(x: Tensor, y: Tensor | None = None) -> Tensor:
     """Return ``x^T y`` of real layers (n, p) and (n, q), by default of `x` with itself."""
     y = x if y is None else y
     if on_cpu(x, y):
-        return torch.from_numpy(x.numpy().T @ y.numpy())
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum gets its own sentence
+            return torch.from_numpy(x.numpy().T @ y.numpy())
     return x.T @ y
 
 

@@ -671,6 +671,7 @@ def test_units_do_not_matter(name, scale, precision):
 GOOD = np.random.default_rng(17).normal(size=(20, 3))
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("argument", ["x", "y"])
 @pytest.mark.parametrize(
