@@ -1,4 +1,6 @@
 import base64
+import datetime
+import re
 import xml.etree.ElementTree as ET
 from types import SimpleNamespace
 
@@ -7,10 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from svcca_lib.paper import chapter, claims, profiles
+from svcca_lib.paper import chapter, profiles
 from svcca_lib.paper.chapter import FIGURE_METADATA, Chapter
-from svcca_lib.paper.claims import METADATA, Ledger, at_least, at_most
+from svcca_lib.paper.claims import METADATA, Claim, Ledger, Verdict, at_least, at_most
 from svcca_lib.paper.records import Making, Shown, artefact
+from svcca_lib.paper.register import Change, Register, Registered
 from svcca_lib.paper.store import key_of, plain
 from svcca_lib.paper.training import Run
 
@@ -35,14 +38,23 @@ def figure():
     return drawing
 
 
-def made(**values):
-    return {
+def entry(id, **values):
+    defaults = {
+        "chapter": NAME,
+        "kind": "paper",
         "figure": "Figure 2a",
         "statement": "it suffices",
-        "measured": 0.9,
         "rule": at_least(0.85),
-        "band": 0.05,
-    } | values
+        "null": "",
+        "registered": datetime.date(2026, 10, 1),
+    }
+    return Registered(id=id, **defaults | values)
+
+
+def registering(*entries, **options):
+    """A chapter whose claims are these."""
+    register = Register({(e.chapter, e.id): e for e in entries})
+    return Chapter(NAME, register=register, **options)
 
 
 def test_unknown_chapter_and_profile_are_refused():
@@ -88,7 +100,7 @@ def test_run_takes_the_seed_of_the_chapter_as_its_base(trained):
 
 
 def test_figure_says_which_networks_were_there_when_it_was_drawn(trained, displayed, figure):
-    ch = Chapter(NAME)
+    ch = registering(entry("a"))
     ch.show(figure, "figure-1", alt="x")
     runs = [ch.run("convnet", seed) for seed in (0, 1)]
     ch.show(figure, "figure-2", alt="x")
@@ -98,7 +110,7 @@ def test_figure_says_which_networks_were_there_when_it_was_drawn(trained, displa
     keys = [key_of(run.provenance) for run in runs]
     assert said == ["", artefact(keys), artefact(keys)]
     assert artefact(keys) != artefact(keys[:1])
-    ch.claim("a", **made())
+    ch.claim("a", 0.9)
     ch.ledger()
     making = Ledger.from_dict(displayed[-1].metadata[METADATA]).making
     assert [(n.training, n.seed, n.seconds) for n in making.networks] == [
@@ -200,29 +212,106 @@ def test_wrong_figure_is_refused(displayed, figure, name, values, message):
 
 
 def test_names_are_given_once(displayed, figure):
-    ch = Chapter(NAME)
+    ch = registering(entry("a"))
     ch.show(figure, "figure-2a", alt="x")
-    ch.claim("a", **made())
+    ch.claim("a", 0.9)
     with pytest.raises(ValueError, match="twice"):
         ch.show(figure, "figure-2a", alt="x")
     with pytest.raises(ValueError, match="twice"):
-        ch.claim("a", **made())
+        ch.claim("a", 0.9)
 
 
-def test_several_values_give_mean_and_range():
-    claim = Chapter(NAME).claim("a", **made(measured=np.float32([0.5, 0.75, 1.0])))
-    assert (claim.measured, claim.spread) == (0.75, (0.5, 1.0))
-    assert Chapter(NAME).claim("a", **made()).spread is None
+def test_values_over_seeds_give_an_interval_and_one_value_none():
+    several = registering(entry("a")).claim("a", np.float32([0.5, 0.75, 1.0]))
+    assert several.values == (0.5, 0.75, 1.0)
+    assert several.interval == pytest.approx((0.75 - 0.6210, 0.75 + 0.6210), abs=1e-4)
+    one = registering(entry("a")).claim("a", 0.9)
+    assert (one.interval, one.over, one.verdict) == (None, "", Verdict.OPEN)
+    given = registering(entry("a")).claim("a", 0.9, interval=(0.86, 0.94), over="images")
+    assert (given.interval, given.over, given.verdict) == ((0.86, 0.94), "images", Verdict.HOLDS)
+
+
+def test_values_on_one_step_are_known_to_a_step_only():
+    on_a_step = registering(entry("a")).claim("a", [0.9, 0.9, 0.9], resolution=0.1)
+    assert on_a_step.interval == pytest.approx((0.9 - 0.0717, 0.9 + 0.0717), abs=1e-4)
+
+
+def test_null_is_compared_value_by_value_where_it_has_as_many():
+    def margin(null):
+        ch = registering(entry("a", null="untrained network"))
+        return ch.claim("a", [0.90, 0.95, 1.0], null=null).margin
+
+    assert margin([0.8, 0.85, 0.9]) == pytest.approx((0.1, 0.1))
+    low, high = margin(0.85)
+    assert (low + high) / 2 == pytest.approx(0.1)
+    assert high - low > 0.2
+
+
+@pytest.mark.parametrize(
+    ("registered", "given", "message"),
+    [
+        ({"null": "untrained network"}, {}, "registered with the null 'untrained network'"),
+        ({}, {"null": 0.1}, "registered with the null 'none'"),
+        ({"statement": "the first {few}"}, {}, r"has places for \['few'\]; got none"),
+        ({}, {"few": 3}, r"has places for no words; got \['few'\]"),
+    ],
+)
+def test_claim_brings_what_the_register_asks_for(registered, given, message):
+    with pytest.raises(ValueError, match=message):
+        registering(entry("a", **registered)).claim("a", [0.9, 0.91], **given)
+
+
+def test_words_fill_the_statement_and_a_change_is_told():
+    change = Change(datetime.date(2026, 10, 2), "abc", "rule: at least 1", "rule: x", "looked")
+    ch = registering(entry("a", statement="the first {few} of {all}", changes=(change,)))
+    claim = ch.claim("a", 0.9, few=3, all="48")
+    assert (claim.statement, claim.changed) == ("the first 3 of 48", True)
+
+
+def test_claim_that_is_not_registered_is_refused():
+    with pytest.raises(ValueError, match="no registered claim 'b': put its statement and rule"):
+        registering(entry("a")).claim("b", 0.9)
+
+
+def test_registered_claim_that_is_left_out_is_named(displayed):
+    ch = registering(entry("a"), entry("b"))
+    ch.claim("a", 0.9)
+    with pytest.raises(ValueError, match="leaves out b"):
+        ch.ledger()
+    ch.omit("b", "not trained here")
+    ch.ledger()
+    assert "[not measured] b: not trained here" in displayed[-1].data["text/plain"]
+
+
+def test_withdrawn_claim_is_not_asked_for(displayed):
+    ch = registering(entry("a"), entry("b", withdrawn=datetime.date(2026, 10, 3)))
+    ch.claim("a", 0.9)
+    ch.ledger()
+
+
+def test_numbers_are_noted_for_the_prose_to_the_last_digit(displayed):
+    registering(entry("a")).note(a_third=np.float64(1 / 3), layers=np.int64(16))
+    noted = {output.metadata["scrapbook"]["name"]: output.data for output in displayed}
+    assert noted == {
+        "a-third": {"application/papermill.record/text/plain": repr(1 / 3)},
+        "layers": {"application/papermill.record/text/plain": "16"},
+    }
+    with pytest.raises(ValueError, match="must be finite"):
+        registering(entry("a")).note(lost=float("nan"))
 
 
 def test_ledger_displays_and_keeps_every_claim(displayed, tmp_path):
-    ch = Chapter(NAME, out=str(tmp_path))
-    ch.claim("a", **made(measured=1 / 3))
-    ch.claim("b", **made(rule=at_most(0.95)))
+    ch = registering(entry("a"), entry("b", rule=at_most(0.95), null="guessing"), out=str(tmp_path))
+    ch.claim("a", 1 / 3)
+    ch.claim("b", [0.9, 0.9, 0.901], null=0.99)
     assert ch.data.label
     ch.ledger()
-    [output] = displayed
-    assert "1 of 2 claims hold (profile quick, seed 0" in output.data["text/plain"]
+    *notes, output = displayed
+    names = [note.metadata["scrapbook"]["name"] for note in notes]
+    assert names == ["a", "b", "b-low", "b-high", "b-null"]
+    assert notes[0].data["application/papermill.record/text/plain"] == repr(1 / 3)
+    score = "2 statements of the paper: 1 holds, 1 not settled (profile quick, seed 0"
+    assert score in output.data["text/plain"]
     assert ch.data.label in output.data["text/html"]
     written = Ledger.read(tmp_path / "claims.json")
     assert written == Ledger.from_dict(output.metadata[METADATA])
@@ -232,7 +321,7 @@ def test_ledger_displays_and_keeps_every_claim(displayed, tmp_path):
 
 def test_chapter_without_claims_says_so():
     with pytest.raises(ValueError, match="makes no claims"):
-        Chapter(NAME).ledger()
+        registering(entry("a")).ledger()
 
 
 def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
@@ -247,7 +336,8 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
     shown = Shown("figure-2a", ("a key",))
     output.metadata[FIGURE_METADATA]["artefact"] = shown.artefact
     making = Making(1.0, {"commit": None}, {}, (), (shown,))
-    ledger = Ledger(NAME, "quick", 0, "digits", (claims.Claim(id="a", **made()),), making)
+    claim = Claim("a", "paper", "Figure 2a", "it suffices", at_least(0.85), (0.9,))
+    ledger = Ledger(NAME, "quick", 0, "digits", (claim,), making)
     outputs = [
         nbformat.v4.new_output(
             "display_data", {"image/png": image, "text/plain": "x"}, metadata=output.metadata
@@ -259,7 +349,18 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
         ),
     ]
     cell = nbformat.v4.new_code_cell("ch.show(...)", outputs=outputs, execution_count=1)
-    text = nbformat.v4.new_markdown_cell("# Title\n\nSee {numref}`figure-2a`.")
+    outputs.append(
+        nbformat.v4.new_output(
+            "display_data",
+            {"application/papermill.record/text/plain": "0.87654"},
+            metadata={
+                "scrapbook": {"name": "a-number", "mime_prefix": "application/papermill.record/"}
+            },
+        )
+    )
+    text = nbformat.v4.new_markdown_cell(
+        "# Title\n\nSee {numref}`figure-2a`: it is {glue:text}`a-number:.2f`."
+    )
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     book = tmp_path / "repository" / "book"
     (book / "_static").mkdir(parents=True)
@@ -281,11 +382,12 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
     assert '<span class="caption-number">Figure 1 </span>' in page
     assert 'See <a class="reference internal" href="#figure-2a">' in page
     assert 'id="claim-a"' in page
+    assert re.search(r"it is\s+<span[^>]*>0\.88</span>", page) or "it is 0.88" in page
     origin = f"Made by chapter 2 from networks {shown.artefact}"
     assert f'href="10-ledger.html#made-figure-2a">{origin}</a>' in page
     index = (first.parent / "book" / "index.html").read_text()
     assert 'href="02-x.html#figure-2a"' in index
-    assert "1 of 1 claims hold" in index
+    assert "1 statement of the paper: 1 not settled" in index
     (book / "index.md").write_text("# Index\n\n[nowhere](missing.md)\n")
     with pytest.raises(site.SiteError, match="warnings are errors"):
         site.build(

@@ -12,6 +12,7 @@ from svcca_lib.paper import ledger, records
 from svcca_lib.paper.claims import METADATA, Claim, Ledger, at_least
 from svcca_lib.paper.ledger import Book
 from svcca_lib.paper.records import PAPER_FIGURES, Making, Shown, Trained, artefact
+from svcca_lib.paper.register import registered
 
 ENVIRONMENT = {
     "python": "3.11.1",
@@ -23,14 +24,16 @@ ENVIRONMENT = {
 }
 
 
-def claim(id="a", **values):
+def claim(id="a", value=0.9, **values):
     defaults = {
         "id": id,
+        "kind": "paper",
         "figure": "Figure 2a",
         "statement": "few | suffice",
-        "measured": 0.9,
         "rule": at_least(0.5),
-        "band": 0.1,
+        "values": (value,),
+        "over": "images",
+        "interval": (value - 0.01, value + 0.01),
     }
     return Claim(**defaults | values)
 
@@ -49,7 +52,7 @@ def book():
     """Two chapters of which the second adds to the first one's figure and shows one of its own."""
     first = chapter(
         "02-first",
-        [claim(), claim("b", measured=0.2, paper=0.7), claim("c", figure="Theorem 1")],
+        [claim(), claim("b", 0.2, paper=0.7), claim("c", figure="Theorem 1", kind="check")],
         (Shown("figure-2a", ("1" * 64, "2" * 64)),),
         (network(1), network(2)),
     )
@@ -134,9 +137,13 @@ class TestRows:
             "figure-of-ours": [],
         }
 
-    def test_the_headline_has_the_paper_s_number_if_any_has(self, book):
+    def test_the_headline_is_the_paper_s_statement_that_fails_if_one_does(self, book):
         headlines = {row.figure: row.headline.id for row in book.rows() if row.claims}
         assert headlines == {"Figure 2a": "b", "Figure 4": "d", "Appendix Figure 3": "d"}
+        ours = (claim("e", 0.1, kind="ours"), claim("f"), claim("g", kind="check"))
+        assert ledger.Row("Figure 1", (), (), ours).headline.id == "f"
+        assert ledger.Row("Figure 1", (), (), ours[::2]).headline.id == "e"
+        assert ledger.Row("Figure 1", (), (), ()).headline is None
 
 
 class TestDisplay:
@@ -167,7 +174,7 @@ class TestDisplay:
 
     def test_text_form_of_the_claims_changes_with_a_number(self, book):
         first, second = book.chapters.values()
-        other = replace(first, claims=(claim(measured=0.91), *first.claims[1:]))
+        other = replace(first, claims=(claim(value=0.91), *first.claims[1:]))
         assert repr(ledger.Claims(book)) != repr(
             ledger.Claims(Book({"02-first": other, "04-second": second}))
         )
@@ -183,13 +190,42 @@ class TestDisplay:
 
     def test_glance_has_a_row_for_each_figure_of_the_paper(self, book):
         lines = ledger.glance(book).splitlines()
-        assert lines[0] == "3 of 4 claims hold, in 2 chapters. Run at profile quick, on digits."
+        assert lines[0] == (
+            "Of the paper's 3 statements, 2 hold, 1 fail and 0 are not settled at this scale. All "
+            "kinds: 3 statements of the paper: 2 hold, 1 fails; 1 of 1 checks hold; in 2 chapters. "
+            "Run at profile quick, on digits."
+        )
         table = {line.split(" | ")[0]: line for line in lines[4:]}
         assert len(table) == len(PAPER_FIGURES)
         assert table["| {ref}`Figure 2a <figure-2a>`"] == (
-            "| {ref}`Figure 2a <figure-2a>` | few \\| suffice | 0.7 | 0.2 | ✗ 1 of 2 |"
+            "| {ref}`Figure 2a <figure-2a>` | few \\| suffice | 0.7 | 0.2 | ✗ fails | ✓ 1 ✗ 1 |"
         )
-        assert table["| Figure 1"] == "| Figure 1 | not run | | | |"
+        assert table["| Figure 1"] == "| Figure 1 | not run | | | | |"
+
+    def test_scores_count_kinds_apart(self, book):
+        assert rows(ledger.scores(book)) == [
+            ["of the paper", "2", "1", "0", "3"],
+            ["checks", "1", "0", "0", ""],
+        ]
+
+    def test_movements_are_over_seeds_and_over_machines(self, monkeypatch):
+        two = claim(values=(0.8, 0.9), over="seeds")
+        book = Book({"02-first": chapter("02-first", [two, claim("b")], ())})
+        monkeypatch.setattr(ledger, "elsewhere", lambda: {"02-first/a": [0.7, 0.75]})
+        assert rows(ledger.movements(book)) == [
+            ["02 a", "0.85", "0.1 (2 seeds)", "0.05", "✓ holds"],
+            ["02 b", "0.9", "", "", "✓ holds"],
+        ]
+
+    def test_numbers_of_other_machines_are_those_of_the_quick_profile(self, monkeypatch):
+        monkeypatch.setattr(ledger, "elsewhere", lambda: {"02-first/a": [0.7]})
+        published = chapter("02-first", [claim()], (), profile="cifar10")
+        assert ledger.machines(Book({"02-first": published})) == {}
+
+    def test_every_change_of_the_register_is_listed(self):
+        listed = rows(ledger.changes())
+        assert len(listed) == sum(len(c.changes) for c in registered().claims.values())
+        assert all(all(row) for row in listed)
 
     def test_json_holds_all_digits_and_no_infinity(self, book, tmp_path):
         book.write(tmp_path / "a" / "ledger.json")
@@ -199,7 +235,7 @@ class TestDisplay:
         assert Book(again) == book
         figure = content["figures"][PAPER_FIGURES.index("Figure 2a")]
         assert figure["artefact"] == artefact(["1" * 64, "2" * 64])
-        assert [c["holds"] for c in figure["claims"]] == [True, False]
+        assert [c["verdict"] for c in figure["claims"]] == ["holds", "fails"]
 
 
 class TestRecords:

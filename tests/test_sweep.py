@@ -258,7 +258,10 @@ def make_sweep(folder, values, chapter="stand-in"):
     plan.write(folder)
     layout = sweep.Layout(folder)
     for job, value in zip(plan.jobs, values, strict=True):
-        claim = Claim("high", "Figure 1", "it is <high>", value, at_least(1.0), 0.1, paper=2.0)
+        claim = Claim(
+            "high", "ours", "Figure 1", "it is <high>", at_least(1.0), (value,), paper=2.0,
+            interval=(value, value), over="images",
+        )  # fmt: skip
         layout.results(job.name).mkdir(parents=True)
         ledger = Ledger(chapter, "quick", job.parameters["seed"], "digits", (claim,))
         ledger.write(layout.results(job.name) / "claims.json")
@@ -276,18 +279,17 @@ def test_collected_claims_have_mean_interval_and_verdicts(tmp_path):
     (group,) = collect.collect(tmp_path)
     assert group.name == "stand-in/quick"
     assert group.seeds == (0, 1, 2, 3)
-    (spread,) = group.spreads
+    (claim,) = group.ledger.claims
     # by hand: mean 1.5, standard deviation sqrt(5/3), t(0.975, 3) = 3.182446
     half = 3.182446 * (5 / 3) ** 0.5 / 2
-    assert (spread.low, spread.high) == pytest.approx((1.5 - half, 1.5 + half))
-    assert spread.holding == 3
-    (claim,) = group.ledger.claims
-    assert (claim.measured, claim.spread, claim.holds) == (1.5, (0.0, 3.0), True)
+    assert claim.interval == pytest.approx((1.5 - half, 1.5 + half))
+    assert group.holding == (3,)
+    assert (claim.measured, claim.over, claim.verdict) == (1.5, "seeds", "not settled")
     row = pd.read_csv(tmp_path / "collected" / "ledger.csv").iloc[0]
     assert (row["mean"], row["seeds_holding"], row["paper"]) == (1.5, 3, 2.0)
     page = (tmp_path / "collected" / "index.html").read_text()
     assert "it is &lt;high&gt;" in page
-    assert "3 of 4 seeds" in page
+    assert "holds for 3 of 4" in page
 
 
 def test_collected_figures_have_mean_and_interval_of_every_number(tmp_path):
@@ -308,7 +310,7 @@ def test_jobs_that_are_not_done_are_counted_and_left_out(tmp_path):
     layout.record(plan.jobs[2].name).unlink()
     (group,) = collect.collect(tmp_path)
     assert (group.seeds, group.missing) == ((0, 1), 1)
-    assert group.spreads[0].values == (1.0, 2.0)
+    assert group.ledger.claims[0].values == (1.0, 2.0)
 
 
 def test_seeds_that_share_networks_are_marked(tmp_path):
@@ -445,10 +447,10 @@ if not allowed:
         os._exit(9)
     if seed in (3, 4):
         time.sleep(600)
-claim = {"id": "c", "figure": "Figure 1", "statement": "s", "measured": seed, "band": 0}
-claim |= {"rule": {"low": 0, "high": None}, "paper": None, "spread": None, "chance": None}
+claim = {"id": "c", "kind": "ours", "figure": "Figure 1", "statement": "s", "values": [seed]}
+claim |= {"rule": {"low": 0, "high": None}, "interval": None, "margin": None, "holds": True}
 ledger = {"chapter": "a", "profile": profile, "seed": seed, "data": "", "claims": [claim]}
-claim["holds"] = True
+ledger["omitted"] = []
 Path(out, "claims.json").write_text(json.dumps(ledger))
 print("whole")
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import math
 import os
 import re
 import time
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from svcca_lib.paper.claims import METADATA, Claim, Ledger, Rule, number
+from svcca_lib.paper.claims import METADATA, Claim, Ledger, intervals, number
 from svcca_lib.paper.records import Making, Shown, Trained
+from svcca_lib.paper.register import Register, registered
+from svcca_lib.paper.statistics import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 # The key under which a displayed figure keeps, for the built page, its caption and description,
 # what it was made from, and its drawing and numbers in the forms that a reader can download.
 FIGURE_METADATA = "svcca_figure"
+RECORD = "application/papermill.record/"  # where myst-nb looks for the numbers of the prose
 SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -58,6 +62,8 @@ class Chapter:
         Channels of the ConvNet in place of the profile's, the ResNet in proportion; 0 for its own.
     store : Store, optional
         Where trained networks are kept; the default store if not given.
+    register : Register, optional
+        Where claims are registered; the book's own if not given.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Chapter:
         out: str = "",
         width: int = 0,
         store: Store | None = None,
+        register: Register | None = None,
     ) -> None:
         from svcca_lib.paper import profiles
 
@@ -82,7 +89,9 @@ class Chapter:
         self._spec = data
         self._store = store
         self._started = time.perf_counter()
+        self._registered = (register or registered()).chapter(name)
         self._claims: dict[str, Claim] = {}
+        self._omitted: dict[str, str] = {}  # id -> why
         self._figures: dict[str, Shown] = {}
         self._networks: dict[str, Trained] = {}  # by their keys
         self._datasets: dict[str, str] = {}  # label -> fingerprint, in the order of use
@@ -197,52 +206,133 @@ class Chapter:
             },
         )
 
+    def note(self, **numbers: float) -> None:
+        """Record numbers for the prose, which names them: {glue:text}`few-directions:.2f`.
+
+        Parameters
+        ----------
+        **numbers : float
+            By name; an underscore is a hyphen to the prose. Recorded to the last digit: the prose
+            chooses how many it shows.
+        """
+        from IPython.display import publish_display_data
+
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise ValueError(f"the number {name!r} must be finite to be noted; got {value}")
+            # an integer stays one, and NumPy's numbers read like Python's
+            plain = int(value) if isinstance(value, (int, np.integer)) else float(value)
+            publish_display_data(
+                {f"{RECORD}text/plain": repr(plain)},
+                {"scrapbook": {"name": name.replace("_", "-"), "mime_prefix": RECORD}},
+            )
+
+    def say(self, text: str) -> None:
+        """Display a sentence of the prose that depends on what was measured.
+
+        Parameters
+        ----------
+        text : str
+            Markdown; its numbers come from the run.
+        """
+        from IPython.display import publish_display_data
+
+        publish_display_data({"text/markdown": text, "text/plain": text})
+
     def claim(
         self,
         id: str,
-        *,
-        figure: str,
-        statement: str,
         measured: float | Sequence[float] | np.ndarray,
-        rule: Rule,
-        band: float,
+        *,
+        over: str = "seeds",
+        interval: Interval | tuple[float, float] | None = None,
+        null: float | Sequence[float] | np.ndarray | None = None,
         paper: float | None = None,
-        spread: tuple[float, float] | None = None,
-        chance: float | None = None,
+        resolution: float = 0.0,
+        **words: object,
     ) -> Claim:
-        """Add a claim to the chapter's ledger; see `claims.Claim` for its parts.
+        """Bring the numbers to a registered claim; its words and its rule are in the register.
 
-        Several measured values (one per seed) give their mean, and their range as the spread.
+        Parameters
+        ----------
+        id : str
+            Of the register.
+        measured : float or sequence of float
+            One number a seed, draw or pair, whose interval (Student's, 95 %) decides; or one in
+            all, which settles nothing but a check, unless an `interval` says how far it is known.
+        over : str
+            What the values, or the interval, are over.
+        interval : Interval or (float, float), optional
+            At 95 %, in place of Student's.
+        null : float or sequence of float, optional
+            What the registered null gives. With as many values as were measured, value by value.
+        paper : float, optional
+            The number the paper states.
+        resolution : float
+            The step in which the values come, such as one test image; see `statistics.student`.
+        **words
+            What the statement has places for.
+
+        Raises
+        ------
+        ValueError
+            If no such claim is registered for the chapter, it is made twice, or its numbers are
+            not those that the register asks for.
         """
-        if not _NAME.fullmatch(id):
-            raise ValueError(f"a claim's id needs lower-case words joined by hyphens, got {id!r}")
+        if id not in self._registered:
+            raise ValueError(
+                f"chapter {self.name!r} has no registered claim {id!r}: put its statement and rule "
+                "into book/register.toml before its number is seen"
+            )
         if id in self._claims:
             raise ValueError(f"chapter {self.name!r} makes claim {id!r} twice")
         values = np.atleast_1d(np.asarray(measured, dtype=np.float64))
         if values.ndim != 1 or values.size == 0:
             raise ValueError(f"claim {id!r} needs one number or one per seed, got {values.shape}")
-        if spread is None and values.size > 1:
-            spread = (values.min(), values.max())
+        entry = self._registered[id]
+        nulls = None if null is None else np.atleast_1d(np.asarray(null, np.float64)).tolist()
+        ends, margin = intervals(values.tolist(), nulls, interval=interval, resolution=resolution)
         self._claims[id] = Claim(
             id=id,
-            figure=figure,
-            statement=statement,
-            measured=float(values.mean()),
-            rule=rule,
-            band=float(band),
+            kind=entry.kind,
+            figure=entry.figure,
+            statement=entry.worded(words),
+            rule=entry.rule,
+            values=tuple(values.tolist()),
+            over=over if ends is not None else "",
+            interval=ends,
+            null_name=entry.null,
+            null=None if nulls is None else float(np.mean(nulls)),
+            margin=margin,
             paper=None if paper is None else float(paper),
-            spread=None if spread is None else (float(spread[0]), float(spread[1])),
-            chance=None if chance is None else float(chance),
+            changed=bool(entry.changes),
         )
         return self._claims[id]
 
+    def omit(self, id: str, why: str) -> None:
+        """Say that a registered claim is not decided in this run, and why; the ledger shows it.
+
+        Parameters
+        ----------
+        id : str
+            Of the register.
+        why : str
+            Such as ``"not trained at the profile cifar10"``.
+        """
+        if id not in self._registered or id in self._claims:
+            raise ValueError(f"{id!r} is no registered claim of {self.name!r} left to be omitted")
+        self._omitted[id] = why
+
     def ledger(self) -> None:
-        """Display the claims made so far, and with `out` write them to ``claims.json``.
+        """Display the claims, note their numbers, and with `out` write them to ``claims.json``.
+
+        The prose finds the number measured under the claim's id, the ends of its interval under
+        ``ID-low`` and ``ID-high``, its null under ``ID-null``.
 
         Raises
         ------
         ValueError
-            If the chapter makes no claim.
+            If the chapter makes no claim, or leaves a registered one out.
         """
         from IPython.display import publish_display_data
 
@@ -250,8 +340,18 @@ class Chapter:
 
         if not self._claims:
             raise ValueError(f"chapter {self.name!r} makes no claims: call ch.claim(...) first")
+        decided = {*self._claims, *self._omitted}
+        if left_out := [id for id in self._registered if id not in decided]:
+            raise ValueError(
+                f"chapter {self.name!r} leaves out {', '.join(left_out)}: a registered claim is "
+                "made, omitted with a reason, or withdrawn in the register"
+            )
         label = ", ".join(self._datasets) or "none"
         claims = tuple(self._claims.values())
+        for claim in claims:
+            low, high = claim.interval or (None, None)
+            parts = {"": claim.measured, "-low": low, "-high": high, "-null": claim.null}
+            self.note(**{claim.id + part: v for part, v in parts.items() if v is not None})
         making = Making(
             seconds=round(time.perf_counter() - self._started, 1),
             environment=environment(),
@@ -259,7 +359,15 @@ class Chapter:
             networks=tuple(self._networks.values()),
             figures=tuple(self._figures.values()),
         )
-        ledger = Ledger(self.name, self.profile.name, self.seed, label, claims, making)
+        ledger = Ledger(
+            self.name,
+            self.profile.name,
+            self.seed,
+            label,
+            claims,
+            making,
+            tuple(self._omitted.items()),
+        )
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
             ledger.write(self.out / "claims.json")

@@ -1,8 +1,8 @@
 """Gather a sweep over its seeds: ledgers with spreads, figures with means and intervals.
 
 Jobs that differ in the seed alone are one group. Of each claim it gives the mean over the seeds,
-Student's interval of that mean, the range, and how many seeds the claim holds for; of each figure,
-the same for every number that the chapter drew, and a drawing of it.
+Student's interval of that mean, which decides, and how many seeds the claim holds for; of each
+figure, mean and interval of every number that the chapter drew, and a drawing of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import pandas as pd
 from scipy import stats
 
 from svcca_lib.paper import figures, progress, sweep
-from svcca_lib.paper.claims import Claim, Ledger, number
+from svcca_lib.paper.claims import Claim, Ledger, intervals, number
+from svcca_lib.paper.statistics import student
 
 FOLDER = "collected"
 _STYLE = """
@@ -30,33 +31,6 @@ tr { border-bottom: 1px solid #ccc }
 caption { text-align: left; font-weight: bold }
 img { max-width: 100%; background: white }
 """
-
-
-@dataclass(frozen=True)
-class Spread:
-    """One claim over the seeds.
-
-    Attributes
-    ----------
-    id : str
-    values : tuple of float
-        Measured, seed by seed.
-    low, high : float
-        Student's interval of the mean; NaN of a single seed.
-    holding : int
-        Seeds for which the claim holds.
-    """
-
-    id: str
-    values: tuple[float, ...]
-    low: float
-    high: float
-    holding: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds."""
-        return float(np.mean(self.values))
 
 
 @dataclass(frozen=True)
@@ -75,8 +49,9 @@ class Group:
         Whether jobs use networks of one another. Then the seeds are not independent, and the
         intervals too narrow.
     ledger : Ledger
-        Means over the seeds, with their range; decided by the mean.
-    spreads : tuple of Spread
+        Claims over the seeds: decided by Student's interval of what each seed measured.
+    holding : tuple of int
+        For each claim, how many seeds it holds for by itself.
     figures : tuple of str
         That all seeds drew alike, and so could be gathered.
     left_out : tuple of str
@@ -88,21 +63,13 @@ class Group:
     missing: int
     shared: bool
     ledger: Ledger
-    spreads: tuple[Spread, ...]
+    holding: tuple[int, ...]
     figures: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the group as JSON-ready values."""
-        claims = [
-            claim.to_dict()
-            | {
-                "values": spread.values,
-                "interval": None if np.isnan(spread.low) else (spread.low, spread.high),
-                "seeds_holding": spread.holding,
-            }
-            for claim, spread in zip(self.ledger.claims, self.spreads, strict=True)
-        ]
+        claims = [claim.to_dict() | {"seeds_holding": holding} for claim, holding in _pairs(self)]
         return {
             "name": self.name,
             "seeds": self.seeds,
@@ -145,7 +112,7 @@ def collect(folder: Path, level: float = 0.95) -> list[Group]:
         raise ValueError(f"none of the {len(plan.jobs)} jobs in {folder} is done")
     target = folder / FOLDER
     progress.write_json(target / "ledger.json", [group.to_dict() for group in groups])
-    rows = [_row(group, claim, s) for group in groups for claim, s in _pairs(group)]
+    rows = [_row(group, claim, held) for group in groups for claim, held in _pairs(group)]
     pd.DataFrame(rows).to_csv(target / "ledger.csv", index=False)
     (target / "index.html").write_text(_page(groups, level), encoding="utf-8")
     return groups
@@ -182,15 +149,7 @@ def _gather(
     ids = [claim.id for claim in ledgers[0].claims]
     if any([claim.id for claim in ledger.claims] != ids for ledger in ledgers):
         raise ValueError(f"the jobs of {name} make different claims: resume the sweep first")
-    spreads, claims = [], []
-    for over_seeds in zip(*(ledger.claims for ledger in ledgers), strict=True):
-        values = tuple(claim.measured for claim in over_seeds)
-        low, high = interval(values, level)
-        holding = sum(claim.holds for claim in over_seeds)
-        spread = Spread(over_seeds[0].id, values, float(low), float(high), holding)
-        spreads.append(spread)
-        range_ = (min(values), max(values)) if len(values) > 1 else over_seeds[0].spread
-        claims.append(replace(over_seeds[0], measured=spread.mean, spread=range_))
+    together = list(zip(*(ledger.claims for ledger in ledgers), strict=True))
     used = Counter(t.id for row in rows for t in row.job.trainings)
     folders = [layout.results(row.job.name) for row in rows]
     drawn, left_out = _figures(folders, layout.folder / FOLDER / name, level)
@@ -199,11 +158,24 @@ def _gather(
         tuple(row.job.parameters.get("seed", 0) for row in rows),
         missing,
         any(count > 1 for count in used.values()),
-        replace(ledgers[0], claims=tuple(claims), making=None),
-        tuple(spreads),
+        replace(ledgers[0], claims=tuple(_over_seeds(c, level) for c in together), making=None),
+        tuple(sum(claim.holds for claim in claims) for claims in together),
         drawn,
         left_out,
     )
+
+
+def _over_seeds(claims: Sequence[Claim], level: float) -> Claim:
+    """Return one claim whose values are what each seed measured."""
+    first = claims[0]
+    if len(claims) == 1:
+        return first
+    values = tuple(claim.measured for claim in claims)
+    nulls = [claim.null for claim in claims]
+    null = None if first.null is None else nulls
+    interval, margin = intervals(values, null, interval=student(values, level))
+    mean = None if null is None else float(np.mean(nulls))
+    return replace(first, values=values, over="seeds", interval=interval, null=mean, margin=margin)
 
 
 def _figures(
@@ -234,25 +206,28 @@ def _figures(
     return tuple(drawn), tuple(left_out)
 
 
-def _pairs(group: Group) -> Iterable[tuple[Claim, Spread]]:
-    return zip(group.ledger.claims, group.spreads, strict=True)
+def _pairs(group: Group) -> Iterable[tuple[Claim, int]]:
+    return zip(group.ledger.claims, group.holding, strict=True)
 
 
-def _row(group: Group, claim: Claim, spread: Spread) -> dict[str, Any]:
+def _row(group: Group, claim: Claim, holding: int) -> dict[str, Any]:
+    low, high = claim.interval or (None, None)
     return {
         "group": group.name,
         "seeds": len(group.seeds),
         "claim": claim.id,
         "figure": claim.figure,
         "statement": claim.statement,
-        "mean": spread.mean,
-        "low": spread.low,
-        "high": spread.high,
-        "smallest": min(spread.values),
-        "largest": max(spread.values),
+        "kind": claim.kind,
+        "mean": claim.measured,
+        "low": low,
+        "high": high,
+        "smallest": min(claim.values),
+        "largest": max(claim.values),
         "needs": str(claim.rule),
-        "mean_holds": claim.holds,
-        "seeds_holding": spread.holding,
+        "null": claim.null,
+        "verdict": str(claim.verdict),
+        "seeds_holding": holding,
         "paper": claim.paper,
         "seeds_share_networks": group.shared,
     }
@@ -276,15 +251,16 @@ def _page(groups: Sequence[Group], level: float) -> str:
                 " Jobs of neighbouring seeds share networks here, so they are not independent and "
                 "the intervals are too narrow; take seeds further apart."
             )
-        head = "".join(f"<th scope=col>{t}</th>" for t in ("Claim", "Measured", "Needed", "Holds"))
+        titles = ("Claim", "Measured", "Needed", "Verdict", "Seeds")
+        head = "".join(f"<th scope=col>{title}</th>" for title in titles)
         parts.append(f"</p><table><thead><tr>{head}</tr></thead><tbody>")
-        for claim, spread in _pairs(group):
-            measured = number(spread.mean)
-            if not np.isnan(spread.low):
-                measured += f" [{number(spread.low)}, {number(spread.high)}]"
-            holds = f"{spread.holding} of {len(spread.values)} seeds"
+        for claim, holding in _pairs(group):
+            measured = number(claim.measured)
+            if claim.interval is not None:
+                measured += f" [{number(claim.interval[0])}, {number(claim.interval[1])}]"
+            holds = f"holds for {holding} of {len(group.seeds)}"
             said = f"{html.escape(claim.statement)} <em>{html.escape(claim.figure)}</em>"
-            cells = (said, measured, str(claim.rule), holds)
+            cells = (said, measured, str(claim.rule), str(claim.verdict), holds)
             parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
         parts.append("</tbody></table>")
         for figure in group.figures:

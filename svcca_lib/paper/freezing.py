@@ -15,14 +15,12 @@ Raghu et al. 2017, section 4.2 and Figure 5.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from svcca_lib.paper import training
@@ -91,57 +89,6 @@ class Matched:
         return tuple(  # type: ignore[return-value]
             np.array([run.history[column] for run in runs]) for runs in (self.base, self.freeze)
         )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}], n = {self.n}"
-
-
-def paired_interval(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Interval:
-    """Estimate the mean of ``second - first`` over pairs, by Student's t.
-
-    Parameters
-    ----------
-    first, second : array, shape (n,)
-        One value per pair.
-    level : float
-        Coverage of the interval.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or there are fewer than 2 pairs.
-
-    Notes
-    -----
-    With few pairs the interval is wide because it has to be: at n = 3 Student's factor is 4.3
-    (for 95 %), not 1.96, and the differences are assumed normal, which three values cannot show.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(paired_interval(np.zeros(3), np.array([0.0, 1.0, 2.0])))
-    +1.000 [-1.484, +3.484], n = 3
-    """
-    difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    if np.shape(first) != np.shape(second) or difference.ndim != 1 or len(difference) < 2:
-        raise ValueError(
-            f"expected two equally long lists of at least 2 values; got shapes {np.shape(first)} "
-            f"and {np.shape(second)}"
-        )
-    n = len(difference)
-    mean = float(difference.mean())
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * difference.std(ddof=1) / math.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
 
 
 def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: int) -> np.ndarray:

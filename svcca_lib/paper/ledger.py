@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import html
 import json
+import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from svcca_lib.paper.claims import COLUMNS, Claim, Ledger, claim_row, number
+from svcca_lib.paper.claims import (
+    COLUMNS,
+    KINDS,
+    MARKS,
+    Claim,
+    Ledger,
+    Verdict,
+    claim_row,
+    number,
+    omitted_rows,
+    score,
+    stand_together,
+    tally,
+)
 from svcca_lib.paper.records import (
     PAPER_FIGURES,
     SHORT,
@@ -24,9 +39,11 @@ from svcca_lib.paper.records import (
     duration,
     short_commit,
 )
+from svcca_lib.paper.register import registered
 
 LEDGER = "10-ledger"  # the chapter that shows all this
 _ROOT = Path(__file__).parents[2]
+EXPLANATIONS = _ROOT / "book" / "explanations.toml"
 
 
 def made(figure: str) -> str:
@@ -63,15 +80,14 @@ class Row:
         return tuple(network for key, network in found.items() if key in keys)
 
     @property
-    def holding(self) -> int:
-        """How many of its claims hold."""
-        return sum(claim.holds for claim in self.claims)
-
-    @property
     def headline(self) -> Claim | None:
-        """The claim that stands for it: the first with a number of the paper, else the first."""
-        numbered = (claim for claim in self.claims if claim.paper is not None)
-        return next(numbered, self.claims[0] if self.claims else None)
+        """The claim that stands for it: of the paper's own, the first that fails, else the first.
+
+        Where the paper makes none, the first of any kind.
+        """
+        own = [claim for claim in self.claims if claim.kind == "paper"]
+        failing = (claim for claim in own if claim.verdict is Verdict.FAILS)
+        return next(iter((*failing, *own, *self.claims)), None)
 
 
 @dataclass(frozen=True)
@@ -133,13 +149,9 @@ class Book:
 
     @property
     def score(self) -> str:
-        """How many claims hold, of how many chapters."""
-        holding = sum(claim.holds for claim in self.claims)
+        """How many claims of each kind hold, fail and are not settled, of how many chapters."""
         chapters = len(self.chapters)
-        return (
-            f"{holding} of {len(self.claims)} claims hold, in {chapters} "
-            f"chapter{'s' if chapters > 1 else ''}"
-        )
+        return f"{score(self.claims)}; in {chapters} chapter{'s' if chapters > 1 else ''}"
 
     def rows(self) -> list[Row]:
         """Return one row for each figure of the paper, then one for each that is in none."""
@@ -261,6 +273,7 @@ class Claims:
                 claim_row(claim, f"{name}-", _support(name, claim, targets))
                 for claim in ledger.claims
             )
+            + omitted_rows(ledger)
             for name, ledger in self.book.chapters.items()
         )
         return f'<table class="claims"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -306,8 +319,166 @@ def _named(networks: Sequence[Trained]) -> str:
 def _numbers(claim: Claim) -> str:
     """Return a claim's verdict, the number measured and, where it has one, the paper's."""
     paper = f", the paper {number(claim.paper)}" if claim.paper is not None else ""
-    mark = "✓" if claim.holds else "✗"
+    mark = MARKS[claim.verdict]
     return f"{mark} {html.escape(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
+
+
+def scores(book: Book) -> Table:
+    """Return the verdicts of each kind of claim, and how many stand when all are decided at once.
+
+    Each verdict has an interval of 95 % of its own. Of those in the last column, all claims taken
+    together, at most 5 % are expected to be wrong (`claims.stand_together`).
+    """
+    together = stand_together(book.claims)
+    return Table(
+        ("Kind", *(str(verdict).capitalize() for verdict in Verdict), "Stand together"),
+        tuple(
+            (
+                KINDS[kind],
+                *map(str, counts.values()),
+                "" if kind == "check" else str(sum(c.kind == kind for c in together)),
+            )
+            for kind, counts in tally(book.claims).items()
+        ),
+        kind="scores",
+    )
+
+
+def movements(book: Book) -> Table:
+    """Return how far the number of each claim moves, over seeds and over machines.
+
+    Over machines: from what `make machines` measured from scratch, where that was done
+    (``reference/machines.json``).
+    """
+    elsewhere = machines(book)
+    rows = []
+    for name, ledger in book.chapters.items():
+        for claim in ledger.claims:
+            there = elsewhere.get(f"{name}/{claim.id}", ())
+            spread = max(claim.values) - min(claim.values) if len(claim.values) > 1 else None
+            moved = max(there) - min(there) if there else None
+            rows.append(
+                (
+                    html.escape(f"{name[:2]} {claim.id}"),
+                    number(claim.measured),
+                    ""
+                    if spread is None
+                    else f"{number(spread)} ({len(claim.values)} {claim.over})",
+                    "" if moved is None else number(moved),
+                    f"{MARKS[claim.verdict]} {claim.verdict}",
+                )
+            )
+    return Table(("Claim", "Measured", "Range over seeds", "Over machines", "Verdict"), tuple(rows))
+
+
+def machines(book: Book) -> Mapping[str, Sequence[float]]:
+    """Return what each claim measured on other machines, by ``CHAPTER/ID``, from scratch.
+
+    Empty for other profiles than quick: nothing else is small enough to be trained there.
+    """
+    quick = {ledger.profile for ledger in book.chapters.values()} == {"quick"}
+    return elsewhere() if quick else {}
+
+
+def elsewhere(root: Path = _ROOT) -> Mapping[str, Sequence[float]]:
+    """Return the numbers of ``reference/machines.json``: by ``CHAPTER/ID``, one a machine."""
+    path = root / "reference" / "machines.json"
+    if not path.is_file():
+        return {}
+    found: dict[str, list[float]] = {}
+    for measured in json.loads(path.read_text(encoding="utf-8")).values():
+        for claim, value in measured.items():
+            found.setdefault(claim, []).append(value)
+    return found
+
+
+def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
+    """Return what was looked into, for the claims of this book that fail or are not settled.
+
+    Parameters
+    ----------
+    book : Book
+    path : Path
+        The explanations; numbers in them are taken from the claims of `book`.
+
+    Raises
+    ------
+    ValueError
+        If an explanation is of a claim that is not registered.
+    """
+    claims = {
+        f"{name}/{claim.id}": claim
+        for name, ledger in book.chapters.items()
+        for claim in ledger.claims
+    }
+    known = {f"{chapter}/{id}" for chapter, id in registered().claims}
+    rows = []
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["explanation"]:
+        if unknown := set(entry["claims"]) - known:
+            raise ValueError(f"{path.name} explains what is not registered: {sorted(unknown)}")
+        concerned = [
+            key for key in entry["claims"] if key in claims and claims[key].verdict != Verdict.HOLDS
+        ]
+        if concerned:
+            named = "<br>".join(
+                f"{MARKS[claims[key].verdict]} "
+                + _link(key.split("/")[0], f"claim-{claims[key].id}", claims[key].id)
+                for key in concerned
+            )
+            said = _filled(entry["text"], concerned[0], claims)
+            rows.append((named, f"<strong>{html.escape(entry['title'])}.</strong> {said}"))
+    return Table(("Claims", "What was looked into"), tuple(rows), kind="explanations")
+
+
+def _filled(text: str, key: str, claims: Mapping[str, Claim]) -> str:
+    """Return a text with its numbers: those of one claim, and of others by their names."""
+    chapter, own = key.split("/")[0], claims[key]
+    low, high = own.interval or (None, None)
+    parts = {"measured": own.measured, "low": low, "high": high, "null": own.null}
+
+    def value(place: re.Match[str]) -> str:
+        name = place[1]
+        if name in parts:
+            return number(parts[name])
+        other = claims.get(name if "/" in name else f"{chapter}/{name}")
+        if other is None:
+            raise ValueError(f"the explanation of {key} names a claim that is not made: {name}")
+        return number(other.measured)
+
+    return re.sub(r"\{([\w/-]+)\}", value, html.escape(text))
+
+
+def changes() -> Table:
+    """Return every change of a registered claim: what it was, what it is, when and why."""
+    return Table(
+        ("Claim", "Changed", "Was", "Is", "Why"),
+        tuple(
+            (
+                html.escape(f"{claim.chapter[:2]} {claim.id}"),
+                change.date.isoformat()
+                + (f" <code>{change.commit}</code>" if change.commit else ""),
+                html.escape(change.was),
+                html.escape(change.now),
+                html.escape(change.why),
+            )
+            for claim in registered().claims.values()
+            for change in claim.changes
+        ),
+        kind="changes",
+    )
+
+
+def confirmations() -> str:
+    """Say how many rules are older than the first CIFAR-10 run of their chapter, in one sentence.
+
+    For these the run was a test: neither the number nor the verdict could be known.
+    """
+    live = [claim for claim in registered().claims.values() if claim.withdrawn is None]
+    before = sum(map(registered().predates_cifar10, live))
+    return (
+        f"{before} of {len(live)} registered claims are decided by a rule that is older than the "
+        "first CIFAR-10 run of their chapter."
+    )
 
 
 def networks(book: Book) -> Table:
@@ -393,32 +564,39 @@ def glance(book: Book) -> str:
     """Return the table of results for the first page, as MyST Markdown.
 
     One row for each figure of the paper: the claim that stands for it, the paper's number and
-    ours, and how many of its claims hold.
+    ours, its verdict, and the verdicts of all that the figure supports.
     """
     lines = [
-        "| Figure | A claim it supports | Paper | Here | Claims that hold |",
-        "|:--|:--|--:|--:|:--|",
+        "| Figure | A claim it supports | Paper | Here | Verdict | All its claims |",
+        "|:--|:--|--:|--:|:--|:--|",
     ]
     lines += [_glance_row(row) for row in book.rows() if row.figure in PAPER_FIGURES]
     profiles = dict.fromkeys(ledger.profile for ledger in book.chapters.values())
     labels = dict.fromkeys(
         label for ledger in book.chapters.values() for label in _making(ledger).datasets
     )
-    said = f"{book.score}. Run at profile {' and '.join(profiles)}, on {'; '.join(labels)}."
+    own = tally(claim for claim in book.claims if claim.kind == "paper").get("paper", {})
+    said = (
+        f"Of the paper's {sum(own.values())} statements, {own.get(Verdict.HOLDS, 0)} hold, "
+        f"{own.get(Verdict.FAILS, 0)} fail and {own.get(Verdict.OPEN, 0)} are not settled at this "
+        f"scale. All kinds: {book.score}. "
+        f"Run at profile {' and '.join(profiles)}, on {'; '.join(labels)}."
+    )
     return "\n".join([said, "", *lines]) + "\n"
 
 
 def _glance_row(row: Row) -> str:
     claim = row.headline
     if not row.shown or claim is None:
-        return f"| {row.figure} | not run | | | |"
+        return f"| {row.figure} | not run | | | | |"
     figure = f"{{ref}}`{row.figure} <{row.shown[0].name}>`"
-    mark = "✓" if row.holding == len(row.claims) else "✗"
+    counts = {v: sum(c.verdict is v for c in row.claims) for v in Verdict}
     cells = (
         figure,
         claim.statement.replace("|", "\\|"),
         number(claim.paper),
         number(claim.measured),
-        f"{mark} {row.holding} of {len(row.claims)}",
+        f"{MARKS[claim.verdict]} {claim.verdict}",
+        " ".join(f"{MARKS[verdict]} {count}" for verdict, count in counts.items() if count),
     )
     return f"| {' | '.join(cells)} |"
