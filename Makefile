@@ -2,6 +2,7 @@
 
 PROFILE ?= quick
 DATA ?=
+ONLY ?=
 PYTHON ?= python3
 
 # Another virtual environment may be active: nothing of it may leak into ours.
@@ -12,7 +13,7 @@ PY := .venv/bin/python
 CLI := $(PY) -m svcca_lib
 
 .DEFAULT_GOAL := help
-.PHONY: help book site pdf test bench reference publish lint types package format lock clean
+.PHONY: help book site pdf test machines bench reference publish lint types package format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -28,7 +29,10 @@ pdf: $(VENV) ## Print the published chapters into one PDF (needs Chromium)
 	@$(CLI) pdf published/cifar10 --staging build/pdf
 
 test: $(VENV) ## Unit, property, notebook and from-scratch tests
-	@$(PY) -m pytest --nbval -n 2 --dist loadfile
+	@$(PY) -m pytest --nbval --foreign -n 2 --dist loadfile
+
+machines: $(VENV) ## Tests as on other machines, for hours; ONLY=haswell,oldest names some
+	@$(CLI) machines --only "$(ONLY)"
 
 bench: $(VENV) ## Times against peers, into benchmarks/results.md; wants a quiet machine
 	@grep -v '^-e' requirements.txt > .venv/constraints.txt

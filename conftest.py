@@ -7,11 +7,21 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import matplotlib.font_manager  # noqa: F401 (its first import says so, here and not in a cell)
 import torch
+from nbval.plugin import IPyNbFile
+
+from svcca_lib.paper import machines
 
 ROOT = Path(__file__).parent
+
+
+def pytest_addoption(parser):
+    """Add an option to run the notebooks a second time, as on another machine."""
+    told = "with --nbval, run each notebook with the kernels of another machine as well"
+    parser.addoption("--foreign", action="store_true", help=told)
 
 
 def pytest_configure(config):
@@ -26,8 +36,36 @@ def pytest_configure(config):
         # As many workers as cores: one thread for each, in this process and in those it starts.
         # Rounding depends on the number of threads, and some tests compare the two bit for bit.
         torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+    config.svcca_foreign = machines.foreign() if config.option.foreign else None
 
 
 def pytest_unconfigure(config):
     """Remove what the tests trained."""
-    shutil.rmtree(config.svcca_store, ignore_errors=True)
+    for store in (config.svcca_store, ForeignNotebook.store(config)):
+        shutil.rmtree(store, ignore_errors=True)
+
+
+class ForeignNotebook(IPyNbFile):
+    """A notebook whose cells run with the kernels that the libraries take on another machine."""
+
+    @staticmethod
+    def store(config):
+        """Return where it keeps what it measures: found in the other store, nothing would be."""
+        return f"{config.svcca_store}-foreign"
+
+    def setup(self):
+        """Start the kernel in that machine's environment."""
+        found = machines.environment(self.config.svcca_foreign)
+        found["SVCCA_STORE"] = self.store(self.config)
+        with mock.patch.dict(os.environ, found, clear=True):
+            super().setup()
+
+
+def pytest_collect_file(file_path, parent):
+    """Collect each notebook once more with --foreign, under a name of its own."""
+    config = parent.config
+    if not (config.svcca_foreign and config.option.nbval and file_path.suffix == ".ipynb"):
+        return None
+    name = f"{file_path.name}@{config.svcca_foreign.name}"
+    node = file_path.relative_to(config.rootpath).with_name(name).as_posix()
+    return ForeignNotebook.from_parent(parent, path=file_path, name=name, nodeid=node)

@@ -26,7 +26,7 @@ app = typer.Typer(
     epilog="Exit status: 0 all is done; 1 something failed or is missing; 2 wrong use; 130 Ctrl-C.",
 )
 
-FAILED, WRONG_USE = 1, 2
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 # Snakemake makes no file anew that only lies between; so the chapters are asked for as well.
 TARGETS = ["chapters", "site"]
@@ -340,6 +340,54 @@ def compare(
             out.parent.mkdir(parents=True, exist_ok=True)
             table.to_csv(out)
         print(table)
+
+
+# ----------------------------------------------------------------------------- other machines
+
+
+@app.command(
+    epilog="""Examples:
+
+    python -m svcca_lib machines --only haswell-default,oldest --parts oracles
+
+    python -m svcca_lib machines --only zen-avx2 --from-scratch zen-avx2 --parts scratch
+    """
+)
+def machines(
+    only: Annotated[str, typer.Option(help="Names with commas; else all.")] = "",
+    from_scratch: Annotated[
+        str, typer.Option(help="Those that train everything anew, too; else three of them.")
+    ] = "",
+    parts: Annotated[
+        str, typer.Option(help="Of the tests: notebooks, oracles, scratch.")
+    ] = "notebooks,oracles,scratch",
+    out: Annotated[Path, typer.Option(help="The folder of the results.")] = Path("build/machines"),
+    names: Annotated[bool, typer.Option("--list", help="Only say which can be played.")] = False,
+    root: Root = REPOSITORY,
+) -> None:
+    """Run the tests as other machines would: other kernels, other threads, the oldest versions.
+
+    A result is kept until the code changes, so what was interrupted goes on where it was.
+    """
+    from svcca_lib.paper import machines, trials
+
+    with _reported(WRONG_USE):
+        plan = trials.plan(root.resolve(), out, only, from_scratch, parts)
+    if names:
+        for machine in machines.MACHINES.values():
+            print(f"{machine.name:20}{machines.hindrance(machine) or 'can be played'}")
+        return
+    results, status = [], FAILED
+    try:
+        for result in trials.run(plan):
+            results.append(result)
+            if isinstance(result, str):
+                print(result)
+        status = FAILED if trials.failed(results) else 0
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    print(f"\n{trials.table(results, plan.parts)}")
+    sys.exit(status)
 
 
 # ----------------------------------------------------------------------------------- the book
