@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from svcca_lib import cca, cka, dft_cca, pairwise, pwcca, svcca
+from svcca_lib import Subspace, cca, cka, dft_cca, pairwise, pwcca, svcca
 from svcca_lib.paper import clocks, floors, forks, grounding, matching, mistakes, translation
 from svcca_lib.paper import signal_and_noise as signals
 from svcca_lib.paper.datasets import load, spread
+from svcca_lib.paper.dynamics import depth_correlation, matrix_correlation, settling_times
 from svcca_lib.paper.networks import NetworkConfig
+from svcca_lib.paper.overlapping import jackknife, over_pairs, ring
 from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import TrainConfig, train
 
@@ -84,6 +86,24 @@ def test_only_the_mean_over_neurons_leaves_a_layer_unlike_itself(six):
     assert (six.own[over, -1] < 1).any()
 
 
+def test_each_reading_has_a_settling_order_and_one_of_the_cells(runs, digits, store):
+    layers = ("c1", "p2", "fc1", "fc2", "logits")
+    found = forks.six_readings(
+        *runs, digits, store, layers=layers, fractions=(0.0, 1.0), images=150
+    )
+    in_order = found.bottom_up((0.0, 1.0), 0.8)
+    assert [d.rho for d in in_order] == [
+        depth_correlation(settling_times((0.0, 1.0), own / own[-1], 0.8)[:-1]).rho
+        for own in found.own
+    ]
+    orders = found.orders()
+    assert orders[0] == pytest.approx(1)
+    assert orders[4] == pytest.approx(matrix_correlation(found.layers[4], found.layers[0]).rho)
+    assert -1 < found.depth_alone < 1
+    ratios = found.kept[1] / found.kept[0]  # the sum of singular values cuts less
+    assert found.widest_ratio == pytest.approx(ratios.max())
+
+
 def test_matrices_of_layers_are_symmetric_and_hold_the_end(six):
     np.testing.assert_allclose(six.layers, six.layers.transpose(0, 2, 1))
     np.testing.assert_allclose(six.layers.diagonal(axis1=1, axis2=2), six.own[:, -1], atol=1e-9)
@@ -122,6 +142,15 @@ def test_constant_images_have_a_high_floor_and_white_ones_that_of_pixels():
 
 
 # --------------------------------------------------------------------------------- matching
+
+
+def test_hits_do_not_hang_on_the_last_digits():
+    exact = np.array([[0.5, 0.5], [0.1, 0.9]])
+    shaken = exact + np.array([[0, 1e-9], [0, 0]])
+    assert matching.hits(exact) == 0.75
+    assert matching.hits(shaken) == pytest.approx(0.75, abs=1e-6)
+    half = np.array([[0.5 - matching.TIE / 2, 0.5], [0.1, 0.9]])  # half as good as the best
+    assert matching.hits(half) == pytest.approx((1 / 3 + 1) / 2)
 
 
 def test_hits_counts_diagonals_shares_ties_and_forgives_neighbours():
@@ -184,6 +213,24 @@ def test_specificity_compares_seeds_with_neighbours():
     found = matching.Matching({"any": tables}, ("a", "b", "c"), 10)
     np.testing.assert_allclose(found.specificity("any"), [2 / 3, 2 / 3])  # b falls to its neighbour
     np.testing.assert_allclose(found.accuracy("any"), [1, 1])
+    equal = matching.Matching({"any": np.ones((2, 2, 3, 3))}, ("a", "b", "c"), 10)
+    np.testing.assert_allclose(equal.specificity("any"), [1 / 2, 1 / 2])  # all ties
+
+
+def test_some_of_the_networks_are_those_alone():
+    rng = np.random.default_rng(1)
+    tables = rng.normal(size=(4, 4, 3, 3))
+    found = matching.Matching({"any": tables}, ("a", "b", "c"), 10).only([1, 3])
+    np.testing.assert_array_equal(found.tables["any"][0, 1], tables[1, 3])
+    assert len(found.accuracy("any")) == 2
+
+
+def test_duplicate_rows_are_no_direction():
+    """Squared, rounding would be: 1e-8 of the largest, far above what is cut as rounding."""
+    rng = np.random.default_rng(1)
+    x = torch.from_numpy(rng.normal(size=(12, 40)))
+    x[1] = x[0]
+    assert Subspace.fit(matching.coordinates(x)).rank == 10
 
 
 # ------------------------------------------------------------------------- signal and noise
@@ -207,6 +254,11 @@ def test_real_layers_keep_their_leading_directions_and_variances():
     assert rho[3] < 0.5
     assert noisy.var() == pytest.approx(layer.var(), rel=0.05)
     np.testing.assert_allclose(signals.noise_of_its_own(layer, 8), layer - layer.mean(axis=0))
+
+
+def test_below_is_more_than_rounding():
+    ours, theirs = np.array([0.5, 1 - 1e-16, 0.9]), np.array([0.7, 1.0, 0.8])
+    assert signals.below(ours, theirs, ["few", "all", "some"]) == ["few (by 0.200)"]
 
 
 def test_indices_by_signal_are_the_measures():
@@ -274,30 +326,76 @@ def test_deletions_are_seen_over_neurons_and_never_over_directions_kept():
     assert found.width == found.kept[0] == 8
     assert found.kept[-1] == 1
     for index in ("CCA", "SVCCA", "PWCCA"):
-        np.testing.assert_allclose(found.distance[index][0], 0, atol=1e-6)
+        np.testing.assert_allclose(found.distance[index][0, 0], 0, atol=1e-6)
     np.testing.assert_allclose(
-        found.distance["CCA, over neurons"][0], 1 - found.kept / 8, atol=1e-9
+        found.distance["CCA, over neurons"][0, 0], 1 - found.kept / 8, atol=1e-9
     )
-    np.testing.assert_allclose(found.distance["Procrustes"][1, 0], 0, atol=1e-9)
-    assert (np.diff(found.distance["CKA"][0]) > 0).all()
-    cut = grounding.truncated(layers[0], int(found.kept[2]))
-    assert found.distance["CKA"][0, 2] == pytest.approx(1 - cka(layers[0], cut).similarity)
+    np.testing.assert_allclose(found.distance["Procrustes"][0, 1, 0], 0, atol=1e-9)
+    assert (np.diff(found.distance["CKA"][0, 0]) > 0).all()
+    for i in (0, 2):
+        cut = grounding.truncated(layers[i], int(found.kept[2]))
+        for j in (0, 2):
+            away = 1 - cka(layers[j], cut).similarity
+            assert found.distance["CKA"][j, i, 2] == pytest.approx(away)
 
 
 def test_what_is_noticed_is_set_by_the_seeds():
+    whole = np.array([[0, 0.3, 0.9], [0.2, 0.5, 0.9]])
     deletion = grounding.Deletion(
         kept=np.array([10, 5, 1]),
         width=10,
         accuracy=np.array([[0.9, 0.9, 0.3], [0.9, 0.8, 0.2]]),
-        distance={"sees": np.array([[0, 0.3, 0.9], [0.2, 0.5, 0.9]]), "blind": np.zeros((2, 3))},
+        distance={
+            "sees": np.array([whole, [[0.4, 0.5, 0.9], [0, 0.3, 0.5]]]),
+            "blind": np.zeros((2, 2, 3)),
+        },
     )
-    assert deletion.seeds("sees") == pytest.approx(0.2)
-    assert deletion.noticed("sees") == pytest.approx(0.5)
-    assert deletion.lost("sees") == pytest.approx(0)
-    assert deletion.noticed("blind") == 1
-    assert deletion.lost("blind") == pytest.approx(0.6)
-    assert deletion.grounding("sees") > 0.9
-    assert deletion.grounding("blind") == 0
+    np.testing.assert_allclose(deletion.seeds("sees"), [0.2, 0.4])
+    # Two thirds of the way to half of the components; half of the way from there to nine tenths
+    np.testing.assert_allclose(deletion.noticed("sees"), [1 / 3, 0.7])
+    np.testing.assert_allclose(deletion.lost("sees"), [0, 0.9 - 0.5])
+    np.testing.assert_allclose(deletion.noticed("blind"), 1)
+    np.testing.assert_allclose(deletion.lost("blind"), [0.6, 0.7])
+    assert deletion.grounding("sees")[0] > 0.9
+    np.testing.assert_array_equal(deletion.grounding("blind"), 0)
+    turned = deletion.only([1, 0])
+    np.testing.assert_allclose(turned.noticed("sees"), deletion.noticed("sees")[::-1])
+
+
+def test_a_winner_falls_short_of_nothing_and_near_scores_share_a_place():
+    scores = {"a": np.array([0.9, 0.5, 0.1]), "b": np.array([0.8, 0.3, 0.3])}
+    np.testing.assert_allclose(grounding.shortfall(scores), [0, 0.5, 0.8])
+    np.testing.assert_allclose(grounding.mean_ranks(scores, 0.01), [1, 2.25, 2.75])
+    near = {"a": np.array([0.900, 0.905])}
+    np.testing.assert_allclose(grounding.mean_ranks(near, 0.01), [1.75, 1.25])
+
+
+# -------------------------------------------------------------------------- pairs of networks
+
+
+def test_the_jackknife_of_a_mean_is_the_values_and_of_pairs_has_their_mean():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=6)
+    np.testing.assert_allclose(jackknife(6, lambda kept: values[list(kept)].mean()), values)
+    pairs = {(i, j): rng.normal() for i in range(5) for j in range(5) if i < j}
+    assert over_pairs(pairs).mean() == pytest.approx(np.mean(list(pairs.values())))
+    around = {pair: rng.normal() for pair in ring(5)}
+    assert over_pairs(around).mean() == pytest.approx(np.mean(list(around.values())))
+    with pytest.raises(ValueError, match="at least 3 of them; got 2"):
+        over_pairs({(0, 1): 1.0})
+
+
+def test_the_jackknife_is_as_wide_as_networks_vary():
+    """Pairs that are sums of what each network is: 2 x the variance of networks, not of pairs."""
+    rng = np.random.default_rng(1)
+    found, means = [], []
+    for _ in range(400):
+        networks = rng.normal(size=5)
+        pairs = {(i, j): networks[i] + networks[j] for i in range(5) for j in range(i)}
+        found.append(over_pairs(pairs).var(ddof=1) / 5)
+        means.append(np.mean(list(pairs.values())))
+    assert np.mean(found) == pytest.approx(4 / 5, rel=0.2)
+    assert np.var(means) == pytest.approx(4 / 5, rel=0.25)
 
 
 # ----------------------------------------------------------------------------------- clocks

@@ -53,7 +53,7 @@ INDICES: Mapping[str, Callable[[Tensor, Tensor], Similarity]] = MappingProxyType
 
 @dataclass(frozen=True, eq=False)
 class SampleSizes:
-    """Similarity against the number of datapoints, one entry for each of `INDICES`.
+    """Similarity against the number of datapoints, one entry for each index.
 
     Attributes
     ----------
@@ -68,7 +68,11 @@ class SampleSizes:
 
 
 def by_sample_size(
-    x: Tensor, others: Mapping[str, Tensor], sizes: Sequence[int], seed: int = 0
+    x: Tensor,
+    others: Mapping[str, Tensor],
+    sizes: Sequence[int],
+    seed: int = 0,
+    indices: Sequence[str] = tuple(INDICES),
 ) -> SampleSizes:
     """Compare a layer with others on ever more datapoints.
 
@@ -82,6 +86,8 @@ def by_sample_size(
     seed : int
         Of the order, and of the shuffling of one more pair, "shuffled": `x` with the first of
         `others` on other images.
+    indices : sequence of str
+        Of `INDICES`.
 
     Returns
     -------
@@ -96,8 +102,10 @@ def by_sample_size(
         warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
         for name, y in layers.items():
             pairs[name] = {
-                index: np.array([measure(x[order[:n]], y[order[:n]]).similarity for n in sizes])
-                for index, measure in INDICES.items()
+                index: np.array(
+                    [INDICES[index](x[order[:n]], y[order[:n]]).similarity for n in sizes]
+                )
+                for index in indices
             }
     return SampleSizes(np.array(sizes), pairs)
 

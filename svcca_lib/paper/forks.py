@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from svcca_lib import (
-    FourierSimilarity,
     FourierSubspace,
     capture,
     dft_cca,
@@ -30,6 +29,13 @@ from svcca_lib import (
     subspace,
 )
 from svcca_lib.paper.datasets import ImageData, spread
+from svcca_lib.paper.dynamics import (
+    RankCorrelation,
+    depth_correlation,
+    matrix_correlation,
+    nearness,
+    settling_times,
+)
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.store import Store, code_version
 from svcca_lib.paper.training import Run
@@ -71,6 +77,32 @@ class Forks:
     kept: np.ndarray
     neurons: np.ndarray
     n: int
+
+    @property
+    def widest_ratio(self) -> float:
+        """Directions that one reading of 99 % keeps for each of the other, in the extreme layer."""
+        return float((self.kept.max(axis=0) / self.kept.min(axis=0).clip(1)).max())
+
+    def bottom_up(self, fractions: Sequence[float], threshold: float) -> list[RankCorrelation]:
+        """Correlate depth and settling time in every reading, without the last layer.
+
+        A layer has settled where its similarity to the end stays above `threshold` of what it is
+        at the end: over neurons, a layer is not 1 with itself.
+        """
+        return [
+            depth_correlation(settling_times(fractions, own / own[-1], threshold)[:-1])
+            for own in self.own
+        ]
+
+    def orders(self) -> np.ndarray:
+        """Rank correlation of each reading's matrix of layers with that of the first, (6,)."""
+        return np.array([matrix_correlation(m, self.layers[0], draws=1).rho for m in self.layers])
+
+    @property
+    def depth_alone(self) -> float:
+        """The same for a matrix that knows nothing but that near layers are alike."""
+        near = nearness(self.layers.shape[1])
+        return matrix_correlation(near, self.layers[0], draws=1).rho
 
 
 def six_readings(
@@ -116,10 +148,10 @@ def six_readings(
         end = _fits(run, 1.0, layers, inputs)
         for state, fraction in ((other, 1.0), *((run, f) for f in fractions[:-1])):
             for j, both in enumerate(_fits(state, fraction, layers, inputs)):
-                found = [x for a, b in zip(both, end[j], strict=True) for x in _compared(a, b)]
-                similarities = [x.similarity for x in found]
+                found = [_compared(a, b) for a, b in zip(both, end[j], strict=True)]
+                similarities, by_chance = np.concatenate(found, axis=1)
                 if state is other:
-                    seeds[:, j], chance[:, j] = similarities, [x.chance for x in found]
+                    seeds[:, j], chance[:, j] = similarities, by_chance
                 else:
                     own[:, fractions.index(fraction), j] = similarities
         for e in range(len(ENERGIES)):
@@ -128,9 +160,7 @@ def six_readings(
                 layer = end[j][e]
                 kept[e, j] = np.asarray(layer.counts) @ np.asarray(layer.multiplicities)
                 for i in range(j + 1):
-                    between[at, i, j] = between[at, j, i] = [
-                        x.similarity for x in _compared(end[i][e], layer)
-                    ]
+                    between[at, i, j] = between[at, j, i] = _compared(end[i][e], layer)[0]
         own[:, -1] = between.diagonal(axis1=1, axis2=2)
         neurons = [x[0].numel() for x in capture(run.network(), list(layers), inputs[:1]).values()]
         tensors = {"own": own, "seeds": seeds, "chance": chance, "layers": between, "kept": kept}
@@ -168,5 +198,20 @@ def _fits(
     return found
 
 
-def _compared(a: FourierSubspace, b: FourierSubspace) -> list[FourierSimilarity]:
-    return [dft_cca(a, b, mean_over=mean) for mean in MEANS]
+def _compared(a: FourierSubspace, b: FourierSubspace) -> np.ndarray:
+    """Similarity and chance of two layers, of one decomposition for all `MEANS`: (2, 3)."""
+    found = dft_cca(a, b, mean_over="weighted")
+    directions = min(found.x_kept or 0, found.y_kept or 0)
+    total = float(np.asarray(found.multiplicities) @ np.asarray(found.correlations).sum(axis=1))
+    neurons = min(layer.channels * layer.size[0] * layer.size[1] for layer in (a, b))
+    similarities = {
+        "kept": min(1.0, total / max(directions, 1)),
+        "smaller_layer": total / neurons,
+        "weighted": found.similarity,
+    }
+    chance = found.chance or 0.0
+    # What is not kept is a correlation of 0; weights that know nothing of each other leave the mean
+    by_chance = {"smaller_layer": chance * directions / neurons}
+    return np.array(
+        [[similarities[mean] for mean in MEANS], [by_chance.get(mean, chance) for mean in MEANS]]
+    )

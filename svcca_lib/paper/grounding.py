@@ -13,24 +13,21 @@ Ding, Denain, Steinhardt 2021.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from svcca_lib import Similarity, cca, cka, procrustes, pwcca, svcca
+from svcca_lib import pairwise
+from svcca_lib.paper import matching
 
-INDICES: Mapping[str, Callable[[np.ndarray, np.ndarray], Similarity]] = MappingProxyType(
+INDICES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        # Equation (1) divides by the neurons; this book's default divides by the directions kept.
-        "CCA, over neurons": lambda x, y: svcca(x, y, keep=1.0, mean_over="smaller_layer"),
-        "CCA": cca,
-        "SVCCA": svcca,
-        "PWCCA": pwcca,
-        "CKA": cka,
-        "Procrustes": procrustes,
+        index: matching.INDICES[index]
+        for index in (matching.OVER_NEURONS, "CCA", "SVCCA", "PWCCA", "CKA", "Procrustes")
     }
 )
 
@@ -62,16 +59,18 @@ def probe(
 class Deletion:
     """A layer of several networks while principal components are deleted.
 
+    Each network is the reference once: the scores have one value a reference.
+
     Attributes
     ----------
     kept : array, shape (m,)
         Components kept, descending.
     width : int
-        Components of the whole layer: its rank.
+        Components of the whole layer: the smallest rank.
     accuracy : array, shape (networks, m)
         Of the probe.
-    distance : dict of str to array, shape (networks, m)
-        Index -> 1 less the similarity to the first network's whole layer.
+    distance : dict of str to array, shape (references, networks, m)
+        Index -> 1 less the similarity to the reference's whole layer.
     """
 
     kept: np.ndarray
@@ -79,34 +78,63 @@ class Deletion:
     accuracy: np.ndarray
     distance: dict[str, np.ndarray]
 
-    def seeds(self, index: str) -> float:
-        """Mean distance that another seed makes, nothing deleted."""
-        return float(self.distance[index][1:, 0].mean())
+    def only(self, networks: Sequence[int]) -> Deletion:
+        """Return the same of some of the networks, by their positions."""
+        at = np.ix_(networks, networks)
+        distance = {index: values[at] for index, values in self.distance.items()}
+        return replace(self, accuracy=self.accuracy[list(networks)], distance=distance)
 
-    def noticed(self, index: str) -> float:
-        """Share of the first network's components deleted when it is further away than a seed.
+    @property
+    def deleted(self) -> np.ndarray:
+        """Share of the components deleted, shape (m,)."""
+        return 1 - self.kept / self.width
 
-        1 if it never is.
+    def seeds(self, index: str) -> np.ndarray:
+        """Mean distance that another seed makes, nothing deleted; shape (references,)."""
+        whole = self.distance[index][:, :, 0]
+        return (whole.sum(axis=1) - whole.diagonal()) / (len(whole) - 1)
+
+    def noticed(self, index: str) -> np.ndarray:
+        """Share of the reference's components deleted when it is as far away as a seed.
+
+        Between two deletions by straight line; 1 if it never is. Shape (references,).
         """
-        beyond = np.flatnonzero(self.distance[index][0] > self.seeds(index))
-        return 1 - self.kept[beyond[0]] / self.width if len(beyond) else 1.0
+        return np.array([self._when(index, i, self.deleted, 1.0) for i in self._references])
 
-    def lost(self, index: str) -> float:
-        """Probe accuracy gone by then: of the first network, whole, less at that point."""
-        beyond = np.flatnonzero(self.distance[index][0] > self.seeds(index))
-        at = beyond[0] if len(beyond) else -1
-        return float(self.accuracy[0, 0] - self.accuracy[0, at])
+    def lost(self, index: str) -> np.ndarray:
+        """Probe accuracy gone by then; shape (references,)."""
+        return np.array(
+            [a[0] - self._when(index, i, a, a[-1]) for i, a in enumerate(self.accuracy)]
+        )
 
-    def grounding(self, index: str) -> float:
+    def grounding(self, index: str) -> np.ndarray:
         """Spearman's correlation of distance with the difference in probe accuracy; 0 if constant.
 
-        Over all networks and deletions but the reference itself.
+        Over all networks and deletions but the reference itself; shape (references,).
         """
-        difference = np.abs(self.accuracy - self.accuracy[0, 0]).ravel()[1:]
-        distance = self.distance[index].ravel()[1:].round(9)
-        if np.ptp(distance) == 0 or np.ptp(difference) == 0:
-            return 0.0
-        return float(stats.spearmanr(distance, difference).statistic)
+        found = np.zeros(len(self.accuracy))
+        for i in self._references:
+            others = np.ones(self.accuracy.shape, dtype=bool)
+            others[i, 0] = False
+            difference = np.abs(self.accuracy - self.accuracy[i, 0])[others]
+            distance = self.distance[index][i][others].round(9)
+            if np.ptp(distance) > 0 and np.ptp(difference) > 0:
+                found[i] = stats.spearmanr(distance, difference).statistic
+        return found
+
+    @property
+    def _references(self) -> range:
+        return range(len(self.accuracy))
+
+    def _when(self, index: str, i: int, values: np.ndarray, never: float) -> float:
+        """Read `values` (m,) where deletions take reference i as far away as another seed."""
+        away, seed = self.distance[index][i, i], self.seeds(index)[i]
+        beyond = np.flatnonzero(away > seed)
+        if not len(beyond):
+            return float(never)
+        b = beyond[0]  # never the whole layer, which is no distance away
+        step = (seed - away[b - 1]) / (away[b] - away[b - 1])
+        return float(values[b - 1] + step * (values[b] - values[b - 1]))
 
 
 def delete_components(
@@ -120,7 +148,7 @@ def delete_components(
     Parameters
     ----------
     train, test : sequence of array, shape (n, p) and (m, p)
-        The layer's responses, one entry a network; the first network is the reference.
+        The layer's responses, one entry a network.
     labels : (array, array)
         Of the training and of the test images, for the probe.
     steps : int
@@ -133,14 +161,66 @@ def delete_components(
     width = min(int(np.linalg.matrix_rank(x - x.mean(axis=0))) for x in train)
     kept = np.unique(np.geomspace(1, width, steps).round().astype(int))[::-1]
     accuracy = np.empty((len(train), len(kept)))
-    distance = {name: np.empty(accuracy.shape) for name in INDICES}
+    cuts = []
     for i, (x, unseen) in enumerate(zip(train, test, strict=True)):
         mean = x.mean(axis=0)
         _, _, vt = np.linalg.svd(x - mean, full_matrices=False)
         for j, k in enumerate(kept):
             left, right = ((z - mean) @ vt[:k].T for z in (x, unseen))  # (n, k), (m, k)
             accuracy[i, j] = probe(left, labels[0], right, labels[1])
-            cut = x if k == width and i == 0 else left @ vt[:k]
-            for name, measure in INDICES.items():
-                distance[name][i, j] = 1 - measure(train[0], cut).similarity
+            cuts.append(left @ vt[:k])
+    shape = (len(train), len(train), len(kept))
+    distance = {
+        index: 1 - pairwise(train, cuts, measure, **options).reshape(shape)
+        for index, (measure, options) in INDICES.items()
+    }
     return Deletion(kept, width, accuracy, distance)
+
+
+def shortfall(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far each index falls short of the best one, in the test where it does most.
+
+    Parameters
+    ----------
+    scores : mapping of str to array, shape (indices,)
+        Test -> scores, of which more is better.
+
+    Returns
+    -------
+    array, shape (indices,)
+        0 for an index that is best in every test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shortfall({"a": np.array([0.9, 0.5]), "b": np.array([0.2, 0.3])}).round(3).tolist()
+    [0.1, 0.4]
+    """
+    return np.max([values.max() - values for values in scores.values()], axis=0)
+
+
+def mean_ranks(scores: Mapping[str, np.ndarray], tie: float) -> np.ndarray:
+    """Mean rank of each index in the tests, 1 for the best; near ones share half of a step.
+
+    Parameters
+    ----------
+    scores : mapping of str to array, shape (indices,)
+        Test -> scores, of which more is better.
+    tie : float
+        Scores that differ by less share a place, by as much as they are near.
+
+    Returns
+    -------
+    array, shape (indices,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_ranks({"a": np.array([0.9, 0.5, 0.5])}, tie=0.01).tolist()
+    [1.0, 2.5, 2.5]
+    """
+    places = []
+    for values in scores.values():
+        ahead = (0.5 + (values[None, :] - values[:, None]) / (2 * tie)).clip(0, 1)
+        places.append(0.5 + ahead.sum(axis=1))  # half of it is the index itself
+    return np.mean(places, axis=0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -37,11 +37,15 @@ from svcca_lib.paper.training import Run
 from svcca_lib.similarity import bound
 
 Reading = Literal["flattened", "means"]
+# Similarities that differ by less share a hit, by as much as they are near: what is equal but for
+# rounding, as CCA is for all layers where images are few, would else be decided by it.
+TIE = 1e-3
+# Equation (1) divides by the neurons; this book's default divides by the directions kept.
+OVER_NEURONS = "CCA, over neurons"
 INDICES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "CCA": ("cca", {}),
-        # Equation (1) divides by the neurons; this book's default divides by the directions kept.
-        "CCA, over neurons": ("svcca", {"keep": 1.0, "mean_over": "smaller_layer"}),
+        OVER_NEURONS: ("svcca", {"keep": 1.0, "mean_over": "smaller_layer"}),
         "SVCCA": ("svcca", {}),
         "PWCCA": ("pwcca", {}),
         "linear regression": ("linear_regression", {}),
@@ -69,11 +73,16 @@ class Matching:
     layers: tuple[str, ...]
     n: int
 
+    def only(self, networks: Sequence[int]) -> Matching:
+        """Return the same of some of the networks, by their positions."""
+        at = np.ix_(networks, networks)
+        return replace(self, tables={index: table[at] for index, table in self.tables.items()})
+
     def accuracy(self, index: str, off: int = 0) -> np.ndarray:
         """Share of the layers that find their counterpart, one value an ordered pair of networks.
 
         Layers that tie for the most similar share the hit: where every similarity is 1, the share
-        is that of guessing. `off` layers up or down still count as found.
+        is that of guessing. `off` layers up or down still count as found. See `hits`.
         """
         tables = self.tables[index]
         pairs = [(i, j) for i in range(len(tables)) for j in range(len(tables)) if i != j]
@@ -83,7 +92,7 @@ class Matching:
         """Share of layers that another seed changes less than one layer up or down does.
 
         One value an ordered pair of networks (Ding et al. 2021: a measure should tell layers of one
-        network apart before it tells seeds apart).
+        network apart before it tells seeds apart). A tie counts as half a layer.
         """
         tables, layers = self.tables[index], len(self.layers)
         found = []
@@ -94,12 +103,16 @@ class Matching:
             ]
             for j in range(len(tables)):
                 if i != j:
-                    found.append((tables[i, j].diagonal() > neighbours).mean())
+                    ahead = tables[i, j].diagonal() - neighbours
+                    found.append((0.5 + ahead / (2 * TIE)).clip(0, 1).mean())
         return np.array(found)
 
 
 def hits(table: np.ndarray, off: int = 0) -> float:
     """Share of rows whose largest value is at most `off` from the diagonal; equal ones share it.
+
+    Values less than `TIE` below the largest have a share that falls to 0 there, so that no hit
+    hangs on the last digits.
 
     Examples
     --------
@@ -107,10 +120,10 @@ def hits(table: np.ndarray, off: int = 0) -> float:
     >>> hits(np.array([[0.9, 0.1], [0.8, 0.7]])), hits(np.ones((4, 4)))
     (0.5, 0.25)
     """
-    best = table >= table.max(axis=1, keepdims=True) - 1e-9
+    share = (1 - (table.max(axis=1, keepdims=True) - table) / TIE).clip(0)
     at = np.arange(len(table))
     near = np.abs(at[:, None] - at) <= off
-    return float(((best & near).sum(axis=1) / best.sum(axis=1)).mean())
+    return float(((share * near).sum(axis=1) / share.sum(axis=1)).mean())
 
 
 def match(
@@ -207,30 +220,40 @@ def _by_frequency(networks: int, responses: Any) -> dict[str, np.ndarray]:
 
 
 def _by_index(networks: int, responses: Any, reading: Reading) -> dict[str, np.ndarray]:
-    tables = {}
+    tables: dict[str, np.ndarray] = {}
     # What no rotation changes is found in coordinates no wider than there are datapoints.
-    small = [
-        [coordinates(_read(x, reading)) for x in responses(i).values()] for i in range(networks)
-    ]
+    widths, small = [], []
+    for i in range(networks):
+        layers = [_read(x, reading) for x in responses(i).values()]
+        widths.append(np.array([layer.shape[1] for layer in layers]))
+        small.append([coordinates(layer) for layer in layers])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
         for index, (measure, options) in INDICES.items():
+            if index == OVER_NEURONS:  # as many as there were before the rotation: see below
+                measure, options = INDICES["CCA"]
             chosen, prepare, compare = bound(measure, options)
-            # Fewer neurons than there are would be counted in what is a rotation.
-            rotates = "orthogonal" in chosen.invariant_to and "mean_over" not in options
+            rotates = "orthogonal" in chosen.invariant_to
 
             def ready(i: int, prepare: Any = prepare, rotates: bool = rotates) -> list[Any]:
                 layers = small[i] if rotates else [_read(x, reading) for x in responses(i).values()]
                 return [prepare(x, "layer") for x in layers]
 
+            # Whole layers of all networks at once would be gigabytes.
+            kept = [ready(i) for i in range(networks)] if rotates else None
             rows: dict[tuple[int, int], np.ndarray] = {}
             for i in range(networks):
-                left = ready(i)
+                left = kept[i] if kept else ready(i)
                 rows[i, i] = _table(left, left, compare)
                 for j in range(i + 1, networks):
-                    right = ready(j)
+                    right = kept[j] if kept else ready(j)
                     rows[i, j] = _table(left, right, compare)
                     rows[j, i] = rows[i, j].T if chosen.symmetric else _table(right, left, compare)
+            if index == OVER_NEURONS:
+                ranks = [np.array([layer.rank for layer in layers]) for layers in kept or ()]
+                for i, j in rows:
+                    directions = np.minimum.outer(ranks[i], ranks[j])
+                    rows[i, j] = rows[i, j] * directions / np.minimum.outer(widths[i], widths[j])
             tables[index] = _stacked(rows, networks)
     return tables
 
@@ -264,6 +287,6 @@ def coordinates(x: Tensor) -> Tensor:
     """
     if x.shape[1] <= len(x):
         return x
-    centred = x - x.mean(0)
-    u, s, _ = torch.linalg.svd(centred @ centred.T)
-    return u * s.sqrt()
+    # Not by the products of the rows: squared, what the layer does not have looks like a direction.
+    triangle: Tensor = torch.linalg.qr((x - x.mean(0)).T, mode="r").R
+    return triangle.T

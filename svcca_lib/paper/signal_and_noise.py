@@ -112,6 +112,20 @@ def by_signal(
     }
 
 
+def below(
+    first: np.ndarray, second: np.ndarray, names: Sequence[str], least: float = 1e-3
+) -> list[str]:
+    """Say where one index is below another by more than `least`, and by how much.
+
+    Examples
+    --------
+    >>> below(np.array([0.5, 1.0]), np.array([0.7, 1.0]), ["2 of 4", "4 of 4"])
+    ['2 of 4 (by 0.200)']
+    """
+    short = np.subtract(second, first)
+    return [f"{name} (by {by:.3f})" for name, by in zip(names, short, strict=True) if by > least]
+
+
 EXPLORED = ("SVCCA, 99 % of variance", "PWCCA", "CKA")
 
 
