@@ -8,10 +8,10 @@ from svcca_lib.paper.datasets import load, spread
 from svcca_lib.paper.freezing import (
     Matched,
     StepTimes,
+    below_since,
     final_accuracy,
     forward_flops,
     loudest_responses,
-    paired_interval,
     savings,
     step_times,
 )
@@ -78,28 +78,18 @@ def test_runs_that_do_not_match_are_refused(pair, digits, store, config):
         Matched((base, other), (freeze,))
 
 
-def test_paired_interval_is_that_of_student():
-    # Student's factor for 4 degrees of freedom at 95 % is 2.776 (any table).
-    found = paired_interval(np.zeros(5), np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
-    half = 2.776 * np.sqrt(2.5 / 5)
-    assert (found.mean, found.n) == (3.0, 5)
-    assert found.low == pytest.approx(3 - half, abs=1e-3)
-    assert found.high == pytest.approx(3 + half, abs=1e-3)
-
-
-def test_paired_interval_ignores_what_the_pair_shares():
-    rng = np.random.default_rng(0)
-    shared, effect = rng.normal(size=6) * 100, rng.normal(size=6)
-    found = paired_interval(shared, shared + effect)
-    alone = paired_interval(np.zeros(6), effect)
-    assert found.low == pytest.approx(alone.low)
-    assert found.high == pytest.approx(alone.high)
-
-
-@pytest.mark.parametrize("values", [np.zeros(1), np.zeros((2, 2))])
-def test_one_pair_has_no_interval(values):
-    with pytest.raises(ValueError, match="at least 2"):
-        paired_interval(values, values)
+@pytest.mark.parametrize(
+    ("difference", "since"),
+    [
+        ([0.0, -1.0, -1.0, -1.0], 10),
+        ([-1.0, -1.0, -1.0, -1.0], 0),
+        ([0.0, -1.0, 1.0, -1.0], 30),
+        ([0.0, -1.0, -1.0, 0.0], None),
+        ([0.0, -1.0, np.nan, -1.0], 30),
+    ],
+)
+def test_a_difference_is_below_since_the_step_after_which_it_never_rises(difference, since):
+    assert below_since([0, 10, 20, 30], np.array(difference)) == since
 
 
 @pytest.mark.parametrize("network", [CONVNET, RESNET])

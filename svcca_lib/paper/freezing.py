@@ -91,6 +91,25 @@ class Matched:
         )
 
 
+def below_since(steps: Sequence[int] | np.ndarray, difference: np.ndarray) -> int | None:
+    """Return the first step from which on a difference stays below 0; None where its end is not.
+
+    Parameters
+    ----------
+    steps : sequence of int, shape (t,)
+        Ascending.
+    difference : array, shape (t,)
+
+    Examples
+    --------
+    >>> below_since([0, 10, 20, 30], np.array([-1.0, 0.5, -0.1, -2.0]))
+    20
+    """
+    not_below = np.flatnonzero(~(np.asarray(difference) < 0))
+    first = int(not_below[-1]) + 1 if len(not_below) else 0
+    return int(steps[first]) if first < len(steps) else None
+
+
 def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: int) -> np.ndarray:
     """Measure the finished networks in float32, on images as they are (not translated).
 
