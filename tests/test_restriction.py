@@ -171,6 +171,11 @@ def test_directions_and_neurons_are_measured_side_by_side(layer, weights):
     assert (
         measured["most active neurons"][0] == restriction.on_neurons(layer, order, [2, 5, 30])
     ).all()
+    fewer = restriction.against_neurons(
+        layer, weights, [1, 9], [2, 5, 30], draws=3, seed=0, silent=False
+    )
+    assert list(fewer) == list(measured)[:3]
+    assert all((fewer[name] == measured[name]).all() for name in fewer)
     first = next(restriction.random_orders(30, 1, seed=0))
     for name, others in (("random neurons", "predicted"), ("random, others silent", "mean")):
         expected = restriction.on_neurons(layer, first, [2, 5, 30], others=others)
@@ -222,10 +227,21 @@ def test_steps_are_ascending_whole_numbers_from_one_to_the_end():
 
 def test_enough_is_where_the_curve_first_reaches_or_its_end():
     counts = np.array([1, 5, 9])
-    assert restriction.enough(counts, [0.2, 0.9, 0.8], 0.9) == 5
-    assert restriction.enough(counts, [0.2, 1.0, 0.1], 0.6) == pytest.approx(3)
-    assert restriction.enough(counts, [0.9, 0.1, 1.0], 0.8) == 1
-    assert restriction.enough(counts, [0.2, 0.3, 0.4], 0.8) == 9
+    assert restriction.enough(counts, [0.2, 0.9, 0.8], 0.9) == restriction.Needed(5)
+    assert restriction.enough(counts, [0.2, 1.0, 0.1], 0.6).count == pytest.approx(3)
+    assert restriction.enough(counts, [0.9, 0.1, 1.0], 0.8) == restriction.Needed(1)
+
+
+def test_what_is_never_reached_is_said_and_bounds_the_ratio_from_below():
+    never = restriction.enough(np.array([1, 5, 9]), [0.2, 0.3, 0.4], 0.8)
+    assert never == restriction.Needed(9, reached=False)
+    assert str(never) == "not reached by 9"
+    assert str(restriction.Needed(2.345)) == "2.3"
+    three = restriction.Needed(3)
+    assert restriction.times_as_many(never, three, 20) == 3
+    assert restriction.times_as_many(three, three, 20) == 1
+    # Too few directions are not taken for few: all 20 neurons are as good as 20 directions.
+    assert restriction.times_as_many(never, never, 20) == 9 / 20
 
 
 def test_reproduced_is_one_for_the_same_and_zero_for_the_mean():

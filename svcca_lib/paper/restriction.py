@@ -234,6 +234,7 @@ def against_neurons(
     *,
     draws: int,
     seed: int,
+    silent: bool = True,
 ) -> dict[str, np.ndarray]:
     """Accuracy on leading directions beside that on neurons chosen in other ways (Figure 2a).
 
@@ -245,6 +246,8 @@ def against_neurons(
         How many of each.
     draws, seed : int
         Of random neurons.
+    silent : bool
+        Whether to measure random neurons a second time, with the others silent.
 
     Returns
     -------
@@ -253,14 +256,16 @@ def against_neurons(
         them; and "random, others silent".
     """
     orders = list(random_orders(layer.width, draws, seed))
-    return {
+    measured = {
         "SVCCA directions": on_directions(layer, weights, directions)[None],
         "random neurons": np.array([on_neurons(layer, order, neurons) for order in orders]),
         "most active neurons": on_neurons(layer, loudest(layer.train), neurons)[None],
-        "random, others silent": np.array(
-            [on_neurons(layer, order, neurons, others="mean") for order in orders]
-        ),
     }
+    if silent:
+        measured["random, others silent"] = np.array(
+            [on_neurons(layer, order, neurons, others="mean") for order in orders]
+        )
+    return measured
 
 
 def neurons_for(
@@ -287,7 +292,7 @@ def neurons_for(
     accuracies = [
         on_directions_of_neurons(layer, weights, [directions], m, others=others)[0] for m in counts
     ]
-    return enough(counts, np.array(accuracies), wanted)
+    return enough(counts, np.array(accuracies), wanted).count  # all neurons are enough
 
 
 def importance(up: Tensor) -> Tensor:
@@ -332,18 +337,59 @@ def steps(most: int, points: int = 16) -> np.ndarray:
     return np.unique(np.geomspace(1, most, points).round().astype(int))
 
 
-def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> float:
+@dataclass(frozen=True)
+class Needed:
+    """How many directions or neurons an accuracy takes.
+
+    Attributes
+    ----------
+    count : float
+        Interpolated between two counts.
+    reached : bool
+        False where the largest count was not enough: it is `count`, and a lower bound.
+    """
+
+    count: float
+    reached: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.count:.1f}" if self.reached else f"not reached by {self.count:g}"
+
+
+def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> Needed:
     """Return where an accuracy first reaches `wanted`, interpolated between two counts.
 
-    Where it never does, the last count: a lower bound.
+    Examples
+    --------
+    >>> print(enough([10, 20], [0.7, 0.9], 0.8), enough([10, 20], [0.7, 0.9], 0.95), sep="; ")
+    15.0; not reached by 20
     """
     reached = np.flatnonzero(np.asarray(accuracies) >= wanted)
     if not len(reached):
-        return float(counts[-1])
+        return Needed(float(counts[-1]), reached=False)
     i = reached[0]
     if i == 0:
-        return float(counts[0])
-    return float(np.interp(wanted, accuracies[i - 1 : i + 1], counts[i - 1 : i + 1]))
+        return Needed(float(counts[0]))
+    return Needed(float(np.interp(wanted, accuracies[i - 1 : i + 1], counts[i - 1 : i + 1])))
+
+
+def times_as_many(neurons: Needed, directions: Needed, width: int) -> float:
+    """How many times as many neurons as directions a layer needs, or a lower bound of it.
+
+    Parameters
+    ----------
+    neurons, directions : Needed
+        Neurons that were never enough count as many as were tried. Directions that never were
+        count as the whole layer, which is enough by definition.
+    width : int
+        Of the layer.
+
+    Examples
+    --------
+    >>> times_as_many(Needed(30), Needed(10), 50), times_as_many(Needed(30), Needed(10, False), 50)
+    (3.0, 0.6)
+    """
+    return neurons.count / (directions.count if directions.reached else width)
 
 
 def reproduced(original: Tensor, restricted: Tensor) -> float:
