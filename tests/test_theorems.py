@@ -160,6 +160,20 @@ class TestAcrossAPooling:
         # The two-row grid shares its zero frequency only, the columns all four.
         assert int(mask.sum()) == 4
 
+    def test_four_waves_of_the_larger_layer_meet_one_of_the_smaller_and_no_others(
+        self, run, images
+    ):
+        below, above = layers(run, names=("c2", "c3"), inputs=theorems.translations(images))
+        x, y = theorems.spectrum(below), theorems.spectrum(above)
+        energy = (x.reshape(len(x), -1).mH @ y.reshape(len(y), -1)).abs() ** 2
+        energy = energy.reshape(*x.shape[1:], *y.shape[1:]).sum((0, 3))  # (8, 8, 4, 4)
+        alike = torch.arange(8)[:, None] % 4 == torch.arange(4)  # at every second pixel
+        meet = alike[:, None, :, None] & alike[None, :, None, :]
+        assert (meet.sum((0, 1)) == 4).all()
+        assert energy[~meet].sum() < 1e-20 * energy.sum()
+        # At most one of the four has its frequency: the others are what lies off the blocks.
+        assert theorems.between_frequencies(below, above).share > 1e-3
+
 
 class TestCost:
     def test_a_power_law_has_its_exponent(self):
