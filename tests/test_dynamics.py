@@ -1,19 +1,28 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from svcca_lib import dft_cca, svcca
+from svcca_lib import capture, dft_cca, svcca
 from svcca_lib.paper.datasets import load, spread
 from svcca_lib.paper.dynamics import (
     batch_norm_pairs,
+    blocks,
+    by_distance,
+    collapse,
     depth_correlation,
+    follow,
     layer_matrices,
     matrix_correlation,
     named_layers,
     nearness,
+    off_diagonal,
+    partial_rank_correlation,
     published,
+    rank_correlation,
     readings,
     settling_times,
     stripe_contrast,
@@ -99,6 +108,27 @@ def test_small_groups_of_layers_give_the_same_matrices(run, digits, tmp_path, mo
     np.testing.assert_allclose(parts.similarity, whole.similarity, atol=1e-12)
 
 
+@pytest.mark.parametrize("arch", ["convnet", "resnet"])
+def test_what_is_followed_are_cells_of_the_matrices(arch, digits, store):
+    network = NetworkConfig(arch, (1, 8, 8), 10, width=4, fc=(16, 8), depth=1)
+    config = TrainConfig(
+        network, digits.fingerprint, steps=4, batch_size=16, evaluations=1, checkpoints=(0, 0.5, 1)
+    )
+    run = train(config, digits, store)
+    m = layer_matrices(run, digits, store, images=150)
+    f = follow(run, digits, store, images=150, fractions=(0, 0.5, 1))
+    for found in (f, m.followed()):
+        np.testing.assert_allclose(found.own, m.own, atol=1e-12)
+        np.testing.assert_allclose(found.end, m.at(1), atol=1e-12)
+        np.testing.assert_allclose(found.chance, m.chance[-1], atol=1e-12)
+        assert (found.fractions, found.labels, found.n) == (m.fractions, m.labels, m.n)
+
+
+def test_layers_are_followed_to_the_end(run, digits, store):
+    with pytest.raises(ValueError, match=r"to the end of training, 1; got 0\.5"):
+        follow(run, digits, store, images=150, fractions=(0, 0.5))
+
+
 # ------------------------------------------------------------------ what the matrices show
 
 
@@ -163,12 +193,81 @@ def test_nearness_falls_with_distance():
     assert nearness(3).tolist() == [[0, -1, -2], [-1, 0, -1], [-2, -1, 0]]
 
 
+@pytest.mark.parametrize(("arch", "repeats"), [("convnet", 4), ("resnet", 2)])
+def test_layers_of_one_block_are_one_layer_and_those_of_two_are_not(arch, repeats, digits):
+    """Another route to the blocks: what DFT-CCA says of all neighbours, nothing cut."""
+    network = build(NetworkConfig(arch, (1, 8, 8), 10, width=4, fc=(16, 8), depth=2), 0).eval()
+    images = digits.normalised(digits.train_images[:300])
+    with torch.no_grad():
+        outputs = list(capture(network, network.layers, images).values())
+    together = {pair for block in blocks(network.labels) for pair in pairwise(block)}
+    assert len(together) == repeats
+    for i, label in enumerate(network.labels[1:]):
+        # What follows linearly lies inside the layer below, which is 1 as well: no layer twice.
+        if label == "logits" or (i == 0 and arch == "resnet"):
+            continue
+        same = dft_cca(outputs[i], outputs[i + 1]).similarity > 1 - 1e-6
+        assert same == ((i, i + 1) in together), network.labels[i : i + 2]
+
+
+def test_collapsed_cells_are_means_over_blocks():
+    matrix = np.arange(12.0).reshape(3, 4)
+    expected = [[0.5, 2, 3], [(4 + 5 + 8 + 9) / 4, 8, 9]]
+    collapsed = collapse(matrix, [(0,), (1, 2)], [(0, 1), (2,), (3,)])
+    np.testing.assert_array_equal(collapsed, expected)
+
+
+def test_cells_off_the_diagonal():
+    assert off_diagonal(np.arange(9).reshape(3, 3)).tolist() == [1, 2, 3, 5, 6, 7]
+
+
+def test_rank_correlations_are_those_of_scipy():
+    rng = np.random.default_rng(3)
+    a, b, c = rng.normal(size=(3, 40)) + rng.normal(size=40)
+    assert rank_correlation(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
+    ab, ac, bc = (stats.spearmanr(x, y).statistic for x, y in ((a, b), (a, c), (b, c)))
+    closed = (ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2))
+    assert partial_rank_correlation(a, b, c) == pytest.approx(closed)
+    # and by regression, the ranks as they are
+    ranks = [stats.rankdata(x) for x in (a, b, c)]
+    line = np.stack([np.ones(40), ranks[2]], axis=1)
+    left = [r - line @ np.linalg.lstsq(line, r, rcond=None)[0] for r in ranks[:2]]
+    assert partial_rank_correlation(a, b, c) == pytest.approx(stats.pearsonr(*left).statistic)
+
+
+def test_nothing_is_left_of_what_the_third_explains():
+    a = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
+    b = np.array([1.0, 2.0, 3.0, 5.0, 4.0])
+    assert partial_rank_correlation(a, b, np.exp(a)) == 0
+    assert partial_rank_correlation(a, b, np.ones(5)) == pytest.approx(rank_correlation(a, b))
+
+
+def test_numbers_that_differ_by_rounding_are_tied():
+    a = np.array([1 - 1e-12, 1.0, 0.2, 0.4])
+    b = np.array([0.9, 0.8, 0.1, 0.3])
+    assert rank_correlation(a, b) == pytest.approx(stats.spearmanr([1, 1, 0.2, 0.4], b).statistic)
+
+
+def test_a_matrix_of_distances_alone_says_nothing_beyond_depth():
+    rng = np.random.default_rng(4)
+    theirs = nearness(8) + rng.normal(size=(8, 8))
+    own = by_distance(theirs)
+    assert own[0, 3] == pytest.approx(np.mean([*theirs.diagonal(3), *theirs.diagonal(-3)]))
+    near = off_diagonal(nearness(8))
+    falling = off_diagonal(np.exp(nearness(8)))
+    assert partial_rank_correlation(falling, off_diagonal(theirs), near) == 0
+    assert rank_correlation(falling, off_diagonal(theirs)) > 0.5
+
+
 def test_layers_are_found_by_their_labels():
     conv, _ = published("conv", 100)
     pairs = [(conv[i], conv[j]) for i, j in batch_norm_pairs(conv)]
     assert pairs == [("bn1", "c2"), ("bn2", "c5"), ("bn3", "fc1"), ("bn4", "fc2")]
     assert list(named_layers(conv).values()) == list(conv)
     res, _ = published("res", 100)
+    pairs = [(res[i], res[j]) for i, j in batch_norm_pairs(res)]
+    assert pairs == [("err", "conv"), ("bn", "res")]
+    assert (len(blocks(conv)), len(blocks(res))) == (12, 49)
     assert list(named_layers(res).values()) == [
         *("in", "unit 1", "unit 5", "unit 10", "unit 15", "out")
     ]

@@ -85,6 +85,38 @@ class Matrices:
         """Similarity of each layer to its own final state, shape (t, layers)."""
         return self.similarity.diagonal(axis1=1, axis2=2)
 
+    def followed(self) -> Followed:
+        """Return what `follow` measures of the same network."""
+        return Followed(
+            self.fractions, self.labels, self.own, self.similarity[-1], self.chance[-1], self.n
+        )
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The layers of one network on their way, each against its own end, and all pairs at the end.
+
+    Attributes
+    ----------
+    fractions : tuple of float
+        Fractions of training, ascending, the last being 1.
+    labels : tuple of str
+        What the paper calls the layers, from the input upward.
+    own : array, shape (t, layers)
+        Similarity of each layer to its own final state.
+    end, chance : array, shape (layers, layers)
+        Similarity of all pairs of layers of the finished network, and that of independent layers.
+    n : int
+        Images.
+    """
+
+    fractions: tuple[float, ...]
+    labels: tuple[str, ...]
+    own: np.ndarray
+    end: np.ndarray
+    chance: np.ndarray
+    n: int
+
 
 def layer_matrices(
     run: Run,
@@ -166,6 +198,78 @@ def layer_matrices(
         artefact.tensors["chance"].numpy(),
         artefact.meta["n"],
     )
+
+
+def follow(
+    run: Run,
+    data: ImageData,
+    store: Store,
+    *,
+    images: int,
+    fractions: Sequence[float],
+    keep: float = 0.99,
+) -> Followed:
+    """Compare every layer with its own end, and all layers with each other only at the end.
+
+    The cells are those of `layer_matrices`, without the many that say nothing of when a layer has
+    come to its final state.
+
+    Parameters
+    ----------
+    run, data, store, images, keep
+        As of `layer_matrices`.
+    fractions : sequence of float
+        Times to look at; the last must be 1.
+
+    Raises
+    ------
+    ValueError
+        If the times do not go to the end.
+    """
+    times = tuple(fractions)
+    if times[-1] != 1:
+        raise ValueError(f"layers are followed to the end of training, 1; got {times[-1]:g}")
+    inputs = data.normalised(data.train_images[spread(len(data.train_images), images)])
+
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+        final = FourierLayers.gather(prepared(run.network(), inputs, keep))
+        end, chance = pairwise_dft_cca(final, final)
+        own = []
+        for fraction in times[:-1]:
+            logger.info("layers of %s at %g of training", run.config.network.arch, fraction)
+            layers = prepared(run.network(fraction), inputs, keep)
+            own.append([_same_layer(FourierLayers.gather([layer]), final) for layer in layers])
+        found = {"own": np.array([*own, end.diagonal()]), "end": end, "chance": chance}
+        return {name: torch.from_numpy(part) for name, part in found.items()}, {"n": len(inputs)}
+
+    artefact = measured(
+        store,
+        "layers-followed",
+        [run],
+        {"data": data.fingerprint, "images": len(inputs), "fractions": times, "keep": keep},
+        make,
+        version=code_version(
+            follow, _same_layer, prepared, fourier, fourier_pairs, subspace, similarity
+        ),
+        name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
+    )
+    own, end, chance = (artefact.tensors[name].numpy() for name in ("own", "end", "chance"))
+    return Followed(times, run.network().labels, own, end, chance, artefact.meta["n"])
+
+
+def _same_layer(layer: FourierLayers, final: FourierLayers) -> float:
+    """Compare one layer with that of the same name among those of a finished network."""
+    (name,) = layer.names
+    at = final.names.index(name)
+    size = final.sizes[at]
+    before = [final.counts[i] for i in range(at) if final.sizes[i] == size]
+    starts = np.sum(before, axis=0, dtype=int) if before else np.zeros_like(final.counts[at])
+    bases = [
+        basis[:, start : start + count]
+        for basis, start, count in zip(final._bases[size], starts, final.counts[at], strict=True)
+    ]
+    alone = FourierLayers(final.n, (name,), (size,), (final.counts[at],), {size: bases})
+    return float(pairwise_dft_cca(layer, alone)[0][0, 0])
 
 
 def prepared(
@@ -323,11 +427,102 @@ def nearness(layers: int) -> np.ndarray:
     return -np.abs(depth[:, None] - depth).astype(np.float64)
 
 
+def _is_repeat(label: str) -> bool:
+    """Whether a layer is a batch norm of the layer below it and nothing more."""
+    # "err" is the ResNet's first batch norm; "bn_cv" has a ReLU and a convolution behind its own.
+    return label == "err" or (label.startswith("bn") and "_" not in label)
+
+
+def blocks(labels: Sequence[str]) -> list[tuple[int, ...]]:
+    """Group the positions of layers so that each layer counts once.
+
+    A batch norm scales and shifts every channel of the layer below, which no CCA sees: uncut, the
+    two are one layer, and at a cut nearly so. Where layers are the units of a rank correlation, the
+    two are one unit.
+
+    Examples
+    --------
+    >>> blocks(["in", "c1", "c2", "bn1", "p1"])
+    [(0,), (1,), (2, 3), (4,)]
+    """
+    found: list[tuple[int, ...]] = []
+    for i, label in enumerate(labels):
+        if found and _is_repeat(label):
+            found[-1] += (i,)
+        else:
+            found.append((i,))
+    return found
+
+
+def collapse(
+    matrix: np.ndarray, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """Average the cells of each block of rows and columns.
+
+    Parameters
+    ----------
+    matrix : array, shape (layers, other layers)
+    rows, columns : sequence of positions
+        As `blocks` gives them.
+
+    Returns
+    -------
+    array, shape (len(rows), len(columns))
+    """
+    return np.array([[matrix[np.ix_(a, b)].mean() for b in columns] for a in rows])
+
+
+def off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """Return the cells of a square matrix off its diagonal, row after row."""
+    return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
+def by_distance(matrix: np.ndarray) -> np.ndarray:
+    """Replace each cell by the mean of all cells equally far from the diagonal.
+
+    What is left is what the matrix says of depth alone: a partial correlation that this reaches as
+    well owes nothing to single layers.
+    """
+    distance = -nearness(len(matrix))
+    averaged = np.empty_like(matrix, dtype=np.float64)
+    for d in range(len(matrix)):
+        averaged[distance == d] = matrix[distance == d].mean()
+    return averaged
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of two lists of numbers; 0 where one of them is constant."""
+    return float(_pearson(_ranks(a), _ranks(b)[None])[0])
+
+
+def partial_rank_correlation(a: np.ndarray, b: np.ndarray, given: np.ndarray) -> float:
+    """Rank correlation of two lists of numbers, less what a third explains of both.
+
+    Pearson's correlation of what is left of the ranks of `a` and of `b` after a straight line in
+    those of `given`; 0 where nothing is left of one of them.
+
+    Parameters
+    ----------
+    a, b, given : array, shape (n,)
+        Numbers that agree to 1e-6 are tied: the order of rounding errors is none.
+    """
+    ranks = [_ranks(values) for values in (a, b, given)]
+    x, y, z = (rank - rank.mean() for rank in ranks)
+    if z.any():
+        x, y = (part - (part @ z) / (z @ z) * z for part in (x, y))
+    # of ranks, which are halves of whole numbers, nothing smaller than rounding can be left
+    x, y = (part * (np.linalg.norm(part) > 1e-9 * len(part) ** 1.5) for part in (x, y))
+    return float(_pearson(x, y[None])[0])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    ranks: np.ndarray = stats.rankdata(np.round(values, 6))
+    return ranks
+
+
 def batch_norm_pairs(labels: Sequence[str]) -> list[tuple[int, int]]:
     """Positions of each batch norm and of the layer below it."""
-    return [
-        (i, i - 1) for i, label in enumerate(labels) if label.startswith("bn") and "_" not in label
-    ]
+    return [(i, i - 1) for i, label in enumerate(labels) if _is_repeat(label)]
 
 
 def named_layers(labels: Sequence[str]) -> dict[int, str]:
