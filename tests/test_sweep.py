@@ -112,7 +112,7 @@ def test_the_issues_example_is_a_grid_of_twenty():
 def test_jobs_share_trainings():
     plan = sweep.grid(ROOT, [BOOK / "01-toy-regression.ipynb"], {"keep": ["0.9,0.99"]})
     assert len(plan.jobs) == 2
-    assert sorted(plan.trainings) == ["quick-toy-0", "quick-toy-1"]
+    assert sorted(plan.trainings) == [f"quick-toy-{seed}" for seed in range(6)]
 
 
 def test_trainings_of_a_job_are_those_the_chapter_declares():
@@ -447,8 +447,8 @@ if not allowed:
         os._exit(9)
     if seed in (3, 4):
         time.sleep(600)
-claim = {"id": "c", "kind": "ours", "figure": "Figure 1", "statement": "s", "values": [seed]}
-claim |= {"rule": {"low": 0, "high": None}, "interval": None, "margin": None, "holds": True}
+claim = {"id": "c", "kind": "ours", "figure": "Figure 1", "statement": "s", "measured": seed}
+claim |= {"rule": {"low": 0, "high": None}, "holds": True}
 ledger = {"chapter": "a", "profile": profile, "seed": seed, "data": "", "claims": [claim]}
 ledger["omitted"] = []
 Path(out, "claims.json").write_text(json.dumps(ledger))

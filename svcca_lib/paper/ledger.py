@@ -469,15 +469,20 @@ def changes() -> Table:
 
 
 def confirmations() -> str:
-    """Say how many rules are older than the first CIFAR-10 run of their chapter, in one sentence.
+    """Say how many rules are older than the first CIFAR-10 page of their chapter.
 
-    For these the run was a test: neither the number nor the verdict could be known.
+    For these the run was a test: neither the number nor the verdict there could be known when the
+    rule was set. Checks, and chapters whose data are no images, do not count.
     """
-    live = [claim for claim in registered().claims.values() if claim.withdrawn is None]
+    live = [
+        claim
+        for claim in registered().claims.values()
+        if claim.withdrawn is None and claim.kind != "check" and claim.chapter in registered().cifar10
+    ]
     before = sum(map(registered().predates_cifar10, live))
     return (
-        f"{before} of {len(live)} registered claims are decided by a rule that is older than the "
-        "first CIFAR-10 run of their chapter."
+        f"{before} of the {len(live)} statements that are decided on images have words, rule and "
+        "null that are older than the first published CIFAR-10 page of their chapter, by the day"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 import itertools
 import re
 import tomllib
@@ -155,6 +156,12 @@ class Register:
 def registered() -> Register:
     """Return the book's own register, read once."""
     return Register.read()
+
+
+def digest(chapter: str) -> str:
+    """Return a hash of all that a chapter takes from the register."""
+    claims = registered().chapter(chapter)
+    return hashlib.sha256(repr(sorted(claims.items())).encode()).hexdigest()[:16]
 
 
 def _registered(entry: Mapping[str, Any]) -> Registered:

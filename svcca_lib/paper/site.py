@@ -11,12 +11,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from svcca_lib.paper.ledger import LEDGER, Book, glance
 
-RESULTS, JSON = "results.md", "ledger.json"
+RESULTS, JSON, BEHIND = "results.md", "ledger.json", "behind.toml"
 NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
 
 
@@ -29,6 +31,45 @@ def pages(root: Path) -> list[Path]:
     found = [path for pattern in NOT_CHAPTERS for path in (root / "book").glob(pattern)]
     files = [f for path in found for f in ([path] if path.is_file() else path.rglob("*"))]
     return [root / "_config.yml", root / "_toc.yml", *sorted(f for f in files if f.is_file())]
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A published chapter that ran with older code than the book's.
+
+    Attributes
+    ----------
+    commit : str
+        Short hash of the commit whose notebook it executed.
+    why : str
+        Why it was not executed anew, and what is different since.
+    """
+
+    commit: str
+    why: str
+
+
+def behind(folder: Path) -> dict[str, Behind]:
+    """Return the chapters of a folder of published ones that ran with older code, by name."""
+    path = folder / BEHIND
+    if not path.is_file():
+        return {}
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {name: Behind(**entry) for name, entry in entries.items()}
+
+
+def _say_behind(page: Path, older: Behind) -> None:
+    """Say at the head of a staged page that the book's code has moved on since it ran."""
+    import nbformat
+
+    notebook = nbformat.read(page, as_version=4)
+    text = (
+        f":::{{admonition}} Executed with older code\n:class: note\nThis page ran with the code of "
+        f"commit `{older.commit}`. {older.why}\n:::"
+    )
+    heading, _, said = notebook.cells[0].source.partition("\n")
+    notebook.cells[0].source = f"{heading}\n\n{text}\n{said}"
+    nbformat.write(notebook, page)
 
 
 def _gather(notebooks: Mapping[str, Path]) -> Book:
@@ -83,7 +124,10 @@ def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
     for page in pages(root):
         _copy(page, staging / page.relative_to(root))
     for name, notebook in notebooks.items():
-        _copy(notebook, staging / "book" / f"{name}.ipynb")
+        target = staging / "book" / f"{name}.ipynb"
+        _copy(notebook, target)
+        if name in (older := behind(notebook.parent)):
+            _say_behind(target, older[name])
     shown = _gather(notebooks)
     shown.write(staging / "book" / JSON)
     write_results(shown, staging)
