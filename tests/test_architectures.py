@@ -45,3 +45,10 @@ def test_best_matches_never_are_inputs_or_outputs():
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [0, 3, 2, 1, 4, 5]])
 def test_best_matches_follow_the_order_of_the_layers(order):
     assert best_matches(np.eye(6)[order]).tolist() == order[1:-2]
+
+
+def test_columns_within_the_margin_are_as_near_and_their_mean_is_taken():
+    matrix = np.zeros((4, 7))
+    matrix[1] = [9, 0.5, 0.1, 0.506, 0.2, 9, 9]
+    assert best_matches(matrix).tolist() == [2.0]  # of columns 1 and 3
+    assert best_matches(matrix, margin=0.005).tolist() == [3.0]

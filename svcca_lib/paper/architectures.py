@@ -81,7 +81,7 @@ def size_blocks(matrix: np.ndarray, rows: Sequence[int], columns: Sequence[int])
     )
 
 
-def best_matches(matrix: np.ndarray) -> np.ndarray:
+def best_matches(matrix: np.ndarray, margin: float = 0.01) -> np.ndarray:
     """Position of the column nearest to each row, inputs and outputs (the last rows) left out.
 
     Parameters
@@ -89,10 +89,16 @@ def best_matches(matrix: np.ndarray) -> np.ndarray:
     matrix : array, shape (rows, columns)
         Of whole networks: the first row and column are the input, the last two logits and softmax,
         which training makes alike in all networks.
+    margin : float
+        Columns this close to the nearest one are as near as it is.
 
     Returns
     -------
-    array of int, shape (rows - 3,)
-        Positions in the whole matrix.
+    array, shape (rows - 3,)
+        Positions in the whole matrix; of several columns that are as near, their mean.
     """
-    return 1 + matrix[1:-2, 1:-2].argmax(axis=1)
+    inner = matrix[1:-2, 1:-2]
+    near = inner >= inner.max(axis=1, keepdims=True) - margin
+    positions = 1.0 + np.arange(inner.shape[1])
+    matches: np.ndarray = near @ positions / near.sum(axis=1)
+    return matches
