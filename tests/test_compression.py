@@ -12,6 +12,7 @@ from svcca_lib.paper.compression import (
     compressed,
     consecutive,
     head,
+    most_that_pays,
     ordered,
     responses,
     seconds,
@@ -240,13 +241,46 @@ class TestSmallestRatio:
             smallest_ratio(self.ratios, [0.9, 0.9, 0.9, 0.94], 0.95)
 
 
-def test_seconds_are_those_of_a_typical_forward_pass():
-    class Slow(torch.nn.Module):
-        calls = 0
+class TestMostThatPays:
+    @pytest.mark.parametrize(("p", "q"), [(12, 4), (16, 12), (10, 10), (4096, 512), (7, 1)])
+    def test_it_is_the_last_number_that_saves_weights(self, p, q):
+        k = most_that_pays(p, q)
+        assert k * (p + q) < p * q <= (k + 1) * (p + q)
+
+    @pytest.mark.parametrize("k", range(1, 13))
+    def test_two_maps_are_held_below_it_and_their_product_above(self, runs, recorded, k):
+        """bn4: 12 neurons, read by 4 logits; 3 directions would take as many weights as it has."""
+        network = runs[0].network()
+        directions = {"bn4": variants(*recorded, keep=1.0)["logits"]["bn4"]}
+        small = compressed(network, directions, k / 12)
+        assert weights(network) - weights(small) == max(48 - k * (12 + 4), 0)
+        assert (weights(small) < weights(network)) == (k <= most_that_pays(12, 4))
+
+    def test_at_shares_that_do_not_pay_anywhere_nothing_is_saved(self, runs, recorded):
+        network = runs[0].network()
+        directions = variants(*recorded, keep=1.0)["logits"]
+        for name, outputs in {"p2": 16, "fc1": 12, "bn3": 12, "fc2": 4, "bn4": 4}.items():
+            neurons = len(directions[name].mean)
+            assert round(0.8 * neurons) > most_that_pays(neurons, outputs)
+        assert weights(compressed(network, directions, 0.8)) == weights(network)
+
+
+def test_seconds_are_the_least_of_each_network_after_two_passes_that_warm_up():
+    order = []
+
+    class Sleepy(torch.nn.Module):
+        def __init__(self, *times):
+            super().__init__()
+            self.times = list(times)
 
         def forward(self, x):
-            self.calls += 1
-            time.sleep(0.2 if self.calls < 3 else 0.01)  # what warms up does not count
+            order.append(len(self.times))
+            time.sleep(self.times.pop(0))
             return x
 
-    assert 0.01 <= seconds(Slow(), torch.zeros(1), repeats=5) < 0.1
+    x = torch.zeros(1)
+    networks = {"a": (Sleepy(0, 0, 0.2, 0.05), x), "b": (Sleepy(0.1, 0.1, 0.01, 0.2), x)}
+    found = seconds(networks, repeats=2)
+    assert 0.05 <= found["a"] < 0.2
+    assert 0.01 <= found["b"] < 0.1
+    assert order == [4, 4, 3, 3, 2, 2, 1, 1]  # in turn

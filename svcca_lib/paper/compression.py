@@ -156,7 +156,10 @@ def head(network: Network, layer: str) -> nn.Sequential:
 
 
 def compressed(network: nn.Module, directions: Mapping[str, Directions], ratio: float) -> nn.Module:
-    """Build the smaller network that reads these layers through a share of their directions."""
+    """Build the network that reads these layers through a share of their directions.
+
+    It has fewer weights only where two maps are smaller than one, below `most_that_pays`.
+    """
     return compress(network, {name: d.leading(ratio) for name, d in directions.items()})
 
 
@@ -305,17 +308,46 @@ def smallest_ratio(ratios: Sequence[float], accuracy: np.ndarray, least: float) 
     return float(ratios[first])
 
 
+def most_that_pays(neurons: int, outputs: int) -> int:
+    """Return the most directions of a layer with which two maps hold fewer weights than one.
+
+    From there on `svcca_lib.compress` stores their product, with the weights of the old matrix: k
+    directions of p neurons read by q pay while k (p + q) < p q.
+
+    Examples
+    --------
+    >>> most_that_pays(512, 256), 170 * (512 + 256) < 512 * 256 < 171 * (512 + 256)
+    (170, True)
+    """
+    return (neurons * outputs - 1) // (neurons + outputs)
+
+
 def weights(network: nn.Module) -> int:
     """Count the trained numbers of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @torch.no_grad()
-def seconds(network: nn.Module, x: Tensor, repeats: int = 15) -> float:
-    """Median time of a forward pass, after two that warm up."""
-    times = []
-    for _ in range(repeats + 2):
-        started = time.perf_counter()
-        network(x)
-        times.append(time.perf_counter() - started)
-    return float(np.median(times[2:]))
+def seconds(
+    networks: Mapping[str, tuple[nn.Module, Tensor]], repeats: int = 30
+) -> dict[str, float]:
+    """Time a forward pass of each network; the least of all its times counts.
+
+    The networks take turns, so that a machine that is busy for a while is so for all of them, and
+    what else runs can only add to a time.
+
+    Parameters
+    ----------
+    networks : mapping of str to (network, its input)
+    repeats : int
+        Passes that are timed, after two that warm up.
+    """
+    least = dict.fromkeys(networks, float("inf"))
+    for i in range(repeats + 2):
+        for name, (network, x) in networks.items():
+            started = time.perf_counter()
+            network(x)
+            taken = time.perf_counter() - started
+            if i >= 2:
+                least[name] = min(least[name], taken)
+    return least

@@ -729,6 +729,7 @@ def appendix_figure_5(
         handles=[Line2D([], [], label=n, markersize=3, **s) for n, s in _ALL_FIVE.items()],
         loc="lower right",
         bbox_to_anchor=(1, 0.16),
+        handlelength=1.5,
     )
     last.set(xscale="log", ylim=(0, 1.06), xlabel="directions kept, share of neurons")
     ticks = [r for r in (0.02, 0.05, 0.1, 0.22, 0.45, 1.0) if ratios[0] <= r <= ratios[-1]]
