@@ -124,6 +124,7 @@ def test_any_two_layers_are_one_when_images_are_few_and_apart_when_many():
     assert found.pairs["shuffled"]["CCA"][1] < 0.25
     assert abs(found.pairs["shuffled"]["CCA, held out"][1]) < 0.1
     assert abs(found.pairs["shuffled"]["CKA, debiased"][1]) < 0.05
+    assert np.isnan(found.pairs["same"]["CCA, held out"][0])  # directions are arbitrary
     assert found.pairs["other"]["SVCCA"][1] == pytest.approx(svcca(x, y).similarity, abs=1e-9)
 
 
@@ -254,6 +255,22 @@ def test_real_layers_keep_their_leading_directions_and_variances():
     assert rho[3] < 0.5
     assert noisy.var() == pytest.approx(layer.var(), rel=0.05)
     np.testing.assert_allclose(signals.noise_of_its_own(layer, 8), layer - layer.mean(axis=0))
+
+
+def test_what_is_nearly_shared_has_a_pwcca_that_rounding_does_not_decide():
+    def moved(own):
+        x, y = signals.planted(400, 20, 8, 0.2, own=own)
+        turned = x @ np.linalg.qr(np.random.default_rng(1).normal(size=(20, 20)))[0]
+        x = turned @ np.linalg.qr(np.random.default_rng(1).normal(size=(20, 20)))[0].T  # rounded
+        return abs(
+            pwcca(x, y).similarity - pwcca(*signals.planted(400, 20, 8, 0.2, own=own)).similarity
+        )
+
+    assert moved(0.01) < 1e-7 < moved(0.0)
+    layer = np.random.default_rng(2).normal(size=(500, 8)) * np.geomspace(4, 0.5, 8)
+    rho = cca(layer, signals.noise_of_its_own(layer, 3, own=0.01)).correlations
+    assert (rho[:3] > 0.99).all()
+    assert (np.diff(rho[:3]) < -1e-9).all()  # one apart from the other
 
 
 def test_below_is_more_than_rounding():

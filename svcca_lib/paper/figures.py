@@ -1307,6 +1307,8 @@ def curves(
     for ax, (title, panel) in zip(axes.flat, shown.items(), strict=False):
         for name, values in panel.curves.items():
             ax.plot(panel.x, values, **styles[name])
+        across_x = np.stack([panel.x, np.zeros(len(panel.x))], axis=1)
+        ax.update_datalim(across_x, updatey=False)  # where no curve has a value, too
         if panel.scale == "symlog":
             ax.set_xscale("symlog", linthresh=panel.x[panel.x > 0].min(), linscale=0.4)
         else:

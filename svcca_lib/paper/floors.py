@@ -33,9 +33,19 @@ from svcca_lib import (
     svcca,
 )
 
+FOLDS = 5
+
 
 def _held_out(x: Tensor, y: Tensor) -> Similarity:
-    return Similarity("held-out CCA", held_out_cca(x, y).similarity, len(x))
+    """NaN where the fitting part cannot say which directions: there it is up to rounding.
+
+    Two subspaces of together more dimensions than datapoints intersect, and what is in both has a
+    correlation of 1, whichever basis of the intersection comes out.
+    """
+    fitted = len(x) - -(-len(x) // FOLDS)
+    determined = fitted > x.shape[1] + y.shape[1]
+    found = held_out_cca(x, y, folds=FOLDS).similarity if determined else float("nan")
+    return Similarity("held-out CCA", found, len(x))
 
 
 INDICES: Mapping[str, Callable[[Tensor, Tensor], Similarity]] = MappingProxyType(

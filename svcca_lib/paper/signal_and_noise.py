@@ -34,7 +34,7 @@ INDICES: Mapping[str, Callable[[np.ndarray, np.ndarray], Similarity]] = MappingP
 
 
 def planted(
-    n: int, p: int, signal: int, noise: float, seed: int = 0
+    n: int, p: int, signal: int, noise: float, seed: int = 0, own: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two layers that share `signal` directions and have noise of their own in the others.
 
@@ -47,6 +47,10 @@ def planted(
     noise : float
         Standard deviation of the others.
     seed : int
+    own : float
+        Standard deviation of what each layer adds to all directions. At 0 their correlations
+        are all 1, and PWCCA, whose weights are of single directions, hangs on which basis of them
+        the arithmetic happens to find.
 
     Returns
     -------
@@ -64,10 +68,12 @@ def planted(
     shared = rng.normal(size=(n, signal))
     layers = [np.hstack([shared, noise * rng.normal(size=(n, p - signal))]) for _ in range(2)]
     x, y = (layer @ np.linalg.qr(rng.normal(size=(p, p)))[0] for layer in layers)
+    if own:
+        x, y = (z + own * rng.normal(size=z.shape) for z in (x, y))
     return x, y
 
 
-def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0) -> np.ndarray:
+def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0, own: float = 0.0) -> np.ndarray:
     """Return a layer in which the leading directions are kept and the rest is that of other images.
 
     Parameters
@@ -77,6 +83,8 @@ def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0) -> np.ndarra
         Leading singular directions that stay.
     seed : int
         Of the shuffling of the rest, which keeps its variance and loses its relation to the images.
+    own : float
+        How much of the leading directions at other images is added to them; see `planted`.
 
     Returns
     -------
@@ -86,7 +94,7 @@ def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0) -> np.ndarra
     _, _, vt = np.linalg.svd(centred, full_matrices=False)
     kept = centred @ vt[:signal].T @ vt[:signal]
     order = np.random.default_rng(seed).permutation(len(layer))
-    return kept + (centred - kept)[order]
+    return kept + own * kept[order] + (centred - kept)[order]
 
 
 def by_signal(
