@@ -382,7 +382,7 @@ def machines(
         for result in trials.run(plan):
             results.append(result)
             if isinstance(result, str):
-                print(result)
+                print(result, flush=True)
         status = FAILED if trials.failed(results) else 0
     except KeyboardInterrupt:
         status = INTERRUPTED

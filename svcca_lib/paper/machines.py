@@ -33,6 +33,7 @@ VARIABLES = (
     "MKL_CBWR",
     "MKL_DYNAMIC",
     "NPY_DISABLE_CPU_FEATURES",
+    "OMP_WAIT_POLICY",
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
 )
@@ -84,7 +85,9 @@ def _machine(
 ) -> Machine:
     numbers = dict.fromkeys(THREADS, str(threads))
     # Otherwise MKL, and torch after it, takes no more threads than there are cores.
-    values = MappingProxyType(numbers | {"MKL_DYNAMIC": "FALSE"} | environment)
+    # Threads that wait must not spin: with more of them than cores they would wait for each other.
+    waiting = {"MKL_DYNAMIC": "FALSE", "OMP_WAIT_POLICY": "PASSIVE"}
+    values = MappingProxyType(numbers | waiting | environment)
     return Machine(name, values, threads, architecture, tuple(needs), versions)
 
 

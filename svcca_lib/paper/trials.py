@@ -150,7 +150,11 @@ def spread(number: int = 3) -> tuple[str, ...]:
     return tuple(played[place] for place in sorted(places))
 
 
-def run(plan: Plan, say: Callable[[str], None] = print) -> Iterable[Outcome | str]:
+def _say(text: str) -> None:
+    print(text, flush=True)  # hours pass, and a file would show nothing of them
+
+
+def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterable[Outcome | str]:
     """Run what is missing; yield how each part went, or a sentence where a machine cannot be had.
 
     A sentence that tells of an error begins with ``error:``.
@@ -299,7 +303,7 @@ def _git(root: Path, *arguments: str) -> bytes:
 
 
 def interpreter(
-    machine: Machine, root: Path, folder: Path, say: Callable[[str], None] = print
+    machine: Machine, root: Path, folder: Path, say: Callable[[str], None] = _say
 ) -> str:
     """Return the Python that has a machine's versions, in an environment made if need be.
 
