@@ -602,7 +602,7 @@ def perplexity(steps: Sequence[int], curves: np.ndarray, unigram: float) -> Figu
     return figure
 
 
-_DASHES = ["-", (0, (5, 1.5)), (0, (2, 1.2)), "-."]
+_DASHES = ["-", (0, (5, 1.5)), (0, (2, 1.2)), "-.", (0, (7, 1.5, 1, 1.5, 1, 1.5))]
 _STACK = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _MARKERS = "os^Dv*"
 
