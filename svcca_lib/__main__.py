@@ -362,6 +362,9 @@ def machines(
         str, typer.Option(help="Of the tests: notebooks, oracles, scratch.")
     ] = "notebooks,oracles,scratch",
     out: Annotated[Path, typer.Option(help="The folder of the results.")] = Path("build/machines"),
+    keep: Annotated[
+        bool, typer.Option(help="Keep what was measured from scratch in reference/machines.json.")
+    ] = False,
     names: Annotated[bool, typer.Option("--list", help="Only say which can be played.")] = False,
     root: Root = REPOSITORY,
 ) -> None:
@@ -387,6 +390,8 @@ def machines(
     except KeyboardInterrupt:
         status = INTERRUPTED
     print(f"\n{trials.table(results, plan.parts)}")
+    if keep:
+        print(f"the numbers from scratch are kept in {trials.keep(plan)}")
     sys.exit(status)
 
 

@@ -1,13 +1,14 @@
 """The machines that the tests play, and the table of what they found there."""
 
 import dataclasses
+import json
 import os
 
 import pytest
 import yaml
 
 from conftest import ROOT
-from svcca_lib.paper import machines, trials
+from svcca_lib.paper import ledger, machines, trials
 from svcca_lib.paper.machines import MACHINES, X86, Kernels
 from svcca_lib.paper.trials import Outcome
 
@@ -155,6 +156,22 @@ def test_junit_is_counted():
         "book::01.ipynb::Cell 3: Cell outputs differ: ValueError: no",
         "tests.test_moments::test_set: no set-up",
     )
+
+
+def test_numbers_from_scratch_are_kept_for_the_ledger(tmp_path):
+    junit = (
+        '<testsuites><testsuite><testcase name="test[02-a]"><properties>'
+        '<property name="02-a/x" value="0.25"/></properties></testcase></testsuite></testsuites>'
+    )
+    (tmp_path / "reference").mkdir()
+    known = tmp_path / "reference" / "machines.json"
+    known.write_text('{"other": {"02-a/x": 0.5}}')
+    plan = trials.Plan(tmp_path, tmp_path / "results", (), trials.PARTS, ("haswell", "sandybridge"))
+    (tmp_path / "results" / "haswell").mkdir(parents=True)
+    (tmp_path / "results" / "haswell" / "scratch.xml").write_text(junit)
+    assert trials.keep(plan) == known
+    assert json.loads(known.read_text()) == {"haswell": {"02-a/x": 0.25}, "other": {"02-a/x": 0.5}}
+    assert ledger.elsewhere(tmp_path) == {"02-a/x": [0.25, 0.5]}
 
 
 def test_table_of_planted_results():

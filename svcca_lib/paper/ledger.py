@@ -477,7 +477,9 @@ def confirmations() -> str:
     live = [
         claim
         for claim in registered().claims.values()
-        if claim.withdrawn is None and claim.kind != "check" and claim.chapter in registered().cifar10
+        if claim.withdrawn is None
+        and claim.kind != "check"
+        and claim.chapter in registered().cifar10
     ]
     before = sum(map(registered().predates_cifar10, live))
     return (

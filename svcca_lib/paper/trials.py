@@ -241,6 +241,32 @@ def tally(junit: str) -> dict:
     return counts | {"failures": tuple(failures)}
 
 
+def measured(junit: str) -> dict[str, float]:
+    """Return the claims' numbers that the from-scratch tests recorded, by ``CHAPTER/ID``."""
+    found = ElementTree.fromstring(junit).iter("property")
+    return {each.get("name", ""): float(each.get("value", "nan")) for each in found}
+
+
+def keep(plan: Plan) -> Path:
+    """Write what the from-scratch runs measured to where the ledger and the tests look for it.
+
+    Machines that the plan does not train on keep what they had.
+
+    Returns
+    -------
+    Path
+        ``reference/machines.json``: machine -> claim -> number.
+    """
+    path = plan.root / "reference" / "machines.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for name in plan.scratch:
+        junit = plan.folder / name / f"{SCRATCH}.xml"
+        if junit.is_file() and (numbers := measured(junit.read_text(encoding="utf-8"))):
+            kept[name] = numbers
+    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return path
+
+
 def _told(wrong: ElementTree.Element) -> str:
     """Return in a line what a test that failed says: its message, or of a cell the error."""
     message, text = wrong.get("message") or "", wrong.text or ""
