@@ -522,3 +522,22 @@ def test_fewer_images_can_turn_a_ranking():
     far = 0.4 * x + 0.9 * torch.from_numpy(RNG.normal(size=(2000, 20)))
     mistake = mistakes.without_chance([(x, near), (x, far)], (2000, 25))
     assert mistake.wrong < 0 < mistake.right
+
+
+def test_the_eight_mistakes_are_those_of_each_function(runs, digits):
+    inputs = digits.normalised(digits.train_images[spread(len(digits.train_images), 120)])
+    made = mistakes.eight(*runs, inputs, early=0.5, seed=3)
+    assert len({m.name for m in made}) == 8
+    x, y = (outputs(run, "fc1", digits, 120).double() for run in runs)
+    early = outputs(runs[0], "fc1", digits, 120, 0.5).double()
+    assert made[1] == mistakes.not_centred(x, y, 3)
+    ahead = svcca(x, early).similarity - svcca(x, y).similarity
+    assert made[6].right == pytest.approx(ahead, abs=1e-9)
+
+
+def test_shuffled_pixels_have_a_lower_floor_than_shuffled_images():
+    # Each image has a brightness of its own in every pixel: 40 datapoints, not 40 * 36.
+    bright = torch.from_numpy(RNG.normal(size=(2, 40, 3, 1, 1)))
+    maps = bright + 0.1 * torch.from_numpy(RNG.normal(size=(2, 40, 3, 6, 6)))
+    mistake = mistakes.pixels_shuffled(*maps)
+    assert mistake.wrong < 0.5 * mistake.right

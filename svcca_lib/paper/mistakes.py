@@ -10,13 +10,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from svcca_lib import Moments, SampleSizeWarning, capture, cca, cka, compare, held_out_cca, svcca
+from svcca_lib import (
+    Moments,
+    SampleSizeWarning,
+    capture,
+    cca,
+    channels_as_neurons,
+    cka,
+    compare,
+    held_out_cca,
+    image_of_row,
+    permutation_test,
+    svcca,
+)
+
+if TYPE_CHECKING:
+    from svcca_lib.paper.training import Run
 
 
 @dataclass(frozen=True)
@@ -256,3 +272,64 @@ def without_chance(pairs: Sequence[tuple[Tensor, Tensor]], images: Sequence[int]
         unequal[0] - unequal[1],
         equal[0] - equal[1],
     )
+
+
+def pixels_shuffled(x: Tensor, y: Tensor) -> Mistake:
+    """Find the floor of a convolution read by pixels by shuffling pixels, not whole images.
+
+    Parameters
+    ----------
+    x, y : Tensor, shape (n, c, h, w)
+    """
+    rows = [channels_as_neurons(z) for z in (x, y)]
+    by_pixels, by_images = (
+        permutation_test(*rows, n_permutations=9, groups=groups).chance
+        for groups in (None, image_of_row(x))
+    )
+    return Mistake(
+        "the floor of pixels found by shuffling pixels",
+        "shuffle whole images (groups=)",
+        by_pixels,
+        by_images,
+    )
+
+
+def eight(
+    first: Run, second: Run, inputs: Tensor, *, early: float = 0.1, seed: int = 0
+) -> list[Mistake]:
+    """Make each mistake whose number is determined on two ConvNets that differ in their seed.
+
+    Parameters
+    ----------
+    first, second : Run
+    inputs : Tensor, shape (n, channels, height, width)
+        Images; several times as many as fc1 has neurons.
+    early : float
+        Fraction of training at which `first` is looked at as well.
+    seed : int
+        Of what is shuffled, and of a small network with an in-place ReLU.
+    """
+    few = inputs[:500]
+    x, y, earlier = (
+        capture(run.network(fraction), "fc1", inputs)["fc1"].double()
+        for run, fraction in ((first, 1.0), (second, 1.0), (first, early))
+    )
+    c4 = [capture(run.network(), "c4", inputs[:300])["c4"] for run in (first, second)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        in_place = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(inputs[0].numel(), 32),
+            nn.ReLU(inplace=True),
+            nn.Linear(32, 10),
+        )
+    return [
+        shuffled_twice(first.network(), "fc1", few, seed),
+        not_centred(x, y, seed),
+        too_few_images(x, y, seed),
+        averaged_over_batches(x, y, 2 * x.shape[1]),
+        overwritten(in_place, "1", few),
+        training_mode(first.network(), "bn4", few, 16),
+        without_chance([(x, earlier), (x, y)], (len(x), 3 * x.shape[1] // 2)),
+        pixels_shuffled(*c4),
+    ]
