@@ -136,6 +136,7 @@ def differences(entry, claim):
         "figure": (entry.figure, claim.figure),
         "rule": (entry.rule, claim.rule),
         "null": (entry.null, claim.null_name),
+        "changed": (bool(entry.changes), claim.changed),
     }
     return [name for name, (registered, stored) in pairs.items() if registered != stored]
 

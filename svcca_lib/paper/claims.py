@@ -552,7 +552,7 @@ def claim_row(claim: Claim, prefix: str = "", support: str = "") -> str:
     """
     numbers = dict(_cells(claim))
     style = claim.verdict.name.lower()
-    changed = " <em>Changed after the first look; see the ledger.</em>" if claim.changed else ""
+    changed = ' <span class="kind">changed since, see the ledger</span>' if claim.changed else ""
     columns = (
         f'<span class="verdict-{style}">{MARKS[claim.verdict]} {claim.verdict}</span>',
         f"{html.escape(claim.statement)} <em>{support or html.escape(claim.figure)}</em> "

@@ -36,6 +36,7 @@ VARIABLES = (
     "OMP_WAIT_POLICY",
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
+    "OPENBLAS_THREAD_TIMEOUT",
 )
 # NumPy's names of instruction sets, up to 2.3 and from 2.4 on; it passes over those it lacks.
 _AVX512 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V4"
@@ -85,8 +86,10 @@ def _machine(
 ) -> Machine:
     numbers = dict.fromkeys(THREADS, str(threads))
     # Otherwise MKL, and torch after it, takes no more threads than there are cores.
-    # Threads that wait must not spin: with more of them than cores they would wait for each other.
-    waiting = {"MKL_DYNAMIC": "FALSE", "OMP_WAIT_POLICY": "PASSIVE"}
+    numbers["MKL_DYNAMIC"] = "FALSE"
+    # Threads that wait for work must not spin. With more of them than free cores they keep those
+    # that have some from it, and the oracles take eight times as long.
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
     values = MappingProxyType(numbers | waiting | environment)
     return Machine(name, values, threads, architecture, tuple(needs), versions)
 

@@ -99,8 +99,10 @@ class Registered:
 
     @property
     def last_change(self) -> datetime.date:
-        """Day since which it is decided as it is now."""
-        return max((change.date for change in self.changes), default=self.registered)
+        """Day since which it has the words, the rule and the null that it has now."""
+        decisive = tuple(f"{part}: " for part in CHANGING)
+        days = (change.date for change in self.changes if change.now.startswith(decisive))
+        return max(days, default=self.registered)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ METADATA = "svcca_tolerance"  # of a cell: address -> absolute tolerance
 # chapters 1, 2, 4, 6 and 7, relative to the largest value of an array: at most 4.1e-7, a seventh
 # digit each time; claims and noted numbers, which have all digits, at most 1.3e-7.
 DRAWN = ROUND_OFF + 1e-6
+# An array of nothing but the last bits of zero has no scale of its own.
+EXACT = 1e-12
 SHARE = 0.1  # the ceiling of a tolerance, as a share of the number
 COUNT_SHARE = 0.05  # the same for an integer
 IGNORING = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP")  # as nbval reads comments; tags are like them
@@ -289,7 +291,8 @@ def _drawn(figure: str, text: str) -> Iterator[Number | tuple[str, str]]:
         for row, (cell, is_one) in enumerate(zip(cells, numeric, strict=True), start=1):
             if is_one:
                 value, _ = read(cell)
-                yield Number(address, value, 0.0, scale, DRAWN * scale, cell, f"row {row}")
+                noise = max(DRAWN * scale, EXACT)
+                yield Number(address, value, 0.0, scale, noise, cell, f"row {row}")
 
 
 def _array(column: str) -> str:
