@@ -26,7 +26,7 @@ MKL_VERBOSE SGEMM(N,N,64,64,64,0x7f,0x56,64,0x56,64,0x7f,0x56,64) 27.70ms CNR:AU
 JUNIT = """<testsuites><testsuite>
 <testcase classname="book" name="01.ipynb::Cell 3"><failure message="#x1B[91mNotebook cell execution
 failed#x1B[0m">#x1B[91mNotebook cell execution failed#x1B[0m
-#x1B[94mCell 3: Cell outputs differ
+#x1B[94mCell 3: Cell execution caused an exception
 
 Input:#x1B[0m
 1 + 1
@@ -153,7 +153,7 @@ def test_junit_is_counted():
     counts = trials.tally(JUNIT)
     assert (counts["passed"], counts["failed"], counts["skipped"]) == (1, 2, 1)
     assert counts["failures"] == (
-        "book::01.ipynb::Cell 3: Cell outputs differ: ValueError: no",
+        "book::01.ipynb::Cell 3: Cell execution caused an exception: ValueError: no",
         "tests.test_moments::test_set: no set-up",
     )
 
@@ -172,6 +172,12 @@ def test_numbers_from_scratch_are_kept_for_the_ledger(tmp_path):
     assert trials.keep(plan) == known
     assert json.loads(known.read_text()) == {"haswell": {"02-a/x": 0.25}, "other": {"02-a/x": 0.5}}
     assert ledger.elsewhere(tmp_path) == {"02-a/x": [0.25, 0.5]}
+
+
+def test_cell_whose_outputs_differ_says_the_first_differences():
+    changed = JUNIT.replace("execution caused an exception", "outputs differ")
+    told = trials.tally(changed)["failures"][0]
+    assert told == "book::01.ipynb::Cell 3: Cell outputs differ: dict_keys: ValueError: no"
 
 
 def test_table_of_planted_results():

@@ -268,15 +268,20 @@ def keep(plan: Plan) -> Path:
 
 
 def _told(wrong: ElementTree.Element) -> str:
-    """Return in a line what a test that failed says: its message, or of a cell the error."""
+    """Return in a line what a test that failed says: its message, of a cell what went wrong."""
     message, text = wrong.get("message") or "", wrong.text or ""
     cell = "Notebook cell" in message
     coloured = text if cell or not message else message
     # A terminal's colours; XML has no escape character, and pytest writes it out.
     plain = re.sub(r"(?:\x1b|#x1B)\[[\d;]*m", "", coloured)
     lines = [line.strip() for line in plain.splitlines() if line.strip()] or ["no message"]
-    said = [re.sub(r"^Cell \d+: ", "", lines[1]), lines[-1]] if cell and lines[1:] else lines[:1]
-    return ": ".join(said)[:200]
+    if not cell or len(lines) < 3:
+        return lines[0][:200]
+    what = re.sub(r"^Cell \d+: ", "", lines[1])
+    # An error is the last line of its traceback; the first of the differences are enough.
+    found = lines[lines.index("Traceback:") + 1 :] if "Traceback:" in lines else lines[2:]
+    told = found[:3] if "differ" in what else found[-1:]
+    return ": ".join([what, *told])[:200]
 
 
 def table(results: Sequence[Outcome | str], parts: Sequence[str] = PARTS) -> str:
