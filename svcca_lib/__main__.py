@@ -437,14 +437,19 @@ def reference(root: Root = Path()) -> None:
 
 @app.command()
 def ledger(root: Root = Path()) -> None:
-    """Gather the ledger of book/ anew, after the stored outputs of a chapter were remade."""
+    """Gather the ledger of book/ anew, after the stored outputs of a chapter were remade.
+
+    The results on the first page and in the README follow.
+    """
     from svcca_lib.paper import runs, site
-    from svcca_lib.paper.ledger import LEDGER
+    from svcca_lib.paper.ledger import LEDGER, Book
 
     notebook = root / "book" / f"{LEDGER}.ipynb"
     with _reported(FAILED):
         runs.run(notebook, notebook)
         site.write_results(site.stored(root), root)
+        published = sorted(path.name for path in (root / "published").iterdir())
+        site.write_readme(map(Book.gather, ("quick", *published)), root)
 
 
 @app.command()

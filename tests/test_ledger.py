@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper import ledger, records
+from svcca_lib.paper import ledger, records, site
 from svcca_lib.paper.claims import METADATA, Claim, Ledger, at_least
 from svcca_lib.paper.ledger import Book
 from svcca_lib.paper.records import PAPER_FIGURES, Making, Shown, Trained, artefact
@@ -285,6 +285,14 @@ class TestTheBook:
     def test_results_at_a_glance_are_current(self, stored):
         current = (ROOT / "book" / "results.md").read_text(encoding="utf-8")
         assert current == ledger.glance(stored), "run `python -m svcca_lib ledger`"
+
+    def test_readme_says_what_the_ledgers_say(self, tmp_path):
+        written = (ROOT / "README.md").read_text(encoding="utf-8")
+        (tmp_path / "README.md").write_text(written)
+        books = map(Book.gather, ("quick", *sorted(p.name for p in (ROOT / "published").iterdir())))
+        site.write_readme(books, tmp_path)
+        again = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert again == written, "run `python -m svcca_lib ledger`"
 
     @pytest.mark.parametrize("profile", sorted(p.name for p in (ROOT / "published").iterdir()))
     def test_published_ledgers_can_be_gathered(self, profile):

@@ -578,18 +578,22 @@ def glance(book: Book) -> str:
         "|:--|:--|--:|--:|:--|:--|",
     ]
     lines += [_glance_row(row) for row in book.rows() if row.figure in PAPER_FIGURES]
+    return "\n".join([sentence(book), "", *lines]) + "\n"
+
+
+def sentence(book: Book) -> str:
+    """Return what a reader takes away: how the paper's statements fared, then all kinds apart."""
     profiles = dict.fromkeys(ledger.profile for ledger in book.chapters.values())
     labels = dict.fromkeys(
         label for ledger in book.chapters.values() for label in _making(ledger).datasets
     )
     own = tally(claim for claim in book.claims if claim.kind == "paper").get("paper", {})
-    said = (
+    return (
         f"Of the paper's {sum(own.values())} statements, {own.get(Verdict.HOLDS, 0)} hold, "
         f"{own.get(Verdict.FAILS, 0)} fail and {own.get(Verdict.OPEN, 0)} are not settled at this "
         f"scale. All kinds: {book.score}. "
         f"Run at profile {' and '.join(profiles)}, on {'; '.join(labels)}."
     )
-    return "\n".join([said, "", *lines]) + "\n"
 
 
 def _glance_row(row: Row) -> str:

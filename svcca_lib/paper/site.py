@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from svcca_lib.paper.ledger import LEDGER, Book, glance
+from svcca_lib.paper.ledger import LEDGER, Book, glance, sentence
 
 RESULTS, JSON, BEHIND = "results.md", "ledger.json", "behind.toml"
+FIRST, LAST = "<!-- results -->", "<!-- end of results -->"  # of the README
 NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
 
 
@@ -84,6 +85,15 @@ def stored(root: Path) -> Book:
 def write_results(book: Book, root: Path) -> None:
     """Write the results at a glance that the first page includes."""
     (root / "book" / RESULTS).write_text(glance(book), encoding="utf-8")
+
+
+def write_readme(books: Iterable[Book], root: Path) -> None:
+    """Write what the ledgers say, in a sentence each, into the README between its marks."""
+    readme = root / "README.md"
+    head, _, rest = readme.read_text(encoding="utf-8").partition(FIRST)
+    _, _, tail = rest.partition(LAST)
+    said = "".join(f"- {sentence(book)}\n" for book in books)
+    readme.write_text(f"{head}{FIRST}\n{said}{LAST}{tail}", encoding="utf-8")
 
 
 def chapters(root: Path) -> list[str]:
