@@ -62,7 +62,9 @@ def test_each_training_of_a_chapter_is_one_of_the_profile(scale, chapter):
 
 
 def test_a_chapter_has_as_many_seeds_as_its_profile():
-    assert profile("quick").trainings("01-toy-regression") == (("toy", 0), ("toy", 1))
+    six = tuple(("toy", offset) for offset in range(6))  # three pairs that share no network
+    assert profile("quick").trainings("01-toy-regression") == six
+    assert profile("cifar10").trainings("01-toy-regression") == six
     freeze = profile("paper").trainings("05-freeze-training")
     assert len(freeze) == 4 * 10  # the paper's mean of ten runs
     assert len(profile("cifar10").trainings("05-freeze-training")) == 4 * 3
@@ -94,7 +96,7 @@ def test_a_chapter_may_have_seeds_of_its_own():
         trainings = profile(scale).trainings("12-after-the-paper")
         seeds = [offset for name, offset in trainings if name == "convnet"]
         assert seeds == list(range(max(5, len(profile(scale).seeds))))
-    others = profile("quick").trainings("08-compression")
+    others = profile("cifar10").trainings("08-compression")
     assert others == (("convnet", 0), ("convnet", 1), ("convnet", 2))
     assert "convnet-constant" not in dict(profile("cifar10").trainings("12-after-the-paper"))
 
@@ -149,7 +151,7 @@ def test_the_networks_of_the_quick_profile_are_small_enough_to_ship():
     for name, seed in needed:
         config = quick.training(name, seed, quick.dataset(name))
         total += len(config.checkpoints) * size(build(config.network, seed))
-    assert total < 12e6
+    assert total < 18e6  # of five seeds, which is what intervals on small networks need
 
 
 @pytest.mark.filterwarnings("ignore:the pydoc topics")
