@@ -131,19 +131,21 @@ def _fold(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def slim(svg: str) -> str:
-    r"""Return the drawing without what no screen shows: indentation, comments, names of groups.
+    r"""Return the drawing without what no screen shows: indentation, comments, names, metadata.
 
-    Matplotlib writes coordinates to a millionth of a point. Of numbers below one, which may be
-    scales, more digits stay.
+    Matplotlib writes coordinates to a millionth of a point; a tenth is less than a screen's dot. Of
+    numbers below ten, which may be widths, and below one, which may be scales, more digits stay.
 
     Examples
     --------
     >>> slim('<g id="line2d_1">\n <!-- 12 -->\n <path d="M 12.345678 0.123456"/>\n</g>')
-    '<g>\n<path d="M 12.34 0.1234"/>\n</g>'
+    '<g>\n<path d="M 12.3 0.1234"/>\n</g>'
     """
-    svg = re.sub(r"<!-- .*? -->|(?<=<g) id=\"\w+\"", "", svg, flags=re.DOTALL)
+    unseen = r"<!-- .*? -->|(?<=<g) id=\"\w+\"|<metadata>.*?</metadata>"
+    svg = re.sub(unseen, "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*\n\s*", "\n", svg)
-    svg = re.sub(r"\b([1-9]\d*\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r"\b([1-9]\d+\.\d)\d+", r"\1", svg)
+    svg = re.sub(r"\b([1-9]\.\d\d)\d+", r"\1", svg)
     return re.sub(r"\b(0\.\d{4})\d+", r"\1", svg)
 
 
