@@ -261,7 +261,9 @@ def test_ledger_survives_json_to_the_last_digit(tmp_path):
         (claim(), claim(rule=at_least(0.1)), "rule"),
         (claim(), claim(null=None), "null_name"),
         (single(0.9, kind="check"), single(0.9 + 1e-8, kind="check"), None),
-        (single(0.9, kind="check"), single(0.91, kind="check"), "seeds and machines explain"),
+        (single(0.9, kind="check"), single(0.91, kind="check"), None),
+        (single(0.9, kind="check"), single(0.7, kind="check"), "holds at 0.9 and fails"),
+        (single(0.9), single(0.91), "seeds and machines explain"),
     ],
 )
 def test_drift_names_what_disagrees(stored, anew, word):
