@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from svcca_lib.paper import machines
+from svcca_lib.paper import machines, progress
 from svcca_lib.paper.machines import Machine
 from svcca_lib.paper.records import duration
 
@@ -73,9 +73,7 @@ class Outcome:
 
     def write(self, path: Path) -> None:
         """Write it to a file, which is there only when it is whole."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
-        partial.replace(path)
+        progress.write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Outcome | None:
