@@ -436,6 +436,26 @@ def reference(root: Root = Path()) -> None:
 
 
 @app.command()
+def versions(
+    bump: Annotated[str, typer.Option(help="Give it a new version: measures or training.")] = "",
+    repin: Annotated[
+        bool, typer.Option("--repin", help="Code only moved: what was kept stays valid.")
+    ] = False,
+) -> None:
+    """Say which code kept results belong to, or what an edit of it means for them."""
+    from svcca_lib.paper import identity
+
+    with _reported(FAILED):
+        if bump:
+            identity.bump(bump)
+        if repin:
+            identity.repin()
+        for version in identity.locked().values():
+            state = "pinned" if version.pinned else "edited since: --bump or --repin"
+            print(f"{version.name:10} {version.version:18} {state}")
+
+
+@app.command()
 def ledger(root: Root = Path()) -> None:
     """Gather the ledger of book/ anew, after the stored outputs of a chapter were remade.
 

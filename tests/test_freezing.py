@@ -178,7 +178,7 @@ def test_measurements_belong_to_weights_not_to_configurations(pair, store):
         return {"x": torch.ones(1)}, {}
 
     for run in (base, base, nudged):
-        measured(store, "test", [run], {}, make, version="1")
+        measured(store, "test", [run], {}, make)
     assert len(calls) == 2
     assert fingerprint(base.tensors) == fingerprint(dict(reversed(base.tensors.items())))
 

@@ -1,16 +1,10 @@
 """The store: what is kept is what was made, under a key that nothing else shares."""
 
-import ast
 import dataclasses
 import hashlib
-import importlib.util
-import inspect
 import json
-import os
 import shutil
-import subprocess
 import warnings
-from pathlib import Path
 
 import platformdirs
 import pytest
@@ -23,7 +17,6 @@ from svcca_lib.paper.store import (
     TENSORS,
     Store,
     StoreWarning,
-    code_version,
 )
 
 TENSORS_MADE = {
@@ -276,119 +269,3 @@ def test_provenance_says_what_made_it(store):
 def test_a_store_without_git_has_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert store_module._commit() is None
-
-
-# ---------------------------------------------------------------------------------- code_version
-
-SAMPLE = """
-def f(a, /, b: int = 1, *c, d=None, **e) -> str:
-    x = f"a{a}b" f"{b!r:>{d}}" "tail" f"{a=}{b=:.2f}" f"{a:}" f"pre{a=}post"
-    y = None, ..., 1j, b"x", u"u", -1, 1e400, True
-    with (open(a) as g, open(b)):
-        pass
-    match a:
-        case {"k": [1, *_], **r} if r:
-            pass
-        case None | True:
-            pass
-    return lambda: x + str(y)
-"""
-
-
-@pytest.fixture
-def version_of(tmp_path):
-    def version_of(source):
-        file = tmp_path / f"sample{len(list(tmp_path.iterdir()))}.py"
-        file.write_text(source)
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return code_version(module)
-
-    return version_of
-
-
-UNCHANGED = {
-    "comment": ("    x = f", "    # why\n    x = f"),
-    "docstring": ("    x = f", '    "What it does."\n    x = f'),
-    "module docstring": ("\ndef f", '"A module."\ndef f'),
-    "blank lines": ("    match a", "\n\n    match a"),
-    "parentheses": ("lambda: x + str(y)", "(lambda: (x + str(y)))"),
-    "quotes": ('"k"', "'k'"),
-    "line breaks": ("lambda: x + str(y)", "lambda: (x\n        + str(y))"),
-}
-CHANGED = {
-    "number": ("b: int = 1", "b: int = 2"),
-    "type of a number": ("b: int = 1", "b: int = 1.0"),
-    "operator": ("x + str", "x * str"),
-    "name": ("lambda: x", "lambda: g"),
-    "text": ('"tail"', '"tale"'),
-    "text in an f-string": ("a{a}b", "a{a}c"),
-    "format": (":.2f", ":.3f"),
-    "conversion": ("!r", "!s"),
-    "None to False": ("y = None", "y = False"),
-    "order": ("a, /, b", "b, /, a"),
-    "default": ("d=None", "d=0"),
-    "pattern": ("None | True", "None | False"),
-    "statement": ("        pass\n    match", "        return\n    match"),
-}
-
-
-@pytest.mark.parametrize("edit", UNCHANGED)
-def test_code_version_stays_when_only_the_writing_changes(version_of, edit):
-    old, new = UNCHANGED[edit]
-    assert SAMPLE.count(old) >= 1
-    assert version_of(SAMPLE.replace(old, new, 1)) == version_of(SAMPLE)
-
-
-@pytest.mark.parametrize("edit", CHANGED)
-def test_code_version_changes_with_the_code(version_of, edit):
-    old, new = CHANGED[edit]
-    edited = SAMPLE.replace(old, new, 1)
-    assert edited != SAMPLE
-    assert version_of(edited) != version_of(SAMPLE)
-
-
-def test_code_version_of_a_method_is_that_of_the_function():
-    assert code_version(Store.entries) == code_version(Store.entries)
-    assert code_version(Store.entries) != code_version(Store.remove)
-    assert code_version(Store.entries, Store.remove) != code_version(Store.remove, Store.entries)
-
-
-def other_pythons():
-    for minor in (11, 12, 13):
-        name = f"python3.{minor}"
-        found = shutil.which(name)
-        if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
-            yield found
-    for root in (os.environ.get("PYENV_ROOT"), "~/.pyenv"):
-        if root:
-            yield from map(str, Path(root).expanduser().glob("versions/3.1[123].*/bin/python"))
-
-
-def test_code_version_is_the_same_on_every_python():
-    helpers = ("_canonical_ast", "_is_bare_string", "_join_constants")
-    script = "\n".join(
-        [
-            "from __future__ import annotations",
-            "import ast, itertools, sys",
-            "from typing import Any",
-            *(inspect.getsource(getattr(store_module, name)) for name in helpers),
-            "print(_canonical_ast(ast.parse(sys.stdin.read())))",
-        ]
-    )
-    here = store_module._canonical_ast(ast.parse(SAMPLE))
-    pythons = list(dict.fromkeys(other_pythons()))
-    if not pythons:
-        pytest.skip("no other Python of 3.11 to 3.13 is installed")
-    for python in pythons:
-        there = subprocess.run(
-            [python, "-c", script], input=SAMPLE, capture_output=True, text=True, check=True
-        )
-        assert there.stdout.rstrip("\n") == here, python
-
-
-def test_code_version_does_not_depend_on_this_python():
-    # The hash was written by this code on Python 3.11; 3.12 and 3.13 gave the same.
-    text = store_module._canonical_ast(ast.parse(SAMPLE))
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "965d21c812765651"

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib import FourierSubspace, capture, dft_cca, fourier, similarity, subspace
+from svcca_lib import FourierSubspace, capture, dft_cca
+from svcca_lib.paper import identity
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import fingerprint, measured
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import Run
 
 BATCH = 100  # images whose responses in all layers are held at a time
@@ -192,7 +193,6 @@ def class_sensitivity(
         [run],
         {"data": data.fingerprint, "images": images, "fraction": fraction, "keep": keep},
         make,
-        version=_version(),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     return Sensitivity(
@@ -261,7 +261,11 @@ def imagenet_sensitivity(
         "keep": keep,
     }
     artefact = store.fetch(
-        "class-sensitivity", config, make, version=_version(), name=f"resnet50-{data.name}"
+        "class-sensitivity",
+        config,
+        make,
+        version=identity.of_measurement(make),
+        name=f"resnet50-{data.name}",
     )
     return Sensitivity(
         tuple(layers),
@@ -278,10 +282,6 @@ def _positions(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
         shown = ", ".join(known[:10]) + (" ..." if len(known) > 10 else "")
         raise ValueError(f"classes must be among {shown}; got {', '.join(missing)}")
     return [known.index(name) for name in wanted]
-
-
-def _version() -> str:
-    return code_version(spatial_means, logit_similarity, fourier, subspace, similarity)
 
 
 # ------------------------------------------------------------------------- what the curves show

@@ -26,7 +26,7 @@ from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.dynamics import settling_times
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import Network
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import Run
 
 
@@ -132,9 +132,6 @@ def rewinding_clock(
         [run],
         {"data": data.fingerprint, "images": images, "fractions": list(fractions)},
         make,
-        version=code_version(
-            rewinding_clock, weighted_layers, rewound, _above, _upward, _with_statistics, _loss
-        ),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     loss = found.tensors["loss"].numpy()

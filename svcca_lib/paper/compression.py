@@ -16,7 +16,6 @@ Raghu et al. 2017, Appendix Figure 5.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -27,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib import Subspace, activations, capture, compress, projection, subspace
+from svcca_lib import Subspace, capture, compress
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import Network
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import Run, evaluate
 
 By = Literal["correlation", "variance"]
@@ -281,8 +280,7 @@ def study(
         return found, {}
 
     config = {"data": data.fingerprint, "ratios": ratios, "images": images, "keep": keep}
-    version = code_version(sys.modules[__name__], activations, projection, subspace)
-    artefact = measured(store, "compression", [run, partner], config, make, version=version)
+    artefact = measured(store, "compression", [run, partner], config, make)
     return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}
 
 

@@ -273,7 +273,8 @@ def _parse_folder(rest: str, spec: str) -> tuple[Path, int | None, int | None]:
 def _class_folders(
     root: Path, spec: str, size: int | None, limit: int | None, store: Store | None
 ) -> ImageData:
-    from svcca_lib.paper.store import Store, code_version
+    from svcca_lib.paper import identity
+    from svcca_lib.paper.store import Store
 
     parts = [root / "train", root / ("test" if (root / "test").is_dir() else "val")]
     for part in parts:
@@ -311,7 +312,7 @@ def _class_folders(
         "images",
         {"listing": listing.hexdigest(), "size": size},
         decode,
-        version=code_version(_decode, _read_image),
+        version=identity.of_training(),
     )
     tensors = artefact.tensors
     options = {"size": size, "limit": limit}

@@ -30,11 +30,7 @@ from svcca_lib import (
     capture,
     channels_as_neurons,
     dft_cca,
-    fourier,
-    fourier_pairs,
     pixels_as_neurons,
-    similarity,
-    subspace,
     svcca,
 )
 from svcca_lib._linalg import one_thread_each
@@ -42,7 +38,7 @@ from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import Network
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import Run
 
 logger = logging.getLogger(__name__)
@@ -185,9 +181,6 @@ def layer_matrices(
             "keep": keep,
         },
         make,
-        version=code_version(
-            layer_matrices, prepared, fourier, fourier_pairs, subspace, similarity
-        ),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     return Matrices(
@@ -248,9 +241,6 @@ def follow(
         [run],
         {"data": data.fingerprint, "images": len(inputs), "fractions": times, "keep": keep},
         make,
-        version=code_version(
-            follow, _same_layer, prepared, fourier, fourier_pairs, subspace, similarity
-        ),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     own, end, chance = (artefact.tensors[name].numpy() for name in ("own", "end", "chance"))

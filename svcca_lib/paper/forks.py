@@ -24,9 +24,6 @@ from svcca_lib import (
     FourierSubspace,
     capture,
     dft_cca,
-    fourier,
-    similarity,
-    subspace,
 )
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.dynamics import (
@@ -37,7 +34,7 @@ from svcca_lib.paper.dynamics import (
     settling_times,
 )
 from svcca_lib.paper.measured import measured
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import Run
 from svcca_lib.similarity import MeanOver
 from svcca_lib.subspace import Energy
@@ -178,7 +175,6 @@ def six_readings(
             "images": len(inputs),
         },
         make,
-        version=code_version(six_readings, _fits, _compared, fourier, similarity, subspace),
         name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
     )
     return Forks(

@@ -23,11 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib.paper import training
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
 from svcca_lib.paper.networks import build
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import (
     FreezeSchedule,
     Run,
@@ -140,8 +139,7 @@ def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: in
             return {"accuracy": torch.tensor(found, dtype=torch.float64)}, {}
 
         config = {"data": data.fingerprint, "limit": limit}
-        version = code_version(final_accuracy, evaluate, training._measure)
-        found = measured(store, "accuracy", [run], config, make, version=version)
+        found = measured(store, "accuracy", [run], config, make)
         return found.tensors["accuracy"].numpy()
 
     return np.stack([measure(run) for run in runs])
@@ -201,10 +199,9 @@ def loudest_responses(
         return largest
 
     def kept(run: Run) -> dict[str, float]:
-        version = code_version(loudest_responses, translation_windows)
         config = {"data": data.fingerprint, "limit": limit}
         make = lambda: ({}, measure(run))  # noqa: E731
-        return measured(store, "loudest", [run], config, make, version=version).meta
+        return measured(store, "loudest", [run], config, make).meta
 
     return [kept(run) for run in runs]
 

@@ -25,14 +25,11 @@ from svcca_lib import (
     FourierSubspace,
     SampleSizeWarning,
     capture,
-    fourier_pairs,
-    similarity,
-    subspace,
 )
 from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
 from svcca_lib.paper.datasets import ImageData, spread
 from svcca_lib.paper.measured import measured
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib.paper.store import Store
 from svcca_lib.paper.training import Run
 from svcca_lib.similarity import bound
 
@@ -180,18 +177,6 @@ def match(
             "reading": reading,
         },
         make,
-        version=code_version(
-            match,
-            _table,
-            _stacked,
-            _by_frequency,
-            _by_index,
-            _read,
-            coordinates,
-            similarity,
-            subspace,
-            fourier_pairs,
-        ),
         name=f"{runs[0].config.network.arch}-{data.name}-{reading}",
     )
     tables = {name: tensor.numpy() for name, tensor in artefact.tensors.items()}

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from svcca_lib.paper import identity
 from svcca_lib.paper.store import Artefact, Store
 from svcca_lib.paper.training import Run
 
@@ -35,7 +36,6 @@ def measured(
     config: Mapping[str, Any],
     make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
     *,
-    version: str,
     name: str = "",
 ) -> Artefact:
     """Load what was measured on these networks, or measure and keep it.
@@ -50,9 +50,8 @@ def measured(
     config : mapping
         Everything else that decides the result, as JSON values.
     make : callable
-        ``make()`` returns ``(tensors, meta)``.
-    version : str
-        Version of the code behind `make`, as of `store.code_version`.
+        ``make()`` returns ``(tensors, meta)``. The file that defines it is part of what
+        identifies the result, see `identity.of_measurement`.
     name : str
         Begins the folder's name.
     """
@@ -61,4 +60,5 @@ def measured(
     def measure(workspace: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return make()
 
+    version = identity.of_measurement(make)
     return store.fetch(kind, {**config, "networks": of}, measure, version=version, name=name)

@@ -19,8 +19,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from svcca_lib import SampleSizeWarning, Similarity, cca, cka, pwcca, similarity, subspace, svcca
-from svcca_lib.paper.store import Store, code_version
+from svcca_lib import SampleSizeWarning, Similarity, cca, cka, pwcca, svcca
+from svcca_lib.paper import identity
+from svcca_lib.paper.store import Store
 
 INDICES: Mapping[str, Callable[[np.ndarray, np.ndarray], Similarity]] = MappingProxyType(
     {
@@ -188,6 +189,6 @@ def grid(
         "noise": noise,
         "draws": draws,
     }
-    version = code_version(grid, planted, similarity, subspace)
+    version = identity.of_measurement(make)
     artefact = store.fetch("explorer", config, make, version=version, name="signal-and-noise")
     return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}

@@ -13,12 +13,9 @@ being made (their checkpoints, and where they are), and ``<root>/.locks/`` one l
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import hashlib
-import inspect
-import itertools
 import json
 import logging
 import os
@@ -34,7 +31,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import platformdirs
@@ -153,7 +149,7 @@ class Store:
             ``make(workspace)`` returns ``(tensors, meta)``. The workspace is a folder that outlives
             an interruption: what `make` left there is there when it is called again.
         version : str
-            Version of the code behind `make`, as of `code_version`: another version is another
+            Version of the code behind `make`, as of `identity`: another version is another
             artefact.
         name : str
             Begins the folder's name, for people who look into the store.
@@ -403,76 +399,6 @@ def key_of(identity: Mapping[str, Any]) -> str:
 def plain(value: Any) -> Any:
     """Return `value` as it comes back from JSON: dataclasses as dicts, tuples as lists."""
     return json.loads(canonical_json(value))
-
-
-def code_version(*parts: ModuleType | Callable[..., Any] | type) -> str:
-    """Hash what the code of modules, functions and classes does, not how it is written.
-
-    Comments, formatting, docstrings and the version of Python leave the hash as it is; any other
-    edit changes it.
-
-    Parameters
-    ----------
-    *parts : modules, functions or classes
-        With source files. Only their own code is hashed, not what they call.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for part in parts:
-        source = inspect.getsource(part)
-        if source.startswith(
-            (" ", "\t")
-        ):  # a method; indenting it further leaves its strings alone
-            source = "if True:\n" + source
-        digest.update(_canonical_ast(ast.parse(source)).encode())
-    return digest.hexdigest()[:16]
-
-
-def _canonical_ast(node: Any) -> str:
-    """Write a syntax tree alike on every version of Python.
-
-    `ast.dump` does not: versions add fields (left out here while they are empty) and cut f-strings
-    into constants at different places (joined here).
-    """
-    if isinstance(node, list):
-        statements = [n for n in node if not _is_bare_string(n)]
-        return "[" + ",".join(map(_canonical_ast, statements)) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    if isinstance(node, ast.JoinedStr):
-        node = ast.JoinedStr(_join_constants(node.values))
-    fields = {
-        name: value
-        for name, value in ast.iter_fields(node)
-        if value is not None and value != [] and name not in ("kind", "type_comment", "ctx")
-    }
-    # A constant None is a value, not an absent field.
-    if isinstance(node, ast.Constant):
-        fields = {"value": node.value}
-    inside = ",".join(f"{name}={_canonical_ast(value)}" for name, value in sorted(fields.items()))
-    return f"{type(node).__name__}({inside})"
-
-
-def _is_bare_string(node: Any) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-def _join_constants(values: list[ast.expr]) -> list[ast.expr]:
-    joined: list[ast.expr] = []
-    for constant, run in itertools.groupby(values, lambda v: isinstance(v, ast.Constant)):
-        if not constant:
-            joined.extend(run)
-        elif text := "".join(ast.literal_eval(v) for v in run):
-            joined.append(ast.Constant(text))
-    return joined
 
 
 def _provenance(identity: Mapping[str, Any], seconds: float) -> dict[str, Any]:

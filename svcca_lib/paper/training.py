@@ -34,14 +34,13 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from svcca_lib.paper import networks
+from svcca_lib.paper import identity
 from svcca_lib.paper.datasets import ImageData, TextData, ToyData
 from svcca_lib.paper.networks import Network, NetworkConfig, build
 from svcca_lib.paper.store import (
     DamagedError,
     Store,
     StoreWarning,
-    code_version,
     read_bundle,
     write_bundle,
 )
@@ -288,7 +287,7 @@ def train(
         with journal, _settings(where, config.seed):
             return _fit(config, _task(config, data, where), where, journal)
 
-    artefact = store.fetch("network", config, make, version=_version(), name=name)
+    artefact = store.fetch("network", config, make, version=identity.of_training(), name=name)
     history = artefact.meta["history"]
     return Run(config, history, freezes, artefact.provenance, artefact.tensors)
 
@@ -887,24 +886,3 @@ def _settings(device: torch.device, seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_float32_matmul_precision(precision)
-
-
-def _version() -> str:
-    """Version of all code that decides the numbers of a run; not of what only reports or saves."""
-    return code_version(
-        networks,
-        FreezeSchedule,
-        _fit,
-        learning_rate,
-        _optimizer,
-        _freezes,
-        _freeze,
-        _record,
-        _Task,
-        _classification,
-        _Images,
-        _Regression,
-        _Text,
-        translation_windows,
-        ImageData.normalised,
-    )

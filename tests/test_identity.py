@@ -1,0 +1,268 @@
+"""Kept results know the code that decides them: nothing stale is read, nothing is made in vain."""
+
+import ast
+import hashlib
+import inspect
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from svcca_lib.__main__ import app
+from svcca_lib.paper import identity, runs
+from svcca_lib.paper.identity import LOCK, PACKAGE, digest, locked
+from svcca_lib.paper.measured import measured
+from svcca_lib.paper.store import Store
+
+# What trainings and measures import and what decides none of their numbers.
+NEUTRAL = {"paper/store.py", "paper/identity.py"}
+
+
+def test_the_code_is_the_one_that_its_versions_stand_for():
+    for version in locked().values():
+        assert version.pinned, (
+            f"the code that decides the numbers of {version.name} was edited. If they may change: "
+            f"`python -m svcca_lib versions --bump {version.name}`, and what was kept is made "
+            "anew. If code was only moved or explained: `python -m svcca_lib versions --repin`"
+        )
+
+
+def test_all_that_decides_a_number_is_under_a_version():
+    """What trainings and measures import is in the lock: it is no list someone has to remember."""
+    lock = tomllib.loads(LOCK.read_text())
+    inside = {path for entry in lock.values() for path in identity.files(entry["code"])}
+    modules = [".".join([PACKAGE.name, *_parts(path)]) for path in inside]
+    reached = {path for path in runs.module_files(modules) if path.stem != "__init__"}
+    left = {path.relative_to(PACKAGE).as_posix() for path in reached - inside}
+    assert left <= NEUTRAL, sorted(left - NEUTRAL)
+
+
+def _parts(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts
+
+
+# ------------------------------------------------------------------- a planted change, a pure move
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the package's sources with its lock, where `identity` looks for them."""
+    package = tmp_path / PACKAGE.name
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(identity, "LOCK", package / LOCK.relative_to(PACKAGE))
+    monkeypatch.setattr(identity, "PACKAGE", package)
+    monkeypatch.setattr(identity, "_current", locked)  # not remembered: tests edit the code
+    return package
+
+
+class Kept:
+    """Something measured and kept; how often it was made."""
+
+    def __init__(self, store):
+        self.store, self.made = store, 0
+
+    def ask(self):
+        def make():
+            self.made += 1
+            return {"x": torch.ones(1)}, {}
+
+        measured(self.store, "thing", [], {}, make)
+        return self.made
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def file_with(package, text):
+    (found,) = (path for path in package.rglob("*.py") if text in path.read_text())
+    return found
+
+
+def test_after_a_change_in_the_fourier_transform_nothing_stale_is_read(copy, tmp_path):
+    kept = Kept(Store(tmp_path / "store"))
+    assert (kept.ask(), kept.ask()) == (1, 1)
+    edit(file_with(copy, "def phases_as_channels"), '"ortho"', '"forward"')
+    assert not locked()["measures"].pinned
+    assert locked()["training"].pinned
+    assert (kept.ask(), kept.ask()) == (2, 2)  # at once, before anybody bumps the version
+    identity.bump("measures")
+    assert locked()["measures"].version == "2"
+    assert locked()["measures"].pinned
+    assert (kept.ask(), kept.ask()) == (3, 3)
+
+
+def test_after_a_pure_move_nothing_is_made_again(copy, tmp_path):
+    kept = Kept(Store(tmp_path / "store"))
+    assert kept.ask() == 1
+    old = file_with(copy, "def phases_as_channels")
+    function = next(
+        node
+        for node in ast.parse(old.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "phases_as_channels"
+    )
+    lines = old.read_text().splitlines(keepends=True)
+    start, end = function.lineno - 1, function.end_lineno
+    text = "".join(lines[start:end])
+    old.write_text("".join(lines[:start] + lines[end:]))
+    new = old.with_name("elsewhere.py")
+    new.write_text(f'"""A new room."""\n\n{text}')
+    assert locked()["measures"].pinned
+    assert kept.ask() == 1
+    new.write_text(new.read_text().replace("def phases_as_channels", "def renamed"))
+    assert not locked()["measures"].pinned
+    identity.repin()
+    assert kept.ask() == 1
+
+
+def test_an_edit_of_training_makes_networks_anew(copy):
+    before = identity.of_training()
+    edit(file_with(copy, "def _settings(device"), "allow_tf32=True", "allow_tf32=False")
+    assert identity.of_training() not in (before, "2")
+    identity.bump("training")
+    assert identity.of_training() == "2"
+
+
+def test_a_measurement_knows_the_whole_file_of_its_experiment(tmp_path):
+    def version(source):
+        path = tmp_path / "experiment.py"
+        path.write_text(source)
+        space = {}
+        exec(compile(source, path, "exec"), space)
+        return identity.of_measurement(space["make"])
+
+    source = "def helper():\n    return 1\n\ndef make():\n    return helper()\n"
+    assert version(source) == version(f'"""Told."""\n{source}')
+    assert version(source) != version(source.replace("return 1", "return 2"))
+
+
+def test_a_pattern_of_no_file_is_refused():
+    with pytest.raises(FileNotFoundError, match=r"no file of .* is named by 'gone/"):
+        identity.files(["gone/*.py"])
+
+
+def test_a_version_that_is_not_there_is_named(copy):
+    with pytest.raises(ValueError, match="only of training and measures"):
+        identity.bump("nothing")
+
+
+def test_the_command_says_and_sets_versions(copy):
+    run = lambda *a: CliRunner().invoke(app, ["versions", *a]).output  # noqa: E731
+    assert run().count("pinned") == 2
+    edit(file_with(copy, "def phases_as_channels"), '"ortho"', '"forward"')
+    assert "measures   1                  edited since: --bump or --repin" in run()
+    assert "measures   2                  pinned" in run("--bump", "measures")
+
+
+# ------------------------------------------------------------------------------------- the digest
+
+SAMPLE = """
+def f(a, /, b: int = 1, *c, d=None, **e) -> str:
+    x = f"a{a}b" f"{b!r:>{d}}" "tail" f"{a=}{b=:.2f}" f"{a:}" f"pre{a=}post"
+    y = None, ..., 1j, b"x", u"u", -1, 1e400, True
+    with (open(a) as g, open(b)):
+        pass
+    match a:
+        case {"k": [1, *_], **r} if r:
+            pass
+        case None | True:
+            pass
+    return lambda: x + str(y)
+"""
+
+
+@pytest.fixture
+def digest_of(tmp_path):
+    def digest_of(source):
+        file = tmp_path / f"sample{len(list(tmp_path.iterdir()))}.py"
+        file.write_text(source)
+        return digest([file])
+
+    return digest_of
+
+
+UNCHANGED = {
+    "comment": ("    x = f", "    # why\n    x = f"),
+    "docstring": ("    x = f", '    "What it does."\n    x = f'),
+    "module docstring": ("\ndef f", '"A module."\ndef f'),
+    "blank lines": ("    match a", "\n\n    match a"),
+    "parentheses": ("lambda: x + str(y)", "(lambda: (x + str(y)))"),
+    "quotes": ('"k"', "'k'"),
+    "line breaks": ("lambda: x + str(y)", "lambda: (x\n        + str(y))"),
+}
+CHANGED = {
+    "number": ("b: int = 1", "b: int = 2"),
+    "type of a number": ("b: int = 1", "b: int = 1.0"),
+    "operator": ("x + str", "x * str"),
+    "name": ("lambda: x", "lambda: g"),
+    "text": ('"tail"', '"tale"'),
+    "text in an f-string": ("a{a}b", "a{a}c"),
+    "format": (":.2f", ":.3f"),
+    "conversion": ("!r", "!s"),
+    "None to False": ("y = None", "y = False"),
+    "order": ("a, /, b", "b, /, a"),
+    "default": ("d=None", "d=0"),
+    "pattern": ("None | True", "None | False"),
+    "statement": ("        pass\n    match", "        return\n    match"),
+}
+
+
+@pytest.mark.parametrize("edit", UNCHANGED)
+def test_a_digest_stays_when_only_the_writing_changes(digest_of, edit):
+    old, new = UNCHANGED[edit]
+    assert SAMPLE.count(old) >= 1
+    assert digest_of(SAMPLE.replace(old, new, 1)) == digest_of(SAMPLE)
+
+
+@pytest.mark.parametrize("edit", CHANGED)
+def test_a_digest_changes_with_the_code(digest_of, edit):
+    old, new = CHANGED[edit]
+    edited = SAMPLE.replace(old, new, 1)
+    assert edited != SAMPLE
+    assert digest_of(edited) != digest_of(SAMPLE)
+
+
+def other_pythons():
+    for minor in (11, 12, 13):
+        name = f"python3.{minor}"
+        found = shutil.which(name)
+        if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
+            yield found
+    for root in (os.environ.get("PYENV_ROOT"), "~/.pyenv"):
+        if root:
+            yield from map(str, Path(root).expanduser().glob("versions/3.1[123].*/bin/python"))
+
+
+def test_a_digest_is_the_same_on_every_python():
+    helpers = ("_canonical_ast", "_is_bare_string", "_join_constants")
+    script = "\n".join(
+        [
+            "from __future__ import annotations",
+            "import ast, itertools, sys",
+            "from typing import Any",
+            *(inspect.getsource(getattr(identity, name)) for name in helpers),
+            "print(_canonical_ast(ast.parse(sys.stdin.read())))",
+        ]
+    )
+    here = identity._canonical_ast(ast.parse(SAMPLE))
+    pythons = list(dict.fromkeys(other_pythons()))
+    if not pythons:
+        pytest.skip("no other Python of 3.11 to 3.13 is installed")
+    for python in pythons:
+        there = subprocess.run(
+            [python, "-c", script], input=SAMPLE, capture_output=True, text=True, check=True
+        )
+        assert there.stdout.rstrip("\n") == here, python
+
+
+def test_a_digest_does_not_depend_on_this_python():
+    # The hash was written by this code on Python 3.11; 3.12 and 3.13 gave the same.
+    text = identity._canonical_ast(ast.parse(SAMPLE))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "965d21c812765651"
