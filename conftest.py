@@ -13,7 +13,7 @@ import matplotlib.font_manager  # noqa: F401 (its first import says so, here and
 import torch
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-from svcca_lib.paper import machines, regression
+from svcca_lib.paper.running import machines, regression
 
 ROOT = Path(__file__).parent
 

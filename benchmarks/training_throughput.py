@@ -15,10 +15,10 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from svcca_lib.paper import training
-from svcca_lib.paper.datasets import ImageData
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.training import TrainConfig
+from svcca_lib.paper.data.datasets import ImageData
+from svcca_lib.paper.training import training
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import TrainConfig
 
 NETWORKS = {
     "convnet": NetworkConfig("convnet", (3, 32, 32), 10, width=64, fc=(512, 256)),

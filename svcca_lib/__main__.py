@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from svcca_lib.paper.display import Listener
-    from svcca_lib.paper.engine import Settings
-    from svcca_lib.paper.sweep import Layout, Plan, Row
+    from svcca_lib.paper.running.display import Listener
+    from svcca_lib.paper.running.engine import Settings
+    from svcca_lib.paper.running.sweep import Layout, Plan, Row
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +44,7 @@ class Part(StrEnum):
 
 
 def _chapters(incomplete: str) -> list[str]:
-    from svcca_lib.paper import site
+    from svcca_lib.paper.publishing import site
 
     return [f"book/{name}.ipynb" for name in site.chapters(REPOSITORY)]
 
@@ -56,7 +56,7 @@ def _profiles() -> list[str]:
 
 
 def _clusters() -> list[str]:
-    from svcca_lib.paper import engine
+    from svcca_lib.paper.running import engine
 
     return sorted(p.parent.name for p in (REPOSITORY / engine.PROFILES).glob("*/config.yaml"))
 
@@ -97,7 +97,7 @@ def main() -> None:
     """Run the chapters of the SVCCA book and the trainings they share."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # One line for each evaluation of each training is for those who ask for it.
-    logging.getLogger("svcca_lib.paper.training").setLevel(logging.WARNING)
+    logging.getLogger("svcca_lib.paper.training.training").setLevel(logging.WARNING)
 
 
 # ------------------------------------------------------------------------------------- sweeps
@@ -147,7 +147,7 @@ def run(
     need are trained once. Values are separated by commas, whole numbers may be given as a range;
     a value that holds a comma goes in quotes.
     """
-    from svcca_lib.paper import sweep
+    from svcca_lib.paper.running import sweep
 
     with _reported(WRONG_USE):
         values = {"profile": [profile], "seed": [seed]} | ({"data": [repr(data)]} if data else {})
@@ -191,8 +191,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the jobs of a sweep, or the trained networks and measurements of the store."""
-    from svcca_lib.paper import sweep
-    from svcca_lib.paper.store import Store
+    from svcca_lib.paper.running import sweep
+    from svcca_lib.paper.store.store import Store
 
     if store:
         entries = Store().entries()
@@ -215,8 +215,8 @@ def list_(
 @app.command()
 def status(folder: Folder = Path("runs"), as_json: AsJson = False) -> None:
     """Say how a sweep stands, what runs now, and how large it and the store are."""
-    from svcca_lib.paper import display, progress, sweep
-    from svcca_lib.paper.store import Store
+    from svcca_lib.paper.running import display, progress, sweep
+    from svcca_lib.paper.store.store import Store
 
     with _reported(FAILED):
         plan = sweep.Plan.read(folder)
@@ -255,8 +255,8 @@ def clean(
 
     Jobs that failed stay in the plan of the sweep, so `resume` runs them again.
     """
-    from svcca_lib.paper import sweep
-    from svcca_lib.paper.store import Store
+    from svcca_lib.paper.running import sweep
+    from svcca_lib.paper.store.store import Store
 
     with _reported(FAILED):
         if store:
@@ -286,7 +286,7 @@ def collect(
     For each chapter and set of other parameters, into the sweep's folder collected/; its page
     index.html shows everything.
     """
-    from svcca_lib.paper import collect
+    from svcca_lib.paper.running import collect
 
     with _reported(FAILED):
         groups = collect.collect(folder, level)
@@ -327,13 +327,13 @@ def compare(
     one process. A network of your own is a module, or a function that returns one, in a module that
     Python finds.
     """
-    from svcca_lib.paper import shares
+    from svcca_lib.paper.running import distributed
 
     with _reported(FAILED):
-        request = shares.Request(
+        request = distributed.Request(
             first, second, layers, measure, conv, images, batch_size, inputs, profile, data
         )
-        table = shares.compare(request)
+        table = distributed.compare(request)
         if table is None:  # another process says it
             return
         if out is not None:
@@ -372,7 +372,7 @@ def machines(
 
     A result is kept until the code changes, so what was interrupted goes on where it was.
     """
-    from svcca_lib.paper import machines, trials
+    from svcca_lib.paper.running import machines, trials
 
     with _reported(WRONG_USE):
         plan = trials.plan(root.resolve(), out, only, from_scratch, parts)
@@ -410,12 +410,13 @@ def workflow(
     root: Root = Path(),
 ) -> None:
     """Train, run the chapters and build the site: whatever is missing or out of date."""
-    from svcca_lib.paper import engine, profiles, runs, sweep
+    from svcca_lib.paper import profiles
+    from svcca_lib.paper.running import engine, notebooks, sweep
 
     root = root.resolve()
     with _reported(FAILED):
         profiles.profile(profile)
-        config = {"profile": profile, "data": runs.anchored(data)}
+        config = {"profile": profile, "data": notebooks.anchored(data)}
         settings = engine.Settings(cores, on=on)
         status = engine.run_book(root, targets or TARGETS, config, settings)
     plan = sweep.book(root, profile, config["data"])
@@ -429,7 +430,7 @@ def workflow(
 @app.command()
 def reference(root: Root = Path()) -> None:
     """Remake the trained networks in reference/ and the stored outputs of the chapters in book/."""
-    from svcca_lib.paper import engine
+    from svcca_lib.paper.running import engine
 
     with _reported(FAILED):
         engine.remake_reference(root.resolve())
@@ -443,7 +444,7 @@ def versions(
     ] = False,
 ) -> None:
     """Say which code kept results belong to, or what an edit of it means for them."""
-    from svcca_lib.paper import identity
+    from svcca_lib.paper.store import identity
 
     with _reported(FAILED):
         if bump:
@@ -461,12 +462,13 @@ def ledger(root: Root = Path()) -> None:
 
     The results on the first page and in the README follow.
     """
-    from svcca_lib.paper import runs, site
-    from svcca_lib.paper.ledger import LEDGER, Book
+    from svcca_lib.paper.chapter.ledger import LEDGER, Book
+    from svcca_lib.paper.publishing import site
+    from svcca_lib.paper.running import notebooks
 
     notebook = root / "book" / f"{LEDGER}.ipynb"
     with _reported(FAILED):
-        runs.run(notebook, notebook)
+        notebooks.run(notebook, notebook)
         site.write_results(site.stored(root), root)
         published = sorted(path.name for path in (root / "published").iterdir())
         site.write_readme(map(Book.gather, ("quick", *published)), root)
@@ -482,7 +484,7 @@ def site(
 
     A chapter that the folder lacks is taken as it is stored in book/.
     """
-    from svcca_lib.paper import site
+    from svcca_lib.paper.publishing import site
 
     with _reported(FAILED):
         chosen = _executed(root, notebooks)
@@ -499,7 +501,7 @@ def pdf(
 
     A chapter that the folder lacks is taken as it is stored in book/.
     """
-    from svcca_lib.paper import pdf
+    from svcca_lib.paper.publishing import pdf
 
     with _reported(FAILED):
         chosen = _executed(root, notebooks)
@@ -508,7 +510,7 @@ def pdf(
 
 def _executed(root: Path, notebooks: Path) -> dict[str, Path]:
     """Return for every chapter its notebook in a folder, or else the one stored in book/."""
-    from svcca_lib.paper import site
+    from svcca_lib.paper.publishing import site
 
     chosen = {}
     for name in site.chapters(root):
@@ -534,7 +536,8 @@ def train(
     bar: Annotated[bool, typer.Option(help="Show a progress bar on a terminal.")] = True,
 ) -> None:
     """Train one network, or find it in the store."""
-    from svcca_lib.paper import chapter, devices, progress
+    from svcca_lib.paper.chapter import chapter
+    from svcca_lib.paper.running import devices, progress
 
     about = {"training": training, "seed": seed, "profile": profile, "width": width}
     logger.info("training %s, seed %d, profile %s", training, seed, profile)
@@ -560,19 +563,19 @@ def execute(
     parent: Parent = None,
 ) -> None:
     """Execute one chapter with given parameters, here and now."""
-    from svcca_lib.paper import devices, progress, runs
+    from svcca_lib.paper.running import devices, notebooks, progress
 
     with _reported(FAILED), devices.claimed():
-        given = runs.parse(runs.parameters(notebook), parameter or ())
+        given = notebooks.parse(notebooks.parameters(notebook), parameter or ())
         with progress.recorded(record, parent, chapter=notebook.stem) as note:
-            runs.run(notebook, output, given, timeout=timeout, note=note)
+            notebooks.run(notebook, output, given, timeout=timeout, note=note)
 
 
 # ------------------------------------------------------------------------------------ helpers
 
 
 def _go(root: Path, folder: Path, settings: Settings, as_json: bool) -> NoReturn:
-    from svcca_lib.paper import display, engine, sweep
+    from svcca_lib.paper.running import display, engine, sweep
 
     listener: Listener = display.for_stream(sys.stderr)
     if as_json:
@@ -594,14 +597,15 @@ def _go(root: Path, folder: Path, settings: Settings, as_json: bool) -> NoReturn
 
 
 def _settings(cores: int | None, threads: int | None, on: str, retries: int) -> Settings:
-    from svcca_lib.paper.engine import Settings
+    from svcca_lib.paper.running.engine import Settings
 
     return Settings(cores, threads, on, retries)
 
 
 def _chosen(root: Path, notebooks: Sequence[Path], chapters: str) -> list[Path]:
     """Return the notebooks that arguments and --chapters name."""
-    from svcca_lib.paper import site, sweep
+    from svcca_lib.paper.publishing import site
+    from svcca_lib.paper.running import sweep
 
     names = site.chapters(root)
     if chapters == "all":
@@ -624,7 +628,7 @@ def _chosen(root: Path, notebooks: Sequence[Path], chapters: str) -> list[Path]:
 
 
 def _list(plan: Plan, layout: Layout, as_json: bool) -> None:
-    from svcca_lib.paper import display, sweep
+    from svcca_lib.paper.running import display, sweep
 
     rows = [sweep.row(layout, job) for job in plan.jobs]
     if as_json:
@@ -636,8 +640,8 @@ def _list(plan: Plan, layout: Layout, as_json: bool) -> None:
 
 
 def _line(row: Row, layout: Layout) -> str:
-    from svcca_lib.paper import sweep
-    from svcca_lib.paper.records import duration
+    from svcca_lib.paper.chapter.provenance import duration
+    from svcca_lib.paper.running import sweep
 
     took = duration(row.record["seconds"]) if "seconds" in row.record else ""
     claims = f"{row.holding} of {len(row.claims)} claims" if row.claims else ""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper.pdf import chromium
+from svcca_lib.paper.publishing.pdf import chromium
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from svcca_lib import capture, cka
 from svcca_lib.activations import recording
-from svcca_lib.paper.networks import NetworkConfig, build
+from svcca_lib.paper.training.networks import NetworkConfig, build
 
 
 def mlp(inplace=False):

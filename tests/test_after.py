@@ -10,14 +10,26 @@ import torch
 from torch import nn
 
 from svcca_lib import Subspace, cca, cka, dft_cca, pairwise, pwcca, svcca
-from svcca_lib.paper import clocks, floors, forks, grounding, matching, mistakes, translation
-from svcca_lib.paper import signal_and_noise as signals
-from svcca_lib.paper.datasets import load, spread
-from svcca_lib.paper.dynamics import depth_correlation, matrix_correlation, settling_times
-from svcca_lib.paper.networks import NetworkConfig
-from svcca_lib.paper.overlapping import jackknife, over_pairs, ring
-from svcca_lib.paper.store import Store
-from svcca_lib.paper.training import TrainConfig, train
+from svcca_lib.paper.data.datasets import load, spread
+from svcca_lib.paper.experiments import (
+    chance_levels,
+    component_deletion,
+    convergence_clocks,
+    definitions,
+    matching,
+    mistakes,
+    subset_translation,
+)
+from svcca_lib.paper.experiments import signal_and_noise as signals
+from svcca_lib.paper.experiments.dynamics import (
+    depth_correlation,
+    matrix_correlation,
+    settling_times,
+)
+from svcca_lib.paper.experiments.overlapping import jackknife, over_pairs, ring
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.networks import NetworkConfig
+from svcca_lib.paper.training.training import TrainConfig, train
 
 RNG = np.random.default_rng(0)
 
@@ -55,7 +67,7 @@ def runs(digits, store):
 
 @pytest.fixture(scope="module")
 def six(runs, digits, store):
-    return forks.six_readings(
+    return definitions.six_readings(
         *runs, digits, store, layers=("c1", "p2", "fc1"), fractions=(0.0, 1.0), images=150
     )
 
@@ -68,7 +80,7 @@ def outputs(run, layer, digits, images, fraction=1.0):
 
 
 def test_each_reading_is_the_measure_with_these_options(six, runs, digits):
-    for i, (energy, mean) in enumerate(forks.READINGS):
+    for i, (energy, mean) in enumerate(definitions.READINGS):
         a, b = (outputs(run, "p2", digits, 150) for run in runs)
         expected = dft_cca(a, b, keep=0.99, energy=energy, mean_over=mean)
         assert six.seeds[i, 1] == pytest.approx(expected.similarity, abs=1e-9)
@@ -79,16 +91,16 @@ def test_each_reading_is_the_measure_with_these_options(six, runs, digits):
 
 
 def test_only_the_mean_over_neurons_leaves_a_layer_unlike_itself(six):
-    kept = [i for i, (_, mean) in enumerate(forks.READINGS) if mean != "smaller_layer"]
+    kept = [i for i, (_, mean) in enumerate(definitions.READINGS) if mean != "smaller_layer"]
     np.testing.assert_allclose(six.own[kept, -1], 1, atol=1e-9)
-    over = forks.READINGS.index(("variance", "smaller_layer"))
+    over = definitions.READINGS.index(("variance", "smaller_layer"))
     np.testing.assert_allclose(six.own[over, -1], six.kept[0] / six.neurons, atol=1e-9)
     assert (six.own[over, -1] < 1).any()
 
 
 def test_each_reading_has_a_settling_order_and_one_of_the_cells(runs, digits, store):
     layers = ("c1", "p2", "fc1", "fc2", "logits")
-    found = forks.six_readings(
+    found = definitions.six_readings(
         *runs, digits, store, layers=layers, fractions=(0.0, 1.0), images=150
     )
     in_order = found.bottom_up((0.0, 1.0), 0.8)
@@ -116,7 +128,7 @@ def test_matrices_of_layers_are_symmetric_and_hold_the_end(six):
 
 def test_any_two_layers_are_one_when_images_are_few_and_apart_when_many():
     x, y = torch.from_numpy(RNG.normal(size=(2, 400, 20)))
-    found = floors.by_sample_size(x, {"same": x, "other": y}, (18, 400))
+    found = chance_levels.by_sample_size(x, {"same": x, "other": y}, (18, 400))
     for pair in found.pairs.values():
         assert pair["CCA"][0] == pytest.approx(1)
         assert pair["PWCCA"][0] == pytest.approx(1)
@@ -131,11 +143,11 @@ def test_any_two_layers_are_one_when_images_are_few_and_apart_when_many():
 def test_constant_images_have_a_high_floor_and_white_ones_that_of_pixels():
     n, c, side = 60, 3, 6
     white = torch.from_numpy(RNG.normal(size=(2, n, c, side, side)))
-    found = floors.pixel_floors(*white)
+    found = chance_levels.pixel_floors(*white)
     assert found.rows == n * side * side
     assert found.images == pytest.approx(found.closed_form, abs=0.02)
     flat = torch.from_numpy(RNG.normal(size=(2, n, c, 1, 1))).expand(2, n, c, side, side)
-    found = floors.pixel_floors(*flat)
+    found = chance_levels.pixel_floors(*flat)
     # As many datapoints as images, not as pixels: the floor says so.
     assert found.pixels == pytest.approx(found.closed_form, abs=0.02)
     assert found.images > 4 * found.closed_form
@@ -306,21 +318,21 @@ def test_the_grid_is_measured_once_and_knows_its_corners(store):
 
 def test_what_the_readout_does_not_see_leaves_its_outputs_and_takes_cka_to_its_limit():
     layer, readout = RNG.normal(size=(300, 12)), RNG.normal(size=(4, 12))
-    direction = translation.unseen(readout, layer)
+    direction = subset_translation.unseen(readout, layer)
     assert np.linalg.norm(direction) == pytest.approx(1)
     np.testing.assert_allclose(readout @ direction, 0, atol=1e-12)
     subset = layer[:, 0] > 0.3
-    moved = translation.translated(layer, subset, direction, 1e4)
+    moved = subset_translation.translated(layer, subset, direction, 1e4)
     np.testing.assert_allclose(moved @ readout.T, layer @ readout.T, atol=1e-6)
     np.testing.assert_allclose(moved[~subset], layer[~subset])
-    end = translation.limit(layer, subset)
+    end = subset_translation.limit(layer, subset)
     assert cka(layer, moved).similarity == pytest.approx(end, abs=1e-4)
-    found = translation.attack(layer, subset, direction, (0, 1e4))
+    found = subset_translation.attack(layer, subset, direction, (0, 1e4))
     for values in found.values():
         assert values[0] == pytest.approx(1)
     assert found["mean CCA"][1] > 11 / 12 - 1e-6  # all directions but one are as they were
     with pytest.raises(ValueError, match="fewer outputs than neurons"):
-        translation.unseen(np.eye(12), layer)
+        subset_translation.unseen(np.eye(12), layer)
 
 
 # -------------------------------------------------------------------------------- grounding
@@ -329,9 +341,9 @@ def test_what_the_readout_does_not_see_leaves_its_outputs_and_takes_cka_to_its_l
 def test_probe_reads_what_is_linear_and_no_more():
     x = RNG.normal(size=(400, 6))
     labels = (x[:, 2] > 0).astype(int)
-    assert grounding.probe(x[:300], labels[:300], x[300:], labels[300:]) > 0.9
+    assert component_deletion.probe(x[:300], labels[:300], x[300:], labels[300:]) > 0.9
     blind = np.delete(x, 2, axis=1)
-    assert grounding.probe(blind[:300], labels[:300], blind[300:], labels[300:]) < 0.7
+    assert component_deletion.probe(blind[:300], labels[:300], blind[300:], labels[300:]) < 0.7
 
 
 def test_deletions_are_seen_over_neurons_and_never_over_directions_kept():
@@ -339,7 +351,7 @@ def test_deletions_are_seen_over_neurons_and_never_over_directions_kept():
     layers = [RNG.normal(size=(300, 8)) * scales for _ in range(3)]
     layers[1] = layers[0] @ np.linalg.qr(RNG.normal(size=(8, 8)))[0]  # another basis: no distance
     labels = (layers[0][:, 0] > 0).astype(int)
-    found = grounding.delete_components(layers, layers, (labels, labels), steps=4)
+    found = component_deletion.delete_components(layers, layers, (labels, labels), steps=4)
     assert found.width == found.kept[0] == 8
     assert found.kept[-1] == 1
     for index in ("CCA", "SVCCA", "PWCCA"):
@@ -350,7 +362,7 @@ def test_deletions_are_seen_over_neurons_and_never_over_directions_kept():
     np.testing.assert_allclose(found.distance["Procrustes"][0, 1, 0], 0, atol=1e-9)
     assert (np.diff(found.distance["CKA"][0, 0]) > 0).all()
     for i in (0, 2):
-        cut = grounding.truncated(layers[i], int(found.kept[2]))
+        cut = component_deletion.truncated(layers[i], int(found.kept[2]))
         for j in (0, 2):
             away = 1 - cka(layers[j], cut).similarity
             assert found.distance["CKA"][j, i, 2] == pytest.approx(away)
@@ -358,7 +370,7 @@ def test_deletions_are_seen_over_neurons_and_never_over_directions_kept():
 
 def test_what_is_noticed_is_set_by_the_seeds():
     whole = np.array([[0, 0.3, 0.9], [0.2, 0.5, 0.9]])
-    deletion = grounding.Deletion(
+    deletion = component_deletion.Deletion(
         kept=np.array([10, 5, 1]),
         width=10,
         accuracy=np.array([[0.9, 0.9, 0.3], [0.9, 0.8, 0.2]]),
@@ -381,10 +393,10 @@ def test_what_is_noticed_is_set_by_the_seeds():
 
 def test_a_winner_falls_short_of_nothing_and_near_scores_share_a_place():
     scores = {"a": np.array([0.9, 0.5, 0.1]), "b": np.array([0.8, 0.3, 0.3])}
-    np.testing.assert_allclose(grounding.shortfall(scores), [0, 0.5, 0.8])
-    np.testing.assert_allclose(grounding.mean_ranks(scores, 0.01), [1, 2.25, 2.75])
+    np.testing.assert_allclose(component_deletion.shortfall(scores), [0, 0.5, 0.8])
+    np.testing.assert_allclose(component_deletion.mean_ranks(scores, 0.01), [1, 2.25, 2.75])
     near = {"a": np.array([0.900, 0.905])}
-    np.testing.assert_allclose(grounding.mean_ranks(near, 0.01), [1.75, 1.25])
+    np.testing.assert_allclose(component_deletion.mean_ranks(near, 0.01), [1.75, 1.25])
 
 
 # -------------------------------------------------------------------------- pairs of networks
@@ -419,7 +431,7 @@ def test_the_jackknife_is_as_wide_as_networks_vary():
 
 
 def test_distances_run_from_one_to_zero_over_layers_with_weights(runs):
-    clock = clocks.distance_clock(runs[0], (0.0, 0.5, 1.0))
+    clock = convergence_clocks.distance_clock(runs[0], (0.0, 0.5, 1.0))
     assert clock.layers == ("c1", "c2", "c3", "c4", "c5", "fc1", "fc2", "logits")
     np.testing.assert_allclose(clock.left[0], 1)
     np.testing.assert_allclose(clock.left[-1], 0)
@@ -431,7 +443,9 @@ def test_distances_run_from_one_to_zero_over_layers_with_weights(runs):
 
 
 def test_settling_is_where_the_rest_falls_below_the_threshold():
-    clock = clocks.Clock(np.array([0, 0.5, 1]), np.array([[1, 1], [0.5, 0.2], [0, 0]]), ("a", "b"))
+    clock = convergence_clocks.Clock(
+        np.array([0, 0.5, 1]), np.array([[1, 1], [0.5, 0.2], [0, 0]]), ("a", "b")
+    )
     np.testing.assert_allclose(clock.settled(0.5), [0.5, 0.3125])
 
 
@@ -439,7 +453,7 @@ def test_rewinding_a_layer_moves_it_alone_and_takes_statistics_anew(runs, digits
     end, earlier = runs[0].network(), runs[0].network(0.0)
     images = digits.normalised(digits.train_images[:80])
     before = copy.deepcopy(end.state_dict())
-    back = clocks.rewound(end, earlier, "c1", images)
+    back = convergence_clocks.rewound(end, earlier, "c1", images)
     for name, value in end.state_dict().items():
         torch.testing.assert_close(value, before[name])  # the finished network is as it was
     torch.testing.assert_close(back.c1.conv.weight, earlier.c1.conv.weight)
@@ -451,7 +465,7 @@ def test_rewinding_a_layer_moves_it_alone_and_takes_statistics_anew(runs, digits
 
 def test_losses_are_those_of_whole_networks(runs, digits, store):
     """What is kept below a layer changes nothing: batch norms in training mode agree."""
-    clock, loss = clocks.rewinding_clock(runs[0], digits, store, (0.0, 1.0), 60)
+    clock, loss = convergence_clocks.rewinding_clock(runs[0], digits, store, (0.0, 1.0), 60)
     at = spread(len(digits.train_images), 60), spread(len(digits.test_images), 60)
     train, test = (
         digits.normalised(x[rows])
@@ -470,7 +484,7 @@ def test_losses_are_those_of_whole_networks(runs, digits, store):
 
 
 def test_a_network_is_not_changed_by_rewinding_to_its_end(runs, digits, store):
-    clock, loss = clocks.rewinding_clock(runs[0], digits, store, (0.0, 0.5, 1.0), 80)
+    clock, loss = convergence_clocks.rewinding_clock(runs[0], digits, store, (0.0, 0.5, 1.0), 80)
     assert np.ptp(loss[-1]) < 1e-12
     np.testing.assert_allclose(clock.left[-1], 0)
     assert (clock.left >= 0).all()

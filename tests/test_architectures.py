@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from svcca_lib.paper.architectures import (
+from svcca_lib.paper.experiments.architectures import (
     best_matches,
     same_size_means,
     size_blocks,
     spatial_sizes,
 )
-from svcca_lib.paper.networks import NetworkConfig, build
+from svcca_lib.paper.training.networks import NetworkConfig, build
 
 
 def test_sizes_are_those_of_the_layers_and_1_for_vectors():

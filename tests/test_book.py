@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from svcca_lib.paper import profiles, runs, site
-from svcca_lib.paper.claims import Ledger
+from svcca_lib.paper import profiles
+from svcca_lib.paper.chapter.claims import Ledger
+from svcca_lib.paper.publishing import site
+from svcca_lib.paper.running import notebooks
 
 STORED = [ROOT / "book" / f"{name}.ipynb" for name in site.chapters(ROOT)]
 PUBLISHED = sorted((ROOT / "published").glob("*/*.ipynb"))
@@ -66,7 +68,7 @@ def test_every_chapter_declares_its_trainings():
 
 @pytest.mark.parametrize("path", CHAPTERS)
 def test_chapter_takes_the_common_parameters(path):
-    known = runs.parameters(path)
+    known = notebooks.parameters(path)
     common = {"profile": "quick", "seed": 0, "data": "", "out": ""}
     assert common.items() <= known.items()
 

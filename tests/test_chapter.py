@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from svcca_lib.paper import chapter, profiles
-from svcca_lib.paper.chapter import FIGURE_METADATA, Chapter
-from svcca_lib.paper.claims import METADATA, Claim, Ledger, Verdict, at_least, at_most
-from svcca_lib.paper.records import Making, Shown, artefact
-from svcca_lib.paper.register import Change, Register, Registered
-from svcca_lib.paper.store import key_of, plain
-from svcca_lib.paper.training import Run
+from svcca_lib.paper import profiles
+from svcca_lib.paper.chapter import chapter
+from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, Chapter
+from svcca_lib.paper.chapter.claims import METADATA, Claim, Ledger, Verdict, at_least, at_most
+from svcca_lib.paper.chapter.provenance import Making, Shown, artefact
+from svcca_lib.paper.chapter.register import Change, Register, Registered
+from svcca_lib.paper.store.store import key_of, plain
+from svcca_lib.paper.training.training import Run
 
 NAME = "02-distributed-representations"
 
@@ -89,7 +90,7 @@ def trained(monkeypatch):
         runs.append(Run(config, {}, [], identity | made, {}))
         return runs[-1]
 
-    monkeypatch.setattr("svcca_lib.paper.training.train", train)
+    monkeypatch.setattr("svcca_lib.paper.training.training.train", train)
     return runs
 
 
@@ -328,7 +329,7 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
     """The figure as jupyter-book renders it."""
     import nbformat
 
-    from svcca_lib.paper import site
+    from svcca_lib.paper.publishing import site
 
     Chapter(NAME).show(figure, "figure-2a", alt='A "line" rises.', caption="It *rises*.")
     [output] = displayed

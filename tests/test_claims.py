@@ -4,7 +4,7 @@ import math
 import pytest
 from scipy import stats
 
-from svcca_lib.paper.claims import (
+from svcca_lib.paper.chapter.claims import (
     Claim,
     Ledger,
     Rule,

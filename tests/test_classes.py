@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 
 from svcca_lib import SampleSizeWarning, capture, dft_cca
-from svcca_lib.paper import classes, datasets, imagenet
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.store import Store
-from svcca_lib.paper.training import Run, TrainConfig
+from svcca_lib.paper.data import datasets, imagenet
+from svcca_lib.paper.experiments import class_sensitivity
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import Run, TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,10 @@ def test_spatial_means_give_dft_cca_of_the_whole_maps_with_a_vector(run, data):
     images = data.train_images[:150]
     network = run.network()
     layers = ("conv", "unit1.res", "unit3.res", "bn")
-    means = classes.spatial_means(network, layers, images, data.normalised)
+    means = class_sensitivity.spatial_means(network, layers, images, data.normalised)
     whole = capture(network, [*layers, "logits"], data.normalised(images))
     logits = whole["logits"].double()
-    values, chance = classes.logit_similarity(means, logits[:, [2, 7]], 1.0)
+    values, chance = class_sensitivity.logit_similarity(means, logits[:, [2, 7]], 1.0)
     for i, name in enumerate(layers):
         for j, column in enumerate((2, 7)):
             expected = dft_cca(whole[name], logits[:, [column]])
@@ -51,14 +52,16 @@ def test_one_logit_against_a_layer_is_the_multiple_correlation():
     design = np.hstack([x, np.ones((200, 1))])
     residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     r2 = 1 - (residual**2).sum() / ((y - y.mean()) ** 2).sum()
-    values, _ = classes.logit_similarity({"x": torch.from_numpy(x)}, torch.from_numpy(y), 1.0)
+    values, _ = class_sensitivity.logit_similarity(
+        {"x": torch.from_numpy(x)}, torch.from_numpy(y), 1.0
+    )
     assert float(values[0, 0]) == pytest.approx(np.sqrt(r2))
 
 
 def test_layers_of_any_time_meet_the_logits_of_the_end(run, data, tmp_path):
     store = Store(tmp_path)
     first, last = (
-        classes.class_sensitivity(run, data, store, ("3", "8"), images=200, fraction=f)
+        class_sensitivity.class_sensitivity(run, data, store, ("3", "8"), images=200, fraction=f)
         for f in (0.0, 1.0)
     )
     assert first.n == last.n == 200
@@ -72,20 +75,26 @@ def test_layers_of_any_time_meet_the_logits_of_the_end(run, data, tmp_path):
 
 def test_classes_are_picked_by_name_from_one_measurement(run, data, tmp_path):
     store = Store(tmp_path)
-    one = classes.class_sensitivity(run, data, store, ("8", "3"), images=200)
-    other = classes.class_sensitivity(run, data, store, ("3",), images=200)
+    one = class_sensitivity.class_sensitivity(run, data, store, ("8", "3"), images=200)
+    other = class_sensitivity.class_sensitivity(run, data, store, ("3",), images=200)
     np.testing.assert_array_equal(one.similarity[:, 1], other.similarity[:, 0])
     assert len(list(store.entries())) == 1
     with pytest.raises(ValueError, match=r"classes must be among 0, 1, .*; got ten"):
-        classes.class_sensitivity(run, data, store, ("3", "ten"), images=200)
+        class_sensitivity.class_sensitivity(run, data, store, ("3", "ten"), images=200)
 
 
 class TestFiveClasses:
     def test_each_data_set_has_its_own_and_a_reader_may_choose(self, data):
-        assert classes.five_classes(data) == ("3", "8", "4", "9", "0")
-        assert classes.five_classes(data, "1, 7,5,6,2") == ("1", "7", "5", "6", "2")
+        assert class_sensitivity.five_classes(data) == ("3", "8", "4", "9", "0")
+        assert class_sensitivity.five_classes(data, "1, 7,5,6,2") == ("1", "7", "5", "6", "2")
         cifar = replace(data, classes=datasets.CIFAR10_CLASSES)
-        assert classes.five_classes(cifar) == ("cat", "dog", "automobile", "truck", "ship")
+        assert class_sensitivity.five_classes(cifar) == (
+            "cat",
+            "dog",
+            "automobile",
+            "truck",
+            "ship",
+        )
 
     @pytest.mark.parametrize(
         ("given", "message"),
@@ -93,29 +102,31 @@ class TestFiveClasses:
     )
     def test_what_is_no_five_classes_is_an_error(self, data, given, message):
         with pytest.raises(ValueError, match=message):
-            classes.five_classes(data, given)
+            class_sensitivity.five_classes(data, given)
 
     def test_other_data_ask_for_a_choice(self, data):
         with pytest.raises(ValueError, match="two pairs and one apart"):
-            classes.five_classes(replace(data, classes=("a", "b", "c", "d", "e", "f")))
+            class_sensitivity.five_classes(replace(data, classes=("a", "b", "c", "d", "e", "f")))
 
 
 class TestDistances:
     def test_planted_curves(self):
         depth = np.linspace(0, 1, 7)[:, None]
         offsets = np.array([0, 0.1, 1, 1.3, 3])
-        found = classes.distances(depth + offsets)
+        found = class_sensitivity.distances(depth + offsets)
         assert found.within == pytest.approx(0.2)
         assert found.between == pytest.approx((1 + 1.3 + 0.9 + 1.2) / 4)
         assert found.apart == pytest.approx((3 + 2.9 + 2 + 1.7) / 4)
         assert found.lead == pytest.approx(3 - 0.6)
 
     def test_a_class_apart_below_the_others_has_a_negative_lead(self):
-        assert classes.distances(np.array([[1.0, 1, 1, 1, 0.5]])).lead == pytest.approx(-0.5)
+        assert class_sensitivity.distances(np.array([[1.0, 1, 1, 1, 0.5]])).lead == pytest.approx(
+            -0.5
+        )
 
     def test_other_than_five_curves_are_an_error(self):
         with pytest.raises(ValueError, match="two pairs and one"):
-            classes.distances(np.ones((4, 3)))
+            class_sensitivity.distances(np.ones((4, 3)))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +149,13 @@ class TestImageNet:
     def test_the_paper_s_classes_are_those_of_the_logits(self):
         names = imagenet.imagenet_classes()
         assert len(names) == 1000
-        assert [names.index(name) for name in classes.IMAGENET] == [202, 203, 250, 248, 555]
+        assert [names.index(name) for name in class_sensitivity.IMAGENET] == [
+            202,
+            203,
+            250,
+            248,
+            555,
+        ]
 
     def test_a_folder_of_images_goes_through_the_network_end_to_end(self, folder, tmp_path):
         """Random weights and few images: the path is what is tested, not the result."""
@@ -146,14 +163,14 @@ class TestImageNet:
         data = datasets.load(f"folder:{folder}?size=32", store=store)
 
         def measure():
-            return classes.imagenet_sensitivity(
-                data, store, classes.IMAGENET, images=140, weights=None
+            return class_sensitivity.imagenet_sensitivity(
+                data, store, class_sensitivity.IMAGENET, images=140, weights=None
             )
 
         with pytest.warns(SampleSizeWarning, match="140 images"):
             found = measure()
         assert found.n == 140
-        assert found.classes == classes.IMAGENET
+        assert found.classes == class_sensitivity.IMAGENET
         assert found.layers == imagenet.IMAGENET_LAYERS[:-1]
         assert found.similarity.shape == (18, 5)
         assert ((found.similarity > 0) & (found.similarity <= 1)).all()
@@ -164,10 +181,12 @@ class TestImageNet:
         store = Store(tmp_path)
         data = datasets.load(f"folder:{folder}?size=32", store=store)
         with pytest.raises(ValueError, match="got fire truck"):
-            classes.imagenet_sensitivity(data, store, ("fire truck",), images=9, weights=None)
+            class_sensitivity.imagenet_sensitivity(
+                data, store, ("fire truck",), images=9, weights=None
+            )
         with pytest.raises(ValueError, match=r"colour images, \(3, h, w\); got \(1, 8, 8\)"):
-            classes.imagenet_sensitivity(
-                datasets.load("digits"), store, classes.IMAGENET, images=9, weights=None
+            class_sensitivity.imagenet_sensitivity(
+                datasets.load("digits"), store, class_sensitivity.IMAGENET, images=9, weights=None
             )
 
     def test_pixels_are_scaled_as_the_weights_expect(self):

@@ -20,7 +20,7 @@ from svcca_lib import (
     gather,
     pairwise,
 )
-from svcca_lib.paper.networks import NetworkConfig, build
+from svcca_lib.paper.training.networks import NetworkConfig, build
 
 IMAGES = torch.randn(120, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

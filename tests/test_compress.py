@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from svcca_lib import Subspace, capture, compress, projection_matrix, svcca
-from svcca_lib.paper.networks import NetworkConfig, build
+from svcca_lib.paper.training.networks import NetworkConfig, build
 
 TOP = ("p2", "fc1", "bn3", "fc2", "bn4")
 

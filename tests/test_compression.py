@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from svcca_lib import Subspace, project, svcca
-from svcca_lib.paper.compression import (
+from svcca_lib.paper.data.datasets import ImageData
+from svcca_lib.paper.experiments.compression import (
     TOP,
     VARIANTS,
     Directions,
@@ -21,10 +22,9 @@ from svcca_lib.paper.compression import (
     variants,
     weights,
 )
-from svcca_lib.paper.datasets import ImageData
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.store import Store
-from svcca_lib.paper.training import TrainConfig, evaluate, train
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import TrainConfig, evaluate, train
 
 
 def noise(*shape, seed=0):

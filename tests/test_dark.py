@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from svcca_lib.paper import figures
-from svcca_lib.paper.chapter import _svg
-from svcca_lib.paper.dark import GROUND, ON_BRIGHT, ON_DEEP, contrast, darkened, on_dark
+from svcca_lib.paper.chapter.chapter import _svg
+from svcca_lib.paper.figures import figures
+from svcca_lib.paper.figures.dark import GROUND, ON_BRIGHT, ON_DEEP, contrast, darkened, on_dark
 
 COLOURED = [
     figures.BLUE,

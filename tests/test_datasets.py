@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from svcca_lib.paper import datasets
-from svcca_lib.paper.datasets import CIFAR10_CLASSES, load, text, toy
-from svcca_lib.paper.store import Store
+from svcca_lib.paper.data import datasets
+from svcca_lib.paper.data.datasets import CIFAR10_CLASSES, load, text, toy
+from svcca_lib.paper.store.store import Store
 
 
 @pytest.fixture

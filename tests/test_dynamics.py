@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from svcca_lib import capture, dft_cca, svcca
-from svcca_lib.paper.datasets import load, spread
-from svcca_lib.paper.dynamics import (
+from svcca_lib.paper.data.datasets import load, spread
+from svcca_lib.paper.experiments.dynamics import (
     batch_norm_pairs,
     blocks,
     by_distance,
@@ -27,9 +27,9 @@ from svcca_lib.paper.dynamics import (
     settling_times,
     stripe_contrast,
 )
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.store import Store
-from svcca_lib.paper.training import TrainConfig, train
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import TrainConfig, train
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_the_diagonal_is_one_at_the_end_and_the_input_is_always_itself(run, digi
 
 def test_matrices_are_computed_once_for_given_weights(run, digits, store, monkeypatch):
     first = layer_matrices(run, digits, store, images=150, fractions=(1,))
-    monkeypatch.setattr("svcca_lib.paper.dynamics.pairwise_dft_cca", None)
+    monkeypatch.setattr("svcca_lib.paper.experiments.dynamics.pairwise_dft_cca", None)
     again = layer_matrices(run, digits, store, images=150, fractions=(1,))
     np.testing.assert_array_equal(first.similarity, again.similarity)
     other = replace(run, tensors={k: v + 0 * v for k, v in run.tensors.items()})
@@ -103,7 +103,7 @@ def test_matrices_are_computed_once_for_given_weights(run, digits, store, monkey
 
 def test_small_groups_of_layers_give_the_same_matrices(run, digits, tmp_path, monkeypatch, store):
     whole = layer_matrices(run, digits, store, images=200)
-    monkeypatch.setattr("svcca_lib.paper.dynamics.CAPTURED_AT_ONCE", 1)
+    monkeypatch.setattr("svcca_lib.paper.experiments.dynamics.CAPTURED_AT_ONCE", 1)
     parts = layer_matrices(run, digits, Store(tmp_path), images=200)
     np.testing.assert_allclose(parts.similarity, whole.similarity, atol=1e-12)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import opened
 
-from svcca_lib.paper.explorer import explorer
+from svcca_lib.paper.figures.interactive.explorer import explorer
 
 AXES = {"Datapoints n": (5, 50), "Neurons <p>": (4, 10, 20), "Signal": (0, 2)}
 GRIDS = {name: np.random.default_rng(i).random((2, 3, 2)) for i, name in enumerate("ab")}

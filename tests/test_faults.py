@@ -12,11 +12,11 @@ import warnings
 import pytest
 import torch
 
-from svcca_lib.paper import training
-from svcca_lib.paper.datasets import ImageData
-from svcca_lib.paper.networks import NetworkConfig
-from svcca_lib.paper.store import DamagedError, Store, StoreWarning, read_bundle, write_bundle
-from svcca_lib.paper.training import FreezeSchedule, TrainConfig, train
+from svcca_lib.paper.data.datasets import ImageData
+from svcca_lib.paper.store.store import DamagedError, Store, StoreWarning, read_bundle, write_bundle
+from svcca_lib.paper.training import training
+from svcca_lib.paper.training.networks import NetworkConfig
+from svcca_lib.paper.training.training import FreezeSchedule, TrainConfig, train
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits")
 
@@ -154,7 +154,7 @@ def test_who_waits_for_another_process_says_so_and_gets_its_result(tmp_path):
     script = """
 import logging, sys, time
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-from svcca_lib.paper.store import Store
+from svcca_lib.paper.store.store import Store
 def make(workspace):
     print("inside", flush=True)
     time.sleep(float(sys.argv[2]))

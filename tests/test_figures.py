@@ -10,9 +10,9 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from svcca_lib.paper import figures
-from svcca_lib.paper.figures import Curve
-from svcca_lib.paper.pairing import side_by_side
+from svcca_lib.paper.experiments.pairing import side_by_side
+from svcca_lib.paper.figures import figures
+from svcca_lib.paper.figures.figures import Curve
 
 RNG = np.random.default_rng(0)
 INDEX = np.linspace(0, 999, 50).astype(int)
@@ -146,7 +146,7 @@ def test_the_style_ignores_the_readers_settings_and_leaves_them_alone():
 
 
 def test_a_figure_is_the_same_bytes_each_time():
-    from svcca_lib.paper.chapter import _png
+    from svcca_lib.paper.chapter.chapter import _png
 
     x, y = RNG.normal(size=(2, 50, 4))
     once, again = (_png(figures.figure_3(INDEX, {"all": x, "2": y}, [1, 0.5])) for _ in range(2))

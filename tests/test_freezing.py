@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper.datasets import load, spread
-from svcca_lib.paper.freezing import (
+from svcca_lib.paper.data.datasets import load, spread
+from svcca_lib.paper.experiments.freezing import (
     Matched,
     StepTimes,
     below_since,
@@ -15,10 +15,16 @@ from svcca_lib.paper.freezing import (
     savings,
     step_times,
 )
-from svcca_lib.paper.measured import fingerprint, measured
-from svcca_lib.paper.networks import NetworkConfig
-from svcca_lib.paper.store import Store
-from svcca_lib.paper.training import FreezeSchedule, TrainConfig, count_flops, evaluate, train
+from svcca_lib.paper.experiments.measurements import fingerprint, measured
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.networks import NetworkConfig
+from svcca_lib.paper.training.training import (
+    FreezeSchedule,
+    TrainConfig,
+    count_flops,
+    evaluate,
+    train,
+)
 
 CONVNET = NetworkConfig("convnet", (1, 8, 8), 10, width=4, fc=(16, 8))
 RESNET = NetworkConfig("resnet", (1, 8, 8), 10, width=4, depth=1)

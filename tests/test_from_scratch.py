@@ -8,8 +8,10 @@ lies in the band that seeds and machines explain (`claims.band`).
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper import engine, ledger, site
-from svcca_lib.paper.claims import Ledger, drift
+from svcca_lib.paper.chapter import ledger
+from svcca_lib.paper.chapter.claims import Ledger, drift
+from svcca_lib.paper.publishing import site
+from svcca_lib.paper.running import engine
 
 CHAPTERS = [name for name in site.chapters(ROOT) if name != "10-ledger"]
 

@@ -14,13 +14,14 @@ import torch
 from typer.testing import CliRunner
 
 from svcca_lib.__main__ import app
-from svcca_lib.paper import identity, runs
-from svcca_lib.paper.identity import LOCK, PACKAGE, digest, locked
-from svcca_lib.paper.measured import measured
-from svcca_lib.paper.store import Store
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.running import notebooks
+from svcca_lib.paper.store import identity
+from svcca_lib.paper.store.identity import LOCK, PACKAGE, digest, locked
+from svcca_lib.paper.store.store import Store
 
 # What trainings and measures import and what decides none of their numbers.
-NEUTRAL = {"paper/store.py", "paper/identity.py"}
+NEUTRAL = {"paper/store/store.py", "paper/store/identity.py"}
 
 
 def test_the_code_is_the_one_that_its_versions_stand_for():
@@ -37,7 +38,7 @@ def test_all_that_decides_a_number_is_under_a_version():
     lock = tomllib.loads(LOCK.read_text())
     inside = {path for entry in lock.values() for path in identity.files(entry["code"])}
     modules = [".".join([PACKAGE.name, *_parts(path)]) for path in inside]
-    reached = {path for path in runs.module_files(modules) if path.stem != "__init__"}
+    reached = {path for path in notebooks.module_files(modules) if path.stem != "__init__"}
     left = {path.relative_to(PACKAGE).as_posix() for path in reached - inside}
     assert left <= NEUTRAL, sorted(left - NEUTRAL)
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from svcca_lib import capture
-from svcca_lib.paper.imagenet import IMAGENET_LAYERS, imagenet_resnet50
+from svcca_lib.paper.data.imagenet import IMAGENET_LAYERS, imagenet_resnet50
 
 
 def test_the_imagenet_resnet_has_its_layers_and_keeps_captured_outputs():

@@ -8,11 +8,12 @@ import nbformat
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper import ledger, records, site
-from svcca_lib.paper.claims import METADATA, Claim, Ledger, at_least
-from svcca_lib.paper.ledger import Book
-from svcca_lib.paper.records import PAPER_FIGURES, Making, Shown, Trained, artefact
-from svcca_lib.paper.register import registered
+from svcca_lib.paper.chapter import ledger, provenance
+from svcca_lib.paper.chapter.claims import METADATA, Claim, Ledger, at_least
+from svcca_lib.paper.chapter.ledger import Book
+from svcca_lib.paper.chapter.provenance import PAPER_FIGURES, Making, Shown, Trained, artefact
+from svcca_lib.paper.chapter.register import registered
+from svcca_lib.paper.publishing import site
 
 ENVIRONMENT = {
     "python": "3.11.1",
@@ -255,7 +256,7 @@ class TestRecords:
         ],
     )
     def test_name_says_which_figure_of_the_paper(self, name, figure):
-        assert records.Shown(name).of_the_paper == figure
+        assert provenance.Shown(name).of_the_paper == figure
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from svcca_lib.paper import ledger, machines, trials
-from svcca_lib.paper.machines import MACHINES, X86, Kernels
-from svcca_lib.paper.trials import Outcome
+from svcca_lib.paper.chapter import ledger
+from svcca_lib.paper.running import machines, trials
+from svcca_lib.paper.running.machines import MACHINES, X86, Kernels
+from svcca_lib.paper.running.trials import Outcome
 
 HASWELL = Kernels(
     *("Haswell", "Haswell", "AVX2", ("X86_V3",), 1, 1), onednn="Intel AVX2", mkl="AUTO"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from svcca_lib.paper.networks import (
+from svcca_lib.paper.training.networks import (
     NetworkConfig,
     build,
 )

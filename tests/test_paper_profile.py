@@ -13,19 +13,19 @@ import pytest
 from PIL import Image
 
 from svcca_lib import capture, svcca
-from svcca_lib.paper import (
-    classes,
+from svcca_lib.paper import profiles
+from svcca_lib.paper.chapter.chapter import Chapter
+from svcca_lib.paper.data import datasets
+from svcca_lib.paper.experiments import (
+    class_sensitivity,
     compression,
-    datasets,
     dynamics,
     freezing,
-    profiles,
     recurrent,
     restriction,
     theorems,
 )
-from svcca_lib.paper.chapter import Chapter
-from svcca_lib.paper.store import Store
+from svcca_lib.paper.store.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore::svcca_lib.SampleSizeWarning")
 
@@ -93,8 +93,8 @@ def test_resnet_against_its_logits_and_its_end(chapter):
     ch = chapter("06-class-sensitivity")
     run = ch.run("resnet", 1)
     assert len(run.network().layers) == 51
-    five = classes.five_classes(ch.data)
-    found = classes.class_sensitivity(run, ch.data, ch.store, five, images=IMAGES)
+    five = class_sensitivity.five_classes(ch.data)
+    found = class_sensitivity.class_sensitivity(run, ch.data, ch.store, five, images=IMAGES)
     assert found.similarity.shape == (49, 5)
     assert _shares(found.similarity)
     matrices = dynamics.layer_matrices(run, ch.data, ch.store, images=12, fractions=(1.0,))

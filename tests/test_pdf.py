@@ -4,7 +4,7 @@ import pytest
 from browser import unwritten
 
 from conftest import ROOT
-from svcca_lib.paper import pdf
+from svcca_lib.paper.publishing import pdf
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(pdf.chromium() is None, reason="no Chromium on the PATH")

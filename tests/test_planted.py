@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from svcca_lib import Subspace, cca
-from svcca_lib.paper.pairing import side_by_side
-from svcca_lib.paper.planted import distorted, recovered, shared_directions
+from svcca_lib.paper.experiments.pairing import side_by_side
+from svcca_lib.paper.experiments.planted import distorted, recovered, shared_directions
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper import datasets
-from svcca_lib.paper.datasets import ImageData, TextData, ToyData
-from svcca_lib.paper.networks import build
+from svcca_lib.paper.data import datasets
+from svcca_lib.paper.data.datasets import ImageData, TextData, ToyData
 from svcca_lib.paper.profiles import CHAPTERS, PROFILES, profile
+from svcca_lib.paper.training.networks import build
 
 IMAGES = ("convnet", "resnet")
 BOTH = "-constant-freeze"

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper import site
+from svcca_lib.paper.publishing import site
 
 STATED = ROOT / "tests" / "stated"
 PAGES = [*site.chapters(ROOT), "index", "choices", "running"]

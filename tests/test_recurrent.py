@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from svcca_lib.paper.datasets import TextData
-from svcca_lib.paper.networks import NetworkConfig
-from svcca_lib.paper.recurrent import (
+from svcca_lib.paper.data.datasets import TextData
+from svcca_lib.paper.experiments.recurrent import (
     convergence,
     perplexity,
     progress,
@@ -15,8 +14,9 @@ from svcca_lib.paper.recurrent import (
     time_average,
     unigram_perplexity,
 )
-from svcca_lib.paper.store import Store
-from svcca_lib.paper.training import TrainConfig, train
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.networks import NetworkConfig
+from svcca_lib.paper.training.training import TrainConfig, train
 
 
 def text(train_tokens, test_tokens, vocabulary):

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper import ledger, site
-from svcca_lib.paper.claims import KINDS, Rule
-from svcca_lib.paper.register import PATH, Register, registered
+from svcca_lib.paper.chapter import ledger
+from svcca_lib.paper.chapter.claims import KINDS, Rule
+from svcca_lib.paper.chapter.register import PATH, Register, registered
+from svcca_lib.paper.publishing import site
 
 ENTRY = """
 [[claim]]

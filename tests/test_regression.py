@@ -12,11 +12,11 @@ from nbval.plugin import IPyNbCell
 
 import conftest
 from conftest import ROOT
-from svcca_lib.paper import regression
-from svcca_lib.paper.chapter import FIGURE_METADATA, RECORD, packed
-from svcca_lib.paper.claims import METADATA as LEDGER_METADATA
-from svcca_lib.paper.claims import number
-from svcca_lib.paper.regression import addresses, differences, granted, spread, stored
+from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, RECORD, packed
+from svcca_lib.paper.chapter.claims import METADATA as LEDGER_METADATA
+from svcca_lib.paper.chapter.claims import number
+from svcca_lib.paper.running import regression
+from svcca_lib.paper.running.regression import addresses, differences, granted, spread, stored
 
 
 def stream(text, name="stdout"):
@@ -413,7 +413,7 @@ def test_cell_that_is_not_compared_gets_no_tolerance(tmp_path, tags):
 
 
 def test_tolerance_outlives_an_execution(tmp_path):
-    from svcca_lib.paper import runs
+    from svcca_lib.paper.running import notebooks
 
     parameters = new_code_cell("seed = 0", metadata={"tags": ["parameters"]})
     kept = {regression.METADATA: {"text 1": 0.01}}
@@ -421,7 +421,7 @@ def test_tolerance_outlives_an_execution(tmp_path):
     path = tmp_path / "a.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
-    runs.run(path, path)
+    notebooks.run(path, path)
     cell = nbformat.read(path, as_version=4).cells[1]
     assert cell.metadata[regression.METADATA] == kept[regression.METADATA]
     assert cell.outputs[0].text == "0.8\n"

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from svcca_lib import Subspace, project, svcca
-from svcca_lib.paper import datasets, restriction
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.restriction import CutNetwork
-from svcca_lib.paper.training import evaluate
+from svcca_lib.paper.data import datasets
+from svcca_lib.paper.experiments import restriction
+from svcca_lib.paper.experiments.restriction import CutNetwork
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import opened
 
-from svcca_lib.paper.scrubber import VIRIDIS, scrubber
+from svcca_lib.paper.figures.interactive.scrubber import VIRIDIS, scrubber
 
 MATRICES = np.random.default_rng(0).random((3, 2, 2))
 

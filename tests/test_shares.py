@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from svcca_lib import NetworkMoments
-from svcca_lib.paper import shares
+from svcca_lib.paper.running import distributed
 
 ARGUMENTS = ["compare", "convnet+0@0.05", "convnet+0", "--images", "600", "--batch-size", "100"]
 LAYERS = ["--layers", "c1,p1,c5,fc1,logits"]
@@ -28,10 +28,10 @@ def start(processes, *arguments):
 
 def test_two_processes_give_what_one_gives(tmp_path):
     conv = "dft"
-    request = shares.Request(
+    request = distributed.Request(
         "convnet+0@0.05", "convnet+0", layers=LAYERS[1], conv=conv, images=600, batch_size=100
     )
-    alone = shares.compare(request)
+    alone = distributed.compare(request)
     out = ["--out", str(tmp_path / "table.csv")]
     printed = start(2, *ARGUMENTS, *LAYERS, "--conv", conv, *out)
     assert printed.count("svcca, n = ") == 1  # one process speaks for both
@@ -52,24 +52,24 @@ def test_networks_and_inputs_of_ones_own(tmp_path, monkeypatch):
         "number = 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    request = shares.Request("mine:model", "mine:model", inputs="mine:images", measure="cca")
-    table = shares.compare(request)
+    request = distributed.Request("mine:model", "mine:model", inputs="mine:images", measure="cca")
+    table = distributed.compare(request)
     assert table.n == 300
     assert table.matrix.diagonal() == pytest.approx([1, 1])
     with pytest.raises(ValueError, match=r"mine:number must be a torch\.nn\.Module; got int"):
-        shares.compare(shares.Request("mine:number", "mine:model"))
+        distributed.compare(distributed.Request("mine:number", "mine:model"))
     with pytest.raises(ValueError, match="there is no mine:other"):
-        shares.compare(shares.Request("mine:other", "mine:model"))
+        distributed.compare(distributed.Request("mine:other", "mine:model"))
     with pytest.raises(ValueError, match=r"expected TRAINING\+SEED"):
-        shares.compare(shares.Request("convnet", "mine:model"))
+        distributed.compare(distributed.Request("convnet", "mine:model"))
 
 
 def test_every_process_needs_a_batch(monkeypatch):
-    request = shares.Request("a:b", "a:b", inputs="torch:ones", batch_size=10)
-    monkeypatch.setattr(shares, "_imported", lambda name: torch.ones(25, 2))
-    assert [batch.tolist() for batch in shares._share(request, 2, 3)] == [[[1.0, 1.0]] * 5]
+    request = distributed.Request("a:b", "a:b", inputs="torch:ones", batch_size=10)
+    monkeypatch.setattr(distributed, "_imported", lambda name: torch.ones(25, 2))
+    assert [batch.tolist() for batch in distributed._share(request, 2, 3)] == [[[1.0, 1.0]] * 5]
     with pytest.raises(ValueError, match="fewer than 4"):
-        list(shares._share(request, 3, 4))
+        list(distributed._share(request, 3, 4))
 
 
 def test_all_reduce_needs_a_process_group():
@@ -97,5 +97,5 @@ def test_all_reduce_of_nothing_is_refused(tmp_path):
 
 def test_no_environment_of_torchrun_is_needed():
     assert "WORLD_SIZE" not in os.environ
-    with shares._group() as (rank, world, _):
+    with distributed._group() as (rank, world, _):
         assert (rank, world) == (0, 1)

@@ -24,10 +24,10 @@ from browser import unwritten
 from PIL import Image
 
 from conftest import ROOT
-from svcca_lib.paper import site as builder
-from svcca_lib.paper.chapter import FIGURE_METADATA
-from svcca_lib.paper.page import folded
-from svcca_lib.paper.pdf import chromium
+from svcca_lib.paper.chapter.chapter import FIGURE_METADATA
+from svcca_lib.paper.publishing import site as builder
+from svcca_lib.paper.publishing.page import folded
+from svcca_lib.paper.publishing.pdf import chromium
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")

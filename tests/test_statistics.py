@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from svcca_lib.paper.statistics import benjamini_hochberg, paired_interval, student
+from svcca_lib.paper.experiments.statistics import benjamini_hochberg, paired_interval, student
 
 
 def test_paired_interval_is_that_of_student():

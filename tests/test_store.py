@@ -10,8 +10,8 @@ import platformdirs
 import pytest
 import torch
 
-from svcca_lib.paper import store as store_module
-from svcca_lib.paper.store import (
+from svcca_lib.paper.store import store as store_module
+from svcca_lib.paper.store.store import (
     CHECKSUMS,
     RECORD,
     TENSORS,

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from conftest import ROOT
 from svcca_lib.__main__ import app
-from svcca_lib.paper import collect, devices, display, profiles, progress, runs, sweep
-from svcca_lib.paper.claims import Claim, Ledger, at_least
+from svcca_lib.paper import profiles
+from svcca_lib.paper.chapter.claims import Claim, Ledger, at_least
+from svcca_lib.paper.running import collect, devices, display, notebooks, progress, sweep
 
 BOOK = ROOT / "book"
 CLI = [sys.executable, "-m", "svcca_lib"]
@@ -190,7 +191,7 @@ def test_only_one_process_does_a_step(tmp_path):
     record = tmp_path / "run.json"
     with progress.recorded(record):
         code = (
-            "import sys; from pathlib import Path; from svcca_lib.paper import progress\n"
+            "import sys; from pathlib import Path; from svcca_lib.paper.running import progress\n"
             "print('ready', flush=True)\n"
             "with progress.recorded(Path(sys.argv[1]), by='the second'): pass\n"
         )
@@ -211,7 +212,7 @@ def test_only_one_process_does_a_step(tmp_path):
 def test_step_ends_with_its_engine_even_if_that_ended_before_it_began(tmp_path):
     record = tmp_path / "run.json"
     code = (
-        "import sys, time; from pathlib import Path; from svcca_lib.paper import progress\n"
+        "import sys, time; from pathlib import Path; from svcca_lib.paper.running import progress\n"
         "with progress.recorded(Path(sys.argv[1]), parent=int(sys.argv[2])): time.sleep(600)\n"
     )
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
@@ -514,7 +515,7 @@ def test_faults_stop_no_other_job_and_resume_mends_them(tmp_path):
     assert "seed 1 is wrong" in said[0]["error"]
     assert "ied" in said[1]["error"]  # "Kernel died"
     assert "timed out" in said[2]["error"]
-    stopped = runs.unfinished(layout.notebook(plan.jobs[1].name))
+    stopped = notebooks.unfinished(layout.notebook(plan.jobs[1].name))
     assert "seed 1 is wrong" in stopped.read_text()
     lines = [json.loads(line) for line in output.splitlines()]
     assert [line["state"] for line in lines[:-1]].count("failed") == 3

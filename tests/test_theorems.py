@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper import cost, theorems
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.training import Run, TrainConfig
+from svcca_lib.paper.experiments import cost, theorems
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import Run, TrainConfig
 
 
 def random(*shape, seed=0):

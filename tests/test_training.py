@@ -9,10 +9,11 @@ import torch
 from test_faults import interrupted
 from torch.nn import functional
 
-from svcca_lib.paper import datasets, training
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.store import Store
-from svcca_lib.paper.training import (
+from svcca_lib.paper.data import datasets
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training import training
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import (
     FreezeSchedule,
     TrainConfig,
     count_flops,

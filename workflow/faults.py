@@ -23,8 +23,8 @@ from pathlib import Path
 
 import psutil
 
-from svcca_lib.paper import progress, sweep
-from svcca_lib.paper.claims import Ledger
+from svcca_lib.paper.chapter.claims import Ledger
+from svcca_lib.paper.running import progress, sweep
 
 ROOT = Path(__file__).parents[1]
 CLI = [sys.executable, "-m", "svcca_lib"]

@@ -27,10 +27,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from svcca_lib.paper import datasets
-from svcca_lib.paper.datasets import ImageData, TextData, ToyData
-from svcca_lib.paper.networks import NetworkConfig, build
-from svcca_lib.paper.training import FreezeSchedule, TrainConfig
+from svcca_lib.paper.data import datasets
+from svcca_lib.paper.data.datasets import ImageData, TextData, ToyData
+from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.training import FreezeSchedule, TrainConfig
 
 FREEZE, CONSTANT = "-freeze", "-constant"
 

@@ -1,0 +1,181 @@
+"""What a chapter records of its making, beside its claims: its figures, networks, environment.
+
+The ledger of the whole book is gathered from these records, and each figure's caption names the
+artefact it was drawn from: a short hash of the keys of the networks behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from svcca_lib.paper.training.training import Run
+
+# Every figure of the paper, in its order and words.
+PAPER_FIGURES = (
+    *("Figure 1", "Figure 2a", "Figure 2b", "Figure 3", "Figure 4"),
+    *("Figure 5", "Figure 6", "Figure 7"),
+    *(f"Appendix Figure {number}" for number in range(1, 7)),
+)
+SHORT = 12  # hexadecimal digits of a hash that are shown
+_OF_THE_PAPER = re.compile(r"(appendix-)?figure-(\d+[ab]?)(-.*)?")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that a chapter used.
+
+    Attributes
+    ----------
+    training, seed
+        Such as ``"convnet"`` and 0.
+    key
+        Of the artefact in the store: a hash of all that decides the network.
+    data
+        Fingerprint of what it was trained on.
+    seconds
+        That the training took.
+    device, commit
+        What it ran on, and the commit of the code; None outside git.
+    """
+
+    training: str
+    seed: int
+    key: str
+    data: str
+    seconds: float
+    device: str
+    commit: str | None
+
+    @classmethod
+    def of(cls, training: str, run: Run) -> Trained:
+        """Return the record of a run."""
+        from svcca_lib.paper.store.store import key_of
+
+        made = run.provenance
+        return cls(
+            training=training,
+            seed=run.config.seed,
+            key=key_of(made),
+            data=run.config.data,
+            seconds=made["wall_seconds"],
+            device=made["device"],
+            commit=made["commit"],
+        )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure that a chapter showed.
+
+    Attributes
+    ----------
+    name
+        Such as ``"figure-2a"``: its target in the book and the name of its files.
+    networks
+        Keys of the networks that the chapter had loaded when it drew the figure.
+    """
+
+    name: str
+    networks: tuple[str, ...] = ()
+
+    @property
+    def artefact(self) -> str:
+        """Short hash of the networks behind the figure; empty where there are none."""
+        return artefact(self.networks)
+
+    @property
+    def of_the_paper(self) -> str | None:
+        """The figure of the paper that this one rebuilds, or adds to.
+
+        Examples
+        --------
+        >>> Shown("figure-4-convnet").of_the_paper, Shown("appendix-figure-3").of_the_paper
+        ('Figure 4', 'Appendix Figure 3')
+        >>> Shown("figure-perplexity").of_the_paper is None
+        True
+        """
+        if not (match := _OF_THE_PAPER.fullmatch(self.name)):
+            return None
+        appendix, number, _ = match.groups()
+        return f"{'Appendix ' if appendix else ''}Figure {number}"
+
+
+def artefact(keys: Sequence[str]) -> str:
+    """Return one short hash for several keys; their order does not matter."""
+    if not keys:
+        return ""
+    return hashlib.sha256("\n".join(sorted(set(keys))).encode()).hexdigest()[:SHORT]
+
+
+def short_commit(commit: str | None) -> str:
+    """Return what names a commit, with a mark if the code had been edited since.
+
+    Examples
+    --------
+    >>> short_commit("28cfd4d0123456789"), short_commit("28cfd4d0123456789-dirty"), short_commit("")
+    ('28cfd4d', '28cfd4d+', '')
+    """
+    digits, _, edited = (commit or "").partition("-")
+    return digits[:7] + ("+" if edited else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    Examples
+    --------
+    >>> duration(7.31), duration(75), duration(7500)
+    ('7.3 s', '1 min 15 s', '2 h 05 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a chapter came about.
+
+    Attributes
+    ----------
+    seconds
+        From its first cell to its claims, with the trainings that were not in the store.
+    environment
+        Versions, device, threads and commit, as of `store.environment`.
+    datasets
+        Label of each data set -> its fingerprint.
+    networks, figures
+        In the order of use.
+    """
+
+    seconds: float
+    environment: Mapping[str, Any]
+    datasets: Mapping[str, str]
+    networks: tuple[Trained, ...]
+    figures: tuple[Shown, ...]
+
+    @property
+    def commit(self) -> str:
+        """The commit of the code that ran."""
+        return short_commit(self.environment["commit"])
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Making:
+        """Return what `dataclasses.asdict` gave, from JSON."""
+        return cls(
+            seconds=values["seconds"],
+            environment=values["environment"],
+            datasets=values["datasets"],
+            networks=tuple(Trained(**network) for network in values["networks"]),
+            figures=tuple(
+                Shown(figure["name"], tuple(figure["networks"])) for figure in values["figures"]
+            ),
+        )

@@ -1,0 +1,1 @@
+"""The data sets, each as tensors held once."""

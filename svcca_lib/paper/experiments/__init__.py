@@ -1,0 +1,1 @@
+"""One file an idea: trained networks in, arrays out."""

@@ -1,0 +1,333 @@
+r"""Class by class: how much of one logit each layer holds, the measure of the paper's Figure 6.
+
+A class logit is one number an image, a map of one pixel. In DFT-CCA such a map has the frequency
+zero alone, and there a convolutional layer has one number a channel, its spatial mean. So the
+similarity of a layer and a logit is the multiple correlation of the logit with the spatial means of
+the layer: a lower bound of what the whole layer holds.
+
+References
+----------
+Raghu et al. 2017, section 4.3, Figure 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from svcca_lib import FourierSubspace, capture, dft_cca
+from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.experiments.measurements import fingerprint, measured
+from svcca_lib.paper.store import identity
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.training import Run
+
+BATCH = 100  # images whose responses in all layers are held at a time
+HEAD = ("logits", "out")  # hold every logit as it is
+
+# Two pairs of classes that look alike and one that looks like none of them, chosen beforehand.
+# Digits: 3 and 8 share their right half, 4 and 9 differ by whether the loop is closed; 0 is a ring.
+DIGITS = ("3", "8", "4", "9", "0")
+CIFAR10 = ("cat", "dog", "automobile", "truck", "ship")
+# The paper's: two terriers ("s_terrier", "w_terrier": it does not say which), husky and eskimo dog,
+# fire truck; by the names torchvision has for them.
+IMAGENET = (
+    "soft-coated wheaten terrier",
+    "West Highland white terrier",
+    "Siberian husky",
+    "Eskimo dog",
+    "fire engine",
+)
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """DFT-CCA between layers and single class logits.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        From the input upward, below the logits.
+    classes : tuple of str
+    similarity : array, shape (layers, classes)
+    chance : array, shape (layers,)
+        What a logit independent of the layer would give.
+    n : int
+        Images.
+    """
+
+    layers: tuple[str, ...]
+    classes: tuple[str, ...]
+    similarity: np.ndarray
+    chance: np.ndarray
+    n: int
+
+
+def five_classes(data: ImageData, given: str = "") -> tuple[str, ...]:
+    """Return two pairs of similar classes and one apart, in this order.
+
+    Parameters
+    ----------
+    data : ImageData
+    given : str
+        Names separated by commas; by default those chosen for the digits and CIFAR-10.
+
+    Raises
+    ------
+    ValueError
+        If there are not five, they are no classes of the data, or none are chosen for the data.
+    """
+    chosen = [five for five in (DIGITS, CIFAR10) if set(five) <= set(data.classes)]
+    five = tuple(name.strip() for name in given.split(",")) if given else (*chosen, ())[0]
+    if len(set(five)) != 5:
+        raise ValueError(
+            f"expected five classes of {data.label}, two pairs and one apart, separated by commas; "
+            f"got {given!r}"
+        )
+    _positions(five, data.classes)
+    return five
+
+
+def spatial_means(
+    model: nn.Module,
+    layers: Sequence[str],
+    images: Tensor,
+    prepare: Callable[[Tensor], Tensor] = Tensor.float,
+) -> dict[str, Tensor]:
+    """Record layers at the spatial frequency zero: (n, c) each, in float64.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    layers : sequence of str
+    images : Tensor, shape (n, c, h, w)
+    prepare : callable
+        Makes a batch of images what the model takes.
+    """
+    parts: dict[str, list[Tensor]] = {name: [] for name in layers}
+    for batch in images.split(BATCH):
+        for name, output in capture(model, list(layers), prepare(batch)).items():
+            output = output.double()
+            parts[name].append(output.mean((2, 3)) if output.ndim == 4 else output)
+    return {name: torch.cat(outputs) for name, outputs in parts.items()}
+
+
+def logit_similarity(
+    means: dict[str, Tensor], logits: Tensor, keep: float
+) -> tuple[Tensor, Tensor]:
+    """Compare every layer with every logit; each layer is decomposed once.
+
+    Parameters
+    ----------
+    means : dict of str to Tensor, shape (n, c)
+        As of `spatial_means`.
+    logits : Tensor, shape (n, classes)
+    keep : float
+        Of the variance of each layer.
+
+    Returns
+    -------
+    similarity : Tensor, shape (layers, classes)
+    chance : Tensor, shape (layers,)
+    """
+    columns = [FourierSubspace.fit(logit[:, None]) for logit in logits.T]
+    values, chance = [], []
+    for layer in means.values():
+        row = FourierSubspace.fit(layer, keep)
+        found = [dft_cca(row, column) for column in columns]
+        values.append([result.similarity for result in found])
+        chance.append(found[0].chance)
+    return torch.tensor(values, dtype=torch.float64), torch.tensor(chance, dtype=torch.float64)
+
+
+def class_sensitivity(
+    run: Run,
+    data: ImageData,
+    store: Store,
+    classes: Sequence[str],
+    *,
+    images: int,
+    fraction: float = 1.0,
+    keep: float = 0.99,
+) -> Sensitivity:
+    """Compare the layers of a network with the logits it ends with.
+
+    Parameters
+    ----------
+    run : Run
+    data : ImageData
+        At most `images` training images, evenly spaced, are shown to it, not translated.
+    store : Store
+    classes : sequence of str
+        Names in ``data.classes``.
+    images : int
+    fraction : float
+        Of training, for the layers; the logits are those of the finished network.
+    keep : float
+        Of the variance of each layer.
+
+    Raises
+    ------
+    ValueError
+        If the data have no class of such a name.
+    """
+    at = _positions(classes, data.classes)
+    network, final = run.network(fraction), run.network()
+    layers = tuple(name for name in network.layers if name not in HEAD)
+
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+        chosen = data.train_images[spread(len(data.train_images), images)]
+        logits = spatial_means(final, ("logits",), chosen, data.normalised)["logits"]
+        means = spatial_means(network, layers, chosen, data.normalised)
+        values, chance = logit_similarity(means, logits, keep)
+        return {"similarity": values, "chance": chance}, {"n": len(chosen)}
+
+    artefact = measured(
+        store,
+        "class-sensitivity",
+        [run],
+        {"data": data.fingerprint, "images": images, "fraction": fraction, "keep": keep},
+        make,
+        name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
+    )
+    return Sensitivity(
+        layers,
+        tuple(classes),
+        artefact.tensors["similarity"][:, at].numpy(),
+        artefact.tensors["chance"].numpy(),
+        artefact.meta["n"],
+    )
+
+
+def imagenet_sensitivity(
+    data: ImageData,
+    store: Store,
+    classes: Sequence[str],
+    *,
+    images: int,
+    weights: str | None = "IMAGENET1K_V2",
+    keep: float = 0.99,
+) -> Sensitivity:
+    """Compare the layers of torchvision's ResNet-50 with logits of ImageNet classes.
+
+    Parameters
+    ----------
+    data : ImageData
+        Images of any ImageNet classes, such as a ``folder:PATH?size=224``; their labels are not
+        used. At most `images` training images, evenly spaced, are shown.
+    store : Store
+    classes : sequence of str
+        As torchvision names them: "fire engine".
+    images : int
+    weights : str or None
+        As in `imagenet.imagenet_resnet50`.
+    keep : float
+
+    Raises
+    ------
+    ValueError
+        If ImageNet has no class of such a name, or the images have not three channels.
+    """
+    from svcca_lib.paper.data.imagenet import (
+        IMAGENET_LAYERS,
+        imagenet_classes,
+        imagenet_normalised,
+        imagenet_resnet50,
+    )
+
+    at = _positions(classes, imagenet_classes())
+    if data.shape[0] != 3:
+        raise ValueError(f"ImageNet's network takes colour images, (3, h, w); got {data.shape}")
+    *layers, head = IMAGENET_LAYERS
+    model = imagenet_resnet50(weights)
+
+    def make(workspace: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
+        chosen = data.train_images[spread(len(data.train_images), images)]
+        means = spatial_means(model, IMAGENET_LAYERS, chosen, imagenet_normalised)
+        logits = means.pop(head)[:, at]
+        values, chance = logit_similarity(means, logits, keep)
+        return {"similarity": values, "chance": chance}, {"n": len(chosen)}
+
+    config = {
+        "data": data.fingerprint,
+        "images": images,
+        "network": fingerprint(model.state_dict()),
+        "classes": list(classes),
+        "keep": keep,
+    }
+    artefact = store.fetch(
+        "class-sensitivity",
+        config,
+        make,
+        version=identity.of_measurement(make),
+        name=f"resnet50-{data.name}",
+    )
+    return Sensitivity(
+        tuple(layers),
+        tuple(classes),
+        artefact.tensors["similarity"].numpy(),
+        artefact.tensors["chance"].numpy(),
+        artefact.meta["n"],
+    )
+
+
+def _positions(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        shown = ", ".join(known[:10]) + (" ..." if len(known) > 10 else "")
+        raise ValueError(f"classes must be among {shown}; got {', '.join(missing)}")
+    return [known.index(name) for name in wanted]
+
+
+# ------------------------------------------------------------------------- what the curves show
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far the curves of five classes are from each other, averaged over layers.
+
+    Attributes
+    ----------
+    within : float
+        Mean absolute distance of the two curves of a pair.
+    between : float
+        The same of two curves of different pairs.
+    apart : float
+        The same of the class apart and each of the others.
+    lead : float
+        How far the class apart is above the mean of the others: signed.
+    """
+
+    within: float
+    between: float
+    apart: float
+    lead: float
+
+
+def distances(curves: np.ndarray) -> Distances:
+    """Measure the five curves of Figure 6.
+
+    Parameters
+    ----------
+    curves : array, shape (layers, 5)
+        Two classes of a pair, two of another, and the one apart.
+
+    Raises
+    ------
+    ValueError
+        If there are not five.
+    """
+    if curves.ndim != 2 or curves.shape[1] != 5:
+        raise ValueError(f"curves must be (layers, 5): two pairs and one; got {curves.shape}")
+    gap = np.abs(curves[:, :, None] - curves[:, None]).mean(0)  # (5, 5)
+    return Distances(
+        within=float((gap[0, 1] + gap[2, 3]) / 2),
+        between=float(gap[:2, 2:4].mean()),
+        apart=float(gap[4, :4].mean()),
+        lead=float((curves[:, 4] - curves[:, :4].mean(1)).mean()),
+    )

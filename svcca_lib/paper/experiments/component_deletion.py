@@ -1,0 +1,226 @@
+r"""Does a measure notice what changes the function, and only that? Ding's tests in small.
+
+*Sensitivity*: principal components of a layer are deleted, the least first. At some point a linear
+probe loses accuracy; a good measure sees the layer change by then. What counts as seeing is set by
+the distance that another seed makes: a change below it drowns among seeds. *Grounding*: over all
+seeds and deletions together, dissimilarity to a reference should rank as the difference in probe
+accuracy does. (*Specificity*, the reverse, is `matching.Matching.specificity`.)
+
+References
+----------
+Ding, Denain, Steinhardt 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from svcca_lib import pairwise
+from svcca_lib.paper.experiments import matching
+
+INDICES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        index: matching.INDICES[index]
+        for index in (matching.OVER_NEURONS, "CCA", "SVCCA", "PWCCA", "CKA", "Procrustes")
+    }
+)
+
+
+def truncated(layer: np.ndarray, components: int) -> np.ndarray:
+    """Return the layer with its leading principal components alone, shape (n, p)."""
+    mean = layer.mean(axis=0)
+    _, _, vt = np.linalg.svd(layer - mean, full_matrices=False)
+    return (layer - mean) @ vt[:components].T @ vt[:components] + mean
+
+
+def probe(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
+) -> float:
+    """Accuracy of a linear probe: least squares on one column a class, the largest one wins.
+
+    Parameters
+    ----------
+    train, test : array, shape (n, p) and (m, p)
+    labels, test_labels : array of int, shape (n,) and (m,)
+    """
+    targets = np.eye(labels.max() + 1)[labels]
+    with_bias = [np.hstack([x, np.ones((len(x), 1))]) for x in (train, test)]
+    weights = np.linalg.lstsq(with_bias[0], targets, rcond=None)[0]
+    return float(((with_bias[1] @ weights).argmax(axis=1) == test_labels).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Deletion:
+    """A layer of several networks while principal components are deleted.
+
+    Each network is the reference once: the scores have one value a reference.
+
+    Attributes
+    ----------
+    kept : array, shape (m,)
+        Components kept, descending.
+    width : int
+        Components of the whole layer: the smallest rank.
+    accuracy : array, shape (networks, m)
+        Of the probe.
+    distance : dict of str to array, shape (references, networks, m)
+        Index -> 1 less the similarity to the reference's whole layer.
+    """
+
+    kept: np.ndarray
+    width: int
+    accuracy: np.ndarray
+    distance: dict[str, np.ndarray]
+
+    def only(self, networks: Sequence[int]) -> Deletion:
+        """Return the same of some of the networks, by their positions."""
+        at = np.ix_(networks, networks)
+        distance = {index: values[at] for index, values in self.distance.items()}
+        return replace(self, accuracy=self.accuracy[list(networks)], distance=distance)
+
+    @property
+    def deleted(self) -> np.ndarray:
+        """Share of the components deleted, shape (m,)."""
+        return 1 - self.kept / self.width
+
+    def seeds(self, index: str) -> np.ndarray:
+        """Mean distance that another seed makes, nothing deleted; shape (references,)."""
+        whole = self.distance[index][:, :, 0]
+        return (whole.sum(axis=1) - whole.diagonal()) / (len(whole) - 1)
+
+    def noticed(self, index: str) -> np.ndarray:
+        """Share of the reference's components deleted when it is as far away as a seed.
+
+        Between two deletions by straight line; 1 if it never is. Shape (references,).
+        """
+        return np.array([self._when(index, i, self.deleted, 1.0) for i in self._references])
+
+    def lost(self, index: str) -> np.ndarray:
+        """Probe accuracy gone by then; shape (references,)."""
+        return np.array(
+            [a[0] - self._when(index, i, a, a[-1]) for i, a in enumerate(self.accuracy)]
+        )
+
+    def grounding(self, index: str) -> np.ndarray:
+        """Spearman's correlation of distance with the difference in probe accuracy; 0 if constant.
+
+        Over all networks and deletions but the reference itself; shape (references,).
+        """
+        found = np.zeros(len(self.accuracy))
+        for i in self._references:
+            others = np.ones(self.accuracy.shape, dtype=bool)
+            others[i, 0] = False
+            difference = np.abs(self.accuracy - self.accuracy[i, 0])[others]
+            distance = self.distance[index][i][others].round(9)
+            if np.ptp(distance) > 0 and np.ptp(difference) > 0:
+                found[i] = stats.spearmanr(distance, difference).statistic
+        return found
+
+    @property
+    def _references(self) -> range:
+        return range(len(self.accuracy))
+
+    def _when(self, index: str, i: int, values: np.ndarray, never: float) -> float:
+        """Read `values` (m,) where deletions take reference i as far away as another seed."""
+        away, seed = self.distance[index][i, i], self.seeds(index)[i]
+        beyond = np.flatnonzero(away > seed)
+        if not len(beyond):
+            return float(never)
+        b = beyond[0]  # never the whole layer, which is no distance away
+        step = (seed - away[b - 1]) / (away[b] - away[b - 1])
+        return float(values[b - 1] + step * (values[b] - values[b - 1]))
+
+
+def delete_components(
+    train: Sequence[np.ndarray],
+    test: Sequence[np.ndarray],
+    labels: tuple[np.ndarray, np.ndarray],
+    steps: int = 12,
+) -> Deletion:
+    """Delete principal components of a layer of several networks, the least first.
+
+    Parameters
+    ----------
+    train, test : sequence of array, shape (n, p) and (m, p)
+        The layer's responses, one entry a network.
+    labels : (array, array)
+        Of the training and of the test images, for the probe.
+    steps : int
+        How many times components are deleted, in equal factors.
+
+    Returns
+    -------
+    Deletion
+    """
+    width = min(int(np.linalg.matrix_rank(x - x.mean(axis=0))) for x in train)
+    kept = np.unique(np.geomspace(1, width, steps).round().astype(int))[::-1]
+    accuracy = np.empty((len(train), len(kept)))
+    cuts = []
+    for i, (x, unseen) in enumerate(zip(train, test, strict=True)):
+        mean = x.mean(axis=0)
+        _, _, vt = np.linalg.svd(x - mean, full_matrices=False)
+        for j, k in enumerate(kept):
+            left, right = ((z - mean) @ vt[:k].T for z in (x, unseen))  # (n, k), (m, k)
+            accuracy[i, j] = probe(left, labels[0], right, labels[1])
+            cuts.append(left @ vt[:k])
+    shape = (len(train), len(train), len(kept))
+    distance = {
+        index: 1 - pairwise(train, cuts, measure, **options).reshape(shape)
+        for index, (measure, options) in INDICES.items()
+    }
+    return Deletion(kept, width, accuracy, distance)
+
+
+def shortfall(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far each index falls short of the best one, in the test where it does most.
+
+    Parameters
+    ----------
+    scores : mapping of str to array, shape (indices,)
+        Test -> scores, of which more is better.
+
+    Returns
+    -------
+    array, shape (indices,)
+        0 for an index that is best in every test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shortfall({"a": np.array([0.9, 0.5]), "b": np.array([0.2, 0.3])}).round(3).tolist()
+    [0.1, 0.4]
+    """
+    return np.max([values.max() - values for values in scores.values()], axis=0)
+
+
+def mean_ranks(scores: Mapping[str, np.ndarray], tie: float) -> np.ndarray:
+    """Mean rank of each index in the tests, 1 for the best; near ones share half of a step.
+
+    Parameters
+    ----------
+    scores : mapping of str to array, shape (indices,)
+        Test -> scores, of which more is better.
+    tie : float
+        Scores that differ by less share a place, by as much as they are near.
+
+    Returns
+    -------
+    array, shape (indices,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_ranks({"a": np.array([0.9, 0.5, 0.5])}, tie=0.01).tolist()
+    [1.0, 2.5, 2.5]
+    """
+    places = []
+    for values in scores.values():
+        ahead = (0.5 + (values[None, :] - values[:, None]) / (2 * tie)).clip(0, 1)
+        places.append(0.5 + ahead.sum(axis=1))  # half of it is the index itself
+    return np.mean(places, axis=0)

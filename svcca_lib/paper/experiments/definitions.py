@@ -1,0 +1,213 @@
+r"""The two forks in the paper's definition, on the same networks: what does each way make of them.
+
+What 99 % is of: the variance (section 2) or the sum of the singular values (Appendix A). What the
+sum of the correlations is divided by: the directions kept (which gives a diagonal of 1, as in the
+paper's Figure 4), the neurons of the smaller layer (equation 1), or a weighting (the colour bar of
+Figure 4; the paper defines none, ours weighs by explained variance).
+
+References
+----------
+Raghu et al. 2017, section 2, equation (1), Appendix A, Figure 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca_lib import (
+    FourierSubspace,
+    capture,
+    dft_cca,
+)
+from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.experiments.dynamics import (
+    RankCorrelation,
+    depth_correlation,
+    matrix_correlation,
+    nearness,
+    settling_times,
+)
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.training import Run
+from svcca_lib.similarity import MeanOver
+from svcca_lib.subspace import Energy
+
+ENERGIES: tuple[Energy, ...] = ("variance", "singular_values")
+MEANS: tuple[MeanOver, ...] = ("kept", "smaller_layer", "weighted")
+READINGS = tuple(product(ENERGIES, MEANS))  # the first is this book's
+
+
+@dataclass(frozen=True, eq=False)
+class Forks:
+    """Similarities under the six readings, in the order of `READINGS`.
+
+    Attributes
+    ----------
+    own : array, shape (6, times, layers)
+        Each layer during training against itself at the end (Appendix Figure 3).
+    seeds : array, shape (6, layers)
+        Each layer at the end against the same layer of another network (Appendix Figure 4).
+    chance : array, shape (6, layers)
+        What independent layers that keep as many directions would score in place of `seeds`.
+    layers : array, shape (6, layers, layers)
+        All pairs of layers at the end (Figure 4, 100 %).
+    kept : array, shape (2, layers)
+        Directions kept at the end, for each of `ENERGIES`; of a convolutional layer those of all
+        frequencies.
+    neurons : array, shape (layers,)
+        Neurons of each layer.
+    n : int
+        Images.
+    """
+
+    own: np.ndarray
+    seeds: np.ndarray
+    chance: np.ndarray
+    layers: np.ndarray
+    kept: np.ndarray
+    neurons: np.ndarray
+    n: int
+
+    @property
+    def widest_ratio(self) -> float:
+        """Directions that one reading of 99 % keeps for each of the other, in the extreme layer."""
+        return float((self.kept.max(axis=0) / self.kept.min(axis=0).clip(1)).max())
+
+    def bottom_up(self, fractions: Sequence[float], threshold: float) -> list[RankCorrelation]:
+        """Correlate depth and settling time in every reading, without the last layer.
+
+        A layer has settled where its similarity to the end stays above `threshold` of what it is
+        at the end: over neurons, a layer is not 1 with itself.
+        """
+        return [
+            depth_correlation(settling_times(fractions, own / own[-1], threshold)[:-1])
+            for own in self.own
+        ]
+
+    def orders(self) -> np.ndarray:
+        """Rank correlation of each reading's matrix of layers with that of the first, (6,)."""
+        return np.array([matrix_correlation(m, self.layers[0], draws=1).rho for m in self.layers])
+
+    @property
+    def depth_alone(self) -> float:
+        """The same for a matrix that knows nothing but that near layers are alike."""
+        near = nearness(self.layers.shape[1])
+        return matrix_correlation(near, self.layers[0], draws=1).rho
+
+
+def six_readings(
+    run: Run,
+    other: Run,
+    data: ImageData,
+    store: Store,
+    *,
+    layers: Sequence[str],
+    fractions: Sequence[float],
+    images: int,
+) -> Forks:
+    """Compare layers of a network in time, across seeds and with each other, in all six readings.
+
+    Parameters
+    ----------
+    run, other : Run
+        Two networks that differ in their seed.
+    data : ImageData
+    store : Store
+        Where the result is kept.
+    layers : sequence of str
+    fractions : sequence of float
+        Times to look at, the last being 1.
+    images : int
+        Training images, at most.
+
+    Returns
+    -------
+    Forks
+
+    Notes
+    -----
+    Convolutional layers go through the DFT (`svcca_lib.dft_cca`), as in the chapter on dynamics.
+    """
+    inputs = data.normalised(data.train_images[spread(len(data.train_images), images)])
+
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+        own = np.ones((len(READINGS), len(fractions), len(layers)))
+        seeds, chance = np.ones((2, len(READINGS), len(layers)))
+        between = np.ones((len(READINGS), len(layers), len(layers)))
+        kept = np.zeros((len(ENERGIES), len(layers)))
+        end = _fits(run, 1.0, layers, inputs)
+        for state, fraction in ((other, 1.0), *((run, f) for f in fractions[:-1])):
+            for j, both in enumerate(_fits(state, fraction, layers, inputs)):
+                found = [_compared(a, b) for a, b in zip(both, end[j], strict=True)]
+                similarities, by_chance = np.concatenate(found, axis=1)
+                if state is other:
+                    seeds[:, j], chance[:, j] = similarities, by_chance
+                else:
+                    own[:, fractions.index(fraction), j] = similarities
+        for e in range(len(ENERGIES)):
+            at = slice(len(MEANS) * e, len(MEANS) * (e + 1))
+            for j in range(len(layers)):
+                layer = end[j][e]
+                kept[e, j] = np.asarray(layer.counts) @ np.asarray(layer.multiplicities)
+                for i in range(j + 1):
+                    between[at, i, j] = between[at, j, i] = _compared(end[i][e], layer)[0]
+        own[:, -1] = between.diagonal(axis1=1, axis2=2)
+        neurons = [x[0].numel() for x in capture(run.network(), list(layers), inputs[:1]).values()]
+        tensors = {"own": own, "seeds": seeds, "chance": chance, "layers": between, "kept": kept}
+        tensors["neurons"] = np.array(neurons, dtype=np.float64)
+        return {name: torch.from_numpy(x) for name, x in tensors.items()}, {"n": len(inputs)}
+
+    artefact = measured(
+        store,
+        "forks",
+        [run, other],
+        {
+            "data": data.fingerprint,
+            "layers": list(layers),
+            "fractions": list(fractions),
+            "images": len(inputs),
+        },
+        make,
+        name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
+    )
+    return Forks(
+        **{name: tensor.numpy() for name, tensor in artefact.tensors.items()}, n=artefact.meta["n"]
+    )
+
+
+def _fits(
+    run: Run, fraction: float, layers: Sequence[str], inputs: Tensor
+) -> list[list[FourierSubspace]]:
+    """Decompose each layer of a network, once for each of `ENERGIES`."""
+    responses = capture(run.network(fraction), list(layers), inputs)
+    found = []
+    for layer in layers:
+        x = responses.pop(layer)
+        found.append([FourierSubspace.fit(x, 0.99, energy) for energy in ENERGIES])
+    return found
+
+
+def _compared(a: FourierSubspace, b: FourierSubspace) -> np.ndarray:
+    """Similarity and chance of two layers, of one decomposition for all `MEANS`: (2, 3)."""
+    found = dft_cca(a, b, mean_over="weighted")
+    directions = min(found.x_kept or 0, found.y_kept or 0)
+    total = float(np.asarray(found.multiplicities) @ np.asarray(found.correlations).sum(axis=1))
+    neurons = min(layer.channels * layer.size[0] * layer.size[1] for layer in (a, b))
+    similarities = {
+        "kept": min(1.0, total / max(directions, 1)),
+        "smaller_layer": total / neurons,
+        "weighted": found.similarity,
+    }
+    chance = found.chance or 0.0
+    # What is not kept is a correlation of 0; weights that know nothing of each other leave the mean
+    by_chance = {"smaller_layer": chance * directions / neurons}
+    return np.array(
+        [[similarities[mean] for mean in MEANS], [by_chance.get(mean, chance) for mean in MEANS]]
+    )

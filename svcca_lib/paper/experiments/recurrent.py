@@ -1,0 +1,206 @@
+"""Language models over the course of training: when each layer reaches its final state.
+
+A datapoint is a token in its context: one position of one sequence. The response of a layer to N
+sequences of T tokens is thus an (N T, width) matrix, and SVCCA compares two such matrices as it
+does two layers of an image network. The datapoints of a sequence are not independent, though: the
+level that similarity has without any relation is found by pairing whole sequences at random.
+
+References
+----------
+Raghu et al. 2017, Appendix Figure 6. Morcos, Raghu and Bengio 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from svcca_lib import Subspace, capture, permutation_test, svcca
+from svcca_lib.paper.data.datasets import TextData
+from svcca_lib.paper.training.training import Run
+
+BATCH = 50  # sequences; bounds the memory that the logits of a large vocabulary take
+
+
+@dataclass(frozen=True, eq=False)
+class Convergence:
+    """SVCCA of each layer to its own final state.
+
+    Attributes
+    ----------
+    fractions : array, shape (times,)
+        Of training, ascending, from 0 to 1.
+    layers : tuple of str
+        The embedding and the stacked layers, from the input upward.
+    similarity : array, shape (times, layers)
+        Between a layer at that time and the same layer at the end: 1 in the last row.
+    floor : array, shape (times, layers)
+        The same, where the final states are those of other sequences, paired at random.
+    chance : array, shape (times, layers)
+        What independent rows would give in expectation; below `floor`, as rows are not.
+    kept : array, shape (times, layers)
+        Directions that hold the share asked for of the layer's variance.
+    """
+
+    fractions: np.ndarray
+    layers: tuple[str, ...]
+    similarity: np.ndarray
+    floor: np.ndarray
+    chance: np.ndarray
+    kept: np.ndarray
+
+
+def sequences(tokens: Tensor, context: int, most: int | None = None) -> Tensor:
+    """Cut a text into sequences that do not overlap.
+
+    Parameters
+    ----------
+    tokens : Tensor
+        (n,).
+    context : int
+        Tokens of a sequence.
+    most : int, optional
+        Sequences to return, evenly spaced over the text; all of them by default.
+
+    Returns
+    -------
+    Tensor
+        (sequences, context).
+
+    Raises
+    ------
+    ValueError
+        If the text has fewer than two sequences.
+    """
+    windows = tokens.unfold(0, context, context)
+    if len(windows) < 2:
+        raise ValueError(
+            f"tokens must hold at least two sequences of {context}; got {len(tokens)} tokens"
+        )
+    if most is None or most >= len(windows):
+        return windows
+    return windows[torch.linspace(0, len(windows) - 1, most).round().long()]
+
+
+def convergence(
+    run: Run, inputs: Tensor, *, keep: float = 0.99, draws: int = 20, seed: int = 0
+) -> Convergence:
+    """Compare each layer of a language model, at each time kept, with the same layer at the end.
+
+    Parameters
+    ----------
+    run : Run
+        Of an lstm, with the networks at fractions 0 and 1 among those kept.
+    inputs : Tensor
+        (sequences, time), tokens.
+    keep : float
+        Of the variance of each layer.
+    draws : int
+        Random pairings of sequences behind the floor.
+    seed : int
+        Of the pairings.
+
+    Returns
+    -------
+    Convergence
+
+    Notes
+    -----
+    A pairing moves whole sequences and leaves each position where it is. What two layers share
+    because both depend on the position (a state that starts at zero and fills up) or because both
+    vary slowly along a sequence is therefore part of the floor.
+
+    The logits are left out: they are a linear map of the top layer, and where the vocabulary is no
+    smaller than the layer they span the same subspace.
+    """
+    layers = run.network().layers[:-1]
+    ends = _decomposed(run, 1.0, layers, inputs, keep)
+    shape = len(run.fractions), len(layers)
+    similarity, floor, chance, kept = (np.empty(shape) for _ in range(4))
+    sequence = torch.arange(len(inputs)).repeat_interleave(inputs.shape[1])  # of each row
+    for i, fraction in enumerate(run.fractions):
+        now = _decomposed(run, fraction, layers, inputs, keep)
+        for j, (x, y) in enumerate(zip(now, ends, strict=True)):
+            result = svcca(x, y)
+            similarity[i, j], chance[i, j], kept[i, j] = result.similarity, result.chance, x.kept
+            test = permutation_test(x, y, n_permutations=draws, groups=sequence, seed=seed)
+            floor[i, j] = test.chance
+    return Convergence(np.array(run.fractions), layers, similarity, floor, chance, kept)
+
+
+def _decomposed(
+    run: Run, fraction: float, layers: tuple[str, ...], inputs: Tensor, keep: float
+) -> list[Subspace]:
+    responses = capture(run.network(fraction), layers, inputs.split(BATCH))
+    # (sequences, time, width) -> (sequences * time, width)
+    return [Subspace.fit(responses[name].flatten(0, 1), keep=keep) for name in layers]
+
+
+def progress(similarity: np.ndarray) -> np.ndarray:
+    """Share of the way from its initial to its final state that a layer has covered.
+
+    Parameters
+    ----------
+    similarity : array, shape (times, layers)
+        To the final state, from the untrained network in the first row to 1 in the last.
+
+    Returns
+    -------
+    array, shape (times, layers)
+        0 in the first row and 1 in the last; NaN for a layer that is where it ends from the start.
+    """
+    start = similarity[0]
+    way = np.where(1 - start > 1e-9, 1 - start, np.nan)
+    return (similarity - start) / way
+
+
+def time_average(fractions: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Average of curves over training (trapezoid rule): higher where a layer settles earlier.
+
+    Parameters
+    ----------
+    fractions : array, shape (times,)
+    values : array, shape (times, layers)
+
+    Returns
+    -------
+    array, shape (layers,)
+    """
+    return np.trapezoid(values, fractions, axis=0) / (fractions[-1] - fractions[0])
+
+
+def perplexity(network: nn.Module, tokens: Tensor, context: int) -> float:
+    r"""Perplexity of a language model, in float32.
+
+    :math:`\exp(-\frac1n \sum_t \log p(w_t \mid w_{<t}))`: the number of equally likely tokens that
+    would be as hard to guess.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode; maps tokens (n, time) to logits (n, time, vocabulary).
+    tokens : Tensor
+        (n,). They are read in stretches of `context` tokens, each with no memory of the one before.
+    context : int
+    """
+    windows = tokens.unfold(0, context + 1, context)  # (stretches, context + 1)
+    total = 0.0
+    with torch.no_grad():
+        for part in windows.split(BATCH):
+            logits = network(part[:, :-1]).flatten(0, 1)
+            total += float(functional.cross_entropy(logits, part[:, 1:].flatten(), reduction="sum"))
+    return math.exp(total / windows[:, 1:].numel())
+
+
+def unigram_perplexity(data: TextData) -> float:
+    """Perplexity on the test text of knowing nothing but how frequent each token is in training.
+
+    Counts are smoothed by adding one, so that a token that training never shows has a probability.
+    """
+    counts = torch.bincount(data.train_tokens, minlength=len(data.vocabulary)).double() + 1
+    return math.exp(-float((counts / counts.sum()).log()[data.test_tokens].mean()))

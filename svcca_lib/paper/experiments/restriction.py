@@ -1,0 +1,463 @@
+r"""Accuracy of a trained network, one of whose layers is restricted to a few directions or neurons.
+
+The layers are captured once; a restricted layer is fed to the rest of the network, which is not
+retrained. All restrictions are projections in data space, as the paper's section 2.1 has it: each
+neuron, a vector of responses over the training images, is replaced by its nearest vector in the
+span of the chosen directions or neurons, and the linear map that does so is applied to the test
+images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from svcca_lib import capture, projection_matrix
+from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.training.networks import Network
+from svcca_lib.paper.training.training import evaluate
+
+Others = Literal["predicted", "mean"]
+
+# Of the largest variance, added to every neuron's own: it leaves predictions as they are and gives
+# neurons that are dead or depend on others the smallest coefficients.
+RIDGE = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class CutNetwork:
+    """A trained network cut above one layer.
+
+    Attributes
+    ----------
+    name : str
+        The layer.
+    train, test : Tensor, shape (n, p)
+        Its responses, convolutional layers flattened to p = c * h * w neurons.
+    shape : tuple of int
+        Shape of one response as the network has it, (p,) or (c, h, w).
+    labels : Tensor, shape (n_test,)
+        Of the test images.
+    above : nn.Module
+        The rest of the network, from the responses to the logits.
+    """
+
+    name: str
+    train: Tensor
+    test: Tensor
+    shape: tuple[int, ...]
+    labels: Tensor
+    above: nn.Module
+
+    @property
+    def width(self) -> int:
+        """Number of neurons."""
+        return self.train.shape[1]
+
+    def accuracy(self, responses: Tensor) -> float:
+        """Test accuracy with these responses, float32 (n_test, p), in place of the layer's own."""
+        return evaluate(self.above, responses.reshape(-1, *self.shape), self.labels)
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        return self.train.double().mean(dim=0)
+
+    @cached_property
+    def _scatter(self) -> Tensor:
+        centred = self.train.double() - self._mean
+        return centred.T @ centred
+
+    @cached_property
+    def _centred_test(self) -> Tensor:
+        return (self.test.double() - self._mean).float()
+
+
+def cut(
+    network: Network,
+    layers: Sequence[str],
+    data: ImageData,
+    *,
+    images: int | None = None,
+    batch_size: int = 500,
+) -> dict[str, CutNetwork]:
+    """Run a network over the data once and cut it above each of some layers.
+
+    Parameters
+    ----------
+    network : Network
+        In evaluation mode.
+    layers : sequence of str
+        Stages of the network.
+    data : ImageData
+    images : int, optional
+        How many training images; all by default. Restrictions are fitted on them.
+    batch_size : int
+        Bounds the memory, not the result.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not a stage of the network: only there is the rest of it a chain.
+    """
+    stages = dict(network.stages())
+    for layer in layers:
+        if layer not in stages:
+            raise ValueError(f"expected layers among the stages {', '.join(stages)}; got {layer!r}")
+
+    def responses(pixels: Tensor) -> dict[str, Tensor]:
+        batches = (data.normalised(batch) for batch in pixels.split(batch_size))
+        return capture(network, layers, batches)
+
+    rows = spread(len(data.train_images), images)
+    train, test = responses(data.train_images[rows]), responses(data.test_images)
+    names = list(stages)
+    return {
+        layer: CutNetwork(
+            name=layer,
+            train=train[layer].flatten(1),  # (n, c, h, w) -> (n, c * h * w)
+            test=test[layer].flatten(1),
+            shape=tuple(test[layer].shape[1:]),
+            labels=data.test_labels,
+            above=nn.Sequential(*(stages[name] for name in names[names.index(layer) + 1 :])),
+        )
+        for layer in layers
+    }
+
+
+def on_directions(layer: CutNetwork, weights: Tensor, counts: Sequence[int]) -> np.ndarray:
+    r"""Accuracy with the layer projected onto its leading k directions, for each k.
+
+    Parameters
+    ----------
+    layer : CutNetwork
+    weights : Tensor, shape (p, m)
+        One direction a column, most important first. Their variates over ``layer.train`` must be
+        uncorrelated, as SVCCA's are.
+    counts : sequence of int
+        The values of k, ascending.
+
+    Returns
+    -------
+    array, shape (len(counts),)
+    """
+    most = max(counts)
+    mean, down, up = projection_matrix(layer.train, weights, most)
+    variates, up = layer._centred_test @ down.float(), up.float()
+    restricted = mean.float().expand_as(layer.test).clone()
+    accuracies, done = [], 0
+    for k in counts:
+        # Uncorrelated variates: what k directions explain is the sum of what each explains, so that
+        # one fit serves all k.
+        restricted += variates[:, done:k] @ up[done:k]
+        accuracies.append(layer.accuracy(restricted))
+        done = k
+    return np.array(accuracies)
+
+
+def on_neurons(
+    layer: CutNetwork, order: Tensor, counts: Sequence[int], *, others: Others = "predicted"
+) -> np.ndarray:
+    """Accuracy with the layer reduced to its leading k neurons in some order, for each k.
+
+    Parameters
+    ----------
+    layer : CutNetwork
+    order : Tensor, shape (>= max(counts),)
+        Neurons, the first to be kept first.
+    counts : sequence of int
+        The values of k, ascending.
+    others : {"predicted", "mean"}
+        What the neurons that are not kept respond: their best linear prediction from those that
+        are, which is the projection onto the subspace these span, or their mean over the images.
+
+    Returns
+    -------
+    array, shape (len(counts),)
+    """
+    return np.array([layer.accuracy(kept) for kept in _from_neurons(layer, order, counts, others)])
+
+
+def on_directions_of_neurons(
+    layer: CutNetwork,
+    weights: Tensor,
+    counts: Sequence[int],
+    neurons: int,
+    *,
+    others: Others = "predicted",
+) -> np.ndarray:
+    """Accuracy with the leading k directions restricted to a few neurons, for each k.
+
+    The layer is projected onto k directions and then onto those of its neurons that are most
+    important to these k (`importance`).
+
+    Parameters
+    ----------
+    layer, weights, counts
+        As `on_directions`.
+    neurons : int
+        How many neurons.
+    others : {"predicted", "mean"}
+        How the second projection is meant. ``"predicted"``: onto the subspace that these neurons
+        span, so that the k directions are read from them, as well as is linearly possible.
+        ``"mean"``: onto their axes, so that all other neurons stay at their mean.
+
+    Returns
+    -------
+    array, shape (len(counts),)
+    """
+    mean, down, up = projection_matrix(layer.train, weights, max(counts))
+    variates = layer._centred_test @ down.float()
+    accuracies = []
+    for k in counts:
+        chosen = importance(up[:k]).argsort(descending=True, stable=True)[:neurons]
+        if others == "mean":
+            restricted = mean.float().expand_as(layer.test).clone()
+            restricted[:, chosen] += variates[:, :k] @ up[:k, chosen].float()
+        else:
+            (read,) = _predictions(layer, chosen, [len(chosen)], down[:, :k])
+            restricted = mean.float() + read @ up[:k].float()
+        accuracies.append(layer.accuracy(restricted))
+    return np.array(accuracies)
+
+
+def against_neurons(
+    layer: CutNetwork,
+    weights: Tensor,
+    directions: Sequence[int],
+    neurons: Sequence[int],
+    *,
+    draws: int,
+    seed: int,
+    silent: bool = True,
+) -> dict[str, np.ndarray]:
+    """Accuracy on leading directions beside that on neurons chosen in other ways (Figure 2a).
+
+    Parameters
+    ----------
+    layer, weights
+        As `on_directions`.
+    directions, neurons : sequence of int
+        How many of each.
+    draws, seed : int
+        Of random neurons.
+    silent : bool
+        Whether to measure random neurons a second time, with the others silent.
+
+    Returns
+    -------
+    dict of str to array, shape (1, len(directions)) or (1 or draws, len(neurons))
+        "SVCCA directions"; "random neurons" and "most active neurons", the others predicted from
+        them; and "random, others silent".
+    """
+    orders = list(random_orders(layer.width, draws, seed))
+    measured = {
+        "SVCCA directions": on_directions(layer, weights, directions)[None],
+        "random neurons": np.array([on_neurons(layer, order, neurons) for order in orders]),
+        "most active neurons": on_neurons(layer, loudest(layer.train), neurons)[None],
+    }
+    if silent:
+        measured["random, others silent"] = np.array(
+            [on_neurons(layer, order, neurons, others="mean") for order in orders]
+        )
+    return measured
+
+
+def neurons_for(
+    layer: CutNetwork,
+    weights: Tensor,
+    directions: int,
+    share: float,
+    *,
+    others: Others = "predicted",
+) -> float:
+    """How many neurons keep a share of the accuracy of the leading directions (Figure 2b).
+
+    Parameters
+    ----------
+    layer, weights, others
+        As `on_directions_of_neurons`.
+    directions : int
+        How many.
+    share : float
+        Of the accuracy that these directions have with all neurons.
+    """
+    wanted = share * on_directions(layer, weights, [directions])[0]
+    counts = steps(layer.width, 40)
+    accuracies = [
+        on_directions_of_neurons(layer, weights, [directions], m, others=others)[0] for m in counts
+    ]
+    return enough(counts, np.array(accuracies), wanted).count  # all neurons are enough
+
+
+def importance(up: Tensor) -> Tensor:
+    r"""How much of each neuron's variance some directions explain.
+
+    Parameters
+    ----------
+    up : Tensor, shape (k, p)
+        What each direction adds to each neuron, as `svcca_lib.projection_matrix` gives it.
+
+    Returns
+    -------
+    Tensor, shape (p,)
+        :math:`\sum_i u_{ij}^2`, the squared length of neuron j after the projection (times the
+        squared length of the variates, the same for all of SVCCA's).
+    """
+    return (up**2).sum(dim=0)
+
+
+def best_neuron(layer: CutNetwork, weights: Tensor) -> np.ndarray:
+    """How much of each direction its most similar neuron explains.
+
+    Parameters
+    ----------
+    layer, weights
+        As `on_directions`.
+
+    Returns
+    -------
+    array, shape (m,)
+        Squared correlation: 1 for a direction that is a neuron, small for one that is spread over
+        many.
+    """
+    covariance = layer._scatter @ weights.double()  # (p, m)
+    variances = (weights.double() * covariance).sum(dim=0) * layer._scatter.diagonal()[:, None]
+    # A neuron that never varies correlates with nothing.
+    return torch.where(variances > 0, covariance**2 / variances, 0.0).amax(dim=0).numpy()
+
+
+def steps(most: int, points: int = 16) -> np.ndarray:
+    """Return about so many whole numbers from 1 to `most`, equally spaced on a logarithmic axis."""
+    return np.unique(np.geomspace(1, most, points).round().astype(int))
+
+
+@dataclass(frozen=True)
+class Needed:
+    """How many directions or neurons an accuracy takes.
+
+    Attributes
+    ----------
+    count : float
+        Interpolated between two counts.
+    reached : bool
+        False where the largest count was not enough: it is `count`, and a lower bound.
+    """
+
+    count: float
+    reached: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.count:.1f}" if self.reached else f"not reached by {self.count:g}"
+
+
+def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> Needed:
+    """Return where an accuracy first reaches `wanted`, interpolated between two counts.
+
+    Examples
+    --------
+    >>> print(enough([10, 20], [0.7, 0.9], 0.8), enough([10, 20], [0.7, 0.9], 0.95), sep="; ")
+    15.0; not reached by 20
+    """
+    reached = np.flatnonzero(np.asarray(accuracies) >= wanted)
+    if not len(reached):
+        return Needed(float(counts[-1]), reached=False)
+    i = reached[0]
+    if i == 0:
+        return Needed(float(counts[0]))
+    return Needed(float(np.interp(wanted, accuracies[i - 1 : i + 1], counts[i - 1 : i + 1])))
+
+
+def times_as_many(neurons: Needed, directions: Needed, width: int) -> float:
+    """How many times as many neurons as directions a layer needs, or a lower bound of it.
+
+    Parameters
+    ----------
+    neurons, directions : Needed
+        Neurons that were never enough count as many as were tried. Directions that never were
+        count as the whole layer, which is enough by definition.
+    width : int
+        Of the layer.
+
+    Examples
+    --------
+    >>> times_as_many(Needed(30), Needed(10), 50), times_as_many(Needed(30), Needed(10, False), 50)
+    (3.0, 0.6)
+    """
+    return neurons.count / (directions.count if directions.reached else width)
+
+
+def reproduced(original: Tensor, restricted: Tensor) -> float:
+    """Share of the variance of outputs, shape (n, d), that is left after a restriction (R squared).
+
+    1 where they are the same; at most 0 where the mean output would have been as good.
+    """
+    original, restricted = original.double(), restricted.double()
+    lost = ((original - restricted) ** 2).sum()
+    return 1 - float(lost / ((original - original.mean(dim=0)) ** 2).sum())
+
+
+def loudest(responses: Tensor) -> Tensor:
+    """Neurons in descending order of their mean absolute response, of shape (n, p)."""
+    return responses.double().abs().mean(dim=0).argsort(descending=True, stable=True)
+
+
+def random_orders(width: int, draws: int, seed: int) -> Iterator[Tensor]:
+    """Yield random orders of so many neurons, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        yield torch.randperm(width, generator=generator)
+
+
+def _from_neurons(
+    layer: CutNetwork, order: Tensor, counts: Sequence[int], others: Others
+) -> Iterator[Tensor]:
+    """Yield the responses to the test images of a layer of which only k neurons are left.
+
+    In one tensor, which the next one changes.
+    """
+    mean = layer._mean.float()
+    restricted = mean.repeat(len(layer.test), 1)
+    if others == "predicted":
+        for prediction in _predictions(layer, order, counts):
+            yield torch.add(prediction, mean, out=restricted)
+    else:
+        done = 0
+        for k in counts:
+            restricted[:, order[done:k]] = layer.test[:, order[done:k]]
+            yield restricted
+            done = k
+
+
+def _predictions(
+    layer: CutNetwork, order: Tensor, counts: Sequence[int], down: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Yield the least-squares prediction from the first k neurons of `order`, for ascending k.
+
+    Of all neurons, (n_test, p), or of the directions `down`, (p, m) -> (n_test, m); float32,
+    centred.
+    Gram-Schmidt in that order, by the Cholesky factor of the neurons' scatter: each neuron adds
+    what it has beyond those before it, so that one factorisation serves all k.
+    """
+    order = order[: max(counts)]
+    scatter = layer._scatter[order]
+    gram = scatter[:, order]
+    gram.diagonal().add_(RIDGE * layer._scatter.diagonal().max())
+    lower = torch.linalg.cholesky(gram)
+    test = layer._centred_test[:, order].double()
+    scores = torch.linalg.solve_triangular(lower, test.T, upper=False).T
+    loadings = torch.linalg.solve_triangular(
+        lower, scatter if down is None else scatter @ down, upper=False
+    )
+    scores, loadings = scores.float(), loadings.float()
+    prediction = scores.new_zeros(len(test), loadings.shape[1])
+    done = 0
+    for k in counts:
+        prediction.addmm_(scores[:, done:k], loadings[done:k])
+        yield prediction
+        done = k

@@ -1,0 +1,194 @@
+r"""Layers that share a signal of few dimensions and have noise of their own in all the others.
+
+What should a similarity say of them? The signal is all there is to share, and it is shared
+completely; but a mean over all canonical correlations counts every direction of noise as much as
+one of signal (Morcos et al. 2018). The cut of SVCCA is meant to remove the noise; whether it does
+depends on how much variance the noise has, and on which 99 % is meant.
+
+References
+----------
+Morcos, Raghu and Bengio 2018, section 3. Raghu et al. 2017, Appendix B.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from types import MappingProxyType
+
+import numpy as np
+
+from svcca_lib import SampleSizeWarning, Similarity, cca, cka, pwcca, svcca
+from svcca_lib.paper.store import identity
+from svcca_lib.paper.store.store import Store
+
+INDICES: Mapping[str, Callable[[np.ndarray, np.ndarray], Similarity]] = MappingProxyType(
+    {
+        "mean CCA": cca,
+        "SVCCA, 99 % of variance": svcca,
+        "SVCCA, 99 % of singular values": lambda x, y: svcca(x, y, energy="singular_values"),
+        "PWCCA": pwcca,
+        "CKA": cka,
+    }
+)
+
+
+def planted(
+    n: int, p: int, signal: int, noise: float, seed: int = 0, own: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two layers that share `signal` directions and have noise of their own in the others.
+
+    Parameters
+    ----------
+    n, p : int
+        Datapoints, neurons of each layer.
+    signal : int
+        Shared directions, of standard deviation 1; at most p.
+    noise : float
+        Standard deviation of the others.
+    seed : int
+    own : float
+        Standard deviation of what each layer adds to all directions. At 0 their correlations
+        are all 1, and PWCCA, whose weights are of single directions, hangs on which basis of them
+        the arithmetic happens to find.
+
+    Returns
+    -------
+    x, y : array, shape (n, p)
+        Each in a random basis, so that no single neuron is signal or noise.
+
+    Raises
+    ------
+    ValueError
+        If `signal` is not between 0 and p.
+    """
+    if not 0 <= signal <= p:
+        raise ValueError(f"signal must be between 0 and the {p} neurons; got {signal}")
+    rng = np.random.default_rng((seed, n, p, signal))
+    shared = rng.normal(size=(n, signal))
+    layers = [np.hstack([shared, noise * rng.normal(size=(n, p - signal))]) for _ in range(2)]
+    x, y = (layer @ np.linalg.qr(rng.normal(size=(p, p)))[0] for layer in layers)
+    if own:
+        x, y = (z + own * rng.normal(size=z.shape) for z in (x, y))
+    return x, y
+
+
+def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0, own: float = 0.0) -> np.ndarray:
+    """Return a layer in which the leading directions are kept and the rest is that of other images.
+
+    Parameters
+    ----------
+    layer : array, shape (n, p)
+    signal : int
+        Leading singular directions that stay.
+    seed : int
+        Of the shuffling of the rest, which keeps its variance and loses its relation to the images.
+    own : float
+        How much of the leading directions at other images is added to them; see `planted`.
+
+    Returns
+    -------
+    array, shape (n, p)
+    """
+    centred = layer - layer.mean(axis=0)
+    _, _, vt = np.linalg.svd(centred, full_matrices=False)
+    kept = centred @ vt[:signal].T @ vt[:signal]
+    order = np.random.default_rng(seed).permutation(len(layer))
+    return kept + own * kept[order] + (centred - kept)[order]
+
+
+def by_signal(
+    pairs: Callable[[int], tuple[np.ndarray, np.ndarray]], signals: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Measure pairs of layers that share ever more directions.
+
+    Parameters
+    ----------
+    pairs : callable
+        From the number of shared directions to two layers.
+    signals : sequence of int
+
+    Returns
+    -------
+    dict of str to array, shape (len(signals),)
+        Index of `INDICES` -> similarities.
+    """
+    made = [pairs(signal) for signal in signals]
+    return {
+        name: np.array([measure(x, y).similarity for x, y in made])
+        for name, measure in INDICES.items()
+    }
+
+
+def below(
+    first: np.ndarray, second: np.ndarray, names: Sequence[str], least: float = 1e-3
+) -> list[str]:
+    """Say where one index is below another by more than `least`, and by how much.
+
+    Examples
+    --------
+    >>> below(np.array([0.5, 1.0]), np.array([0.7, 1.0]), ["2 of 4", "4 of 4"])
+    ['2 of 4 (by 0.200)']
+    """
+    short = np.subtract(second, first)
+    return [f"{name} (by {by:.3f})" for name, by in zip(names, short, strict=True) if by > least]
+
+
+EXPLORED = ("SVCCA, 99 % of variance", "PWCCA", "CKA")
+
+
+def grid(
+    store: Store,
+    sizes: Sequence[int],
+    neurons: Sequence[int],
+    signals: Sequence[int],
+    *,
+    noise: float,
+    draws: int,
+) -> dict[str, np.ndarray]:
+    """Measure planted layers over a grid of datapoints, neurons and shared directions.
+
+    Parameters
+    ----------
+    store : Store
+        Where the grid is kept.
+    sizes, neurons, signals : sequence of int
+        Values of n, p and the number of shared directions; more than p of these are p.
+    noise : float
+        As in `planted`.
+    draws : int
+        Pairs of layers averaged over.
+
+    Returns
+    -------
+    dict of str to array, shape (sizes, neurons, signals)
+        Index of `EXPLORED` -> mean similarity.
+    """
+    import torch
+
+    shape = (len(sizes), len(neurons), len(signals))
+
+    def make(_: object) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        found = {name: np.empty(shape) for name in EXPLORED}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
+            for at in product(*map(range, shape)):
+                n, p, d = (
+                    values[i] for values, i in zip((sizes, neurons, signals), at, strict=True)
+                )
+                pairs = [planted(n, p, min(d, p), noise, seed) for seed in range(draws)]
+                for name in EXPLORED:
+                    found[name][at] = np.mean([INDICES[name](*pair).similarity for pair in pairs])
+        return {name: torch.from_numpy(values) for name, values in found.items()}, {}
+
+    config = {
+        "sizes": list(sizes),
+        "neurons": list(neurons),
+        "signals": list(signals),
+        "noise": noise,
+        "draws": draws,
+    }
+    version = identity.of_measurement(make)
+    artefact = store.fetch("explorer", config, make, version=version, name="signal-and-noise")
+    return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}

@@ -1,0 +1,1 @@
+"""The figures, drawn from plain arrays; one file a chapter."""

@@ -1,0 +1,1 @@
+"""Figures a reader can move."""

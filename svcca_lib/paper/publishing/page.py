@@ -1,0 +1,221 @@
+"""How a chapter appears in the built book: its figures, its folded code, its launch buttons.
+
+A figure is a numbered drawing with a caption and an alt text, sharp at any size, in one version
+for light and one for dark pages, with its numbers and its drawing to download. All of it comes
+from the executed notebook: MyST-NB asks the renderer below, which pyproject.toml registers, for
+every output, and `_config.yml` loads this module as a Sphinx extension.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, create_figure_context
+from sphinx.addnodes import download_reference
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, unpacked
+from svcca_lib.paper.chapter.ledger import LEDGER, made
+from svcca_lib.paper.figures.dark import darkened
+
+_SOURCES = '<div class="citation-list">'
+DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
+SHOWN = {"parameters", "injected-parameters", "show-input"}  # tags of cells that are not folded
+LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
+
+
+class FigureRenderer(MimeRenderPlugin):
+    """Renders the images that `Chapter.show` displays, and leaves all others alone."""
+
+    @staticmethod
+    def handle_mime(
+        renderer: NbElementRenderer, data: MimeData, inline: bool
+    ) -> list[nodes.Element] | None:
+        """Return the drawing with its alt text, as a numbered figure if it has a caption."""
+        shown = data.output_metadata.get(FIGURE_METADATA)
+        if inline or shown is None or data.mime_type != "image/png":
+            return None
+        [image] = renderer.render_image(data)
+        files = {kind: unpacked(text) for kind, text in shown.get("files", {}).items()}
+        if "svg" in files:
+            files["svg"] = slim(files["svg"])
+        folder = Path(renderer.source).stem
+
+        def write(name: str, text: str) -> str:
+            return renderer.write_file([folder, name], text.encode(), overwrite=True)
+
+        drawings = [image]
+        if "svg" in files:
+            light, dark = image.deepcopy(), image.deepcopy()
+            light["uri"] = write(f"{shown['name']}.svg", files["svg"])
+            dark["uri"] = write(f"{shown['name']}-dark.svg", darkened(files["svg"]))
+            light["classes"].append("only-light")
+            dark["classes"].append("only-dark")
+            drawings = [light, dark]
+        for drawing in drawings:
+            drawing["alt"] = shown["alt"]
+            drawing["loading"] = "lazy"  # of two versions, only the one that is seen is loaded
+        card = nodes.container("", *drawings, classes=["drawing"])
+        links = [
+            download_reference(
+                "",
+                "",
+                nodes.inline("", label, classes=["download"]),
+                reftarget=write(f"{shown['name']}.{kind}", files[kind]),
+            )
+            for kind, label in DOWNLOADS.items()
+            if kind in files
+        ]
+        said = [nodes.paragraph("", "", *links)] if links else []
+        if shown.get("artefact"):
+            said.append(_origin(shown))
+        below = [nodes.legend("", *said)] if said else []
+        if not shown["caption"]:
+            return [card, *said]
+        page = renderer.renderer
+        holder = nodes.Element()
+        options = {"name": shown["name"], "caption": shown["caption"]}
+        with page.current_node_context(holder), create_figure_context(page, options, data.line):
+            page.current_node.append(card)
+        figure = holder.children[-1]
+        assert isinstance(figure, nodes.figure)
+        figure += below
+        return holder.children
+
+
+def _origin(shown: Mapping[str, str]) -> nodes.paragraph:
+    """Say below a caption what the figure was made from; the ledger's row says the rest."""
+    chapter = int(shown["chapter"].partition("-")[0])
+    text = f"Made by chapter {chapter} from networks {shown['artefact']}"
+    link = nodes.reference("", text, refuri=f"{LEDGER}.html#{made(shown['name'])}", internal=True)
+    return nodes.paragraph("", "", link, classes=["origin"])
+
+
+def folded(notebook: str) -> str:
+    """Return a notebook (JSON) whose code a page hides until it is asked for.
+
+    Its parameters stay in sight, and cells that are tagged ``show-input``.
+    """
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        tags = cell["metadata"].setdefault("tags", [])
+        if cell["cell_type"] == "code" and not SHOWN & set(tags):
+            tags.append("hide-input")
+    return json.dumps(content)
+
+
+def with_install(notebook: str, repository: str) -> str:
+    """Return a notebook (JSON) that first installs what it imports, from the repository."""
+    content = json.loads(notebook)
+    install = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": "install",
+        "metadata": {},
+        "outputs": [],
+        "source": f'%pip install --quiet "svcca-lib[book] @ git+{repository}"',
+    }
+    content["cells"].insert(0, install)
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _fold(app: Sphinx, docname: str, source: list[str]) -> None:
+    if app.env.doc2path(docname).endswith(".ipynb"):
+        source[0] = folded(source[0])
+
+
+def slim(svg: str) -> str:
+    r"""Return the drawing without what no screen shows: indentation, comments, names, metadata.
+
+    Matplotlib writes coordinates to a millionth of a point; a tenth is less than a screen's dot. Of
+    numbers below ten, which may be widths, and below one, which may be scales, more digits stay.
+
+    Examples
+    --------
+    >>> slim('<g id="line2d_1">\n <!-- 12 -->\n <path d="M 12.345678 0.123456"/>\n</g>')
+    '<g>\n<path d="M 12.3 0.1234"/>\n</g>'
+    """
+    unseen = r"<!-- .*? -->|(?<=<g) id=\"\w+\"|<metadata>.*?</metadata>"
+    svg = re.sub(unseen, "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    svg = re.sub(r"\b([1-9]\d+\.\d)\d+", r"\1", svg)
+    svg = re.sub(r"\b([1-9]\.\d\d)\d+", r"\1", svg)
+    return re.sub(r"\b(0\.\d{4})\d+", r"\1", svg)
+
+
+def _without_launch(app: Sphinx, config: Config) -> None:
+    """Leave launch buttons away until `_config.yml` has the repository's address.
+
+    jupyter-book's own repository stands there until then.
+    """
+    if not _repository(app):
+        config.html_theme_options = config.html_theme_options | {"launch_buttons": {}}
+
+
+def _repository(app: Sphinx) -> str:
+    address = app.config.html_theme_options.get("repository_url", "")
+    return "" if "executablebooks/jupyter-book" in address else address
+
+
+def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Let the Colab button open the notebook that installs the package first, and add a footer."""
+    root = context["pathto"](app.config.root_doc)  # "#" on the root itself
+    cite = f"{root.removesuffix('#')}#cite-this"
+    context["theme_extra_footer"] = f'<p><a href="{cite}">Cite this book</a></p>'
+    # Code does not run in the page, and what would let it is declared twice, which is an error.
+    scripts = context["script_files"]
+    context["script_files"] = [s for s in scripts if "thebe" not in str(s).lower()]
+    # A list of sources without the roles that ARIA deprecated, and that do not fit into a list.
+    body = context.get("body", "").replace('<div role="list" class="citation-list">', _SOURCES)
+    context["body"] = re.sub(r' role="doc-(biblioentry|backlink)"', "", body)
+    branch = app.config.html_theme_options.get("repository_branch") or "master"
+    for group in context.get("header_buttons", ()):
+        for button in group.get("buttons", ()):
+            if button.get("text") == "Colab":
+                wanted = f"/blob/{PUBLISHED}/{LAUNCH}/"
+                button["url"] = button["url"].replace(f"/blob/{branch}/", wanted)
+
+
+def _each(app: Sphinx, kind: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Describe attributes that share a description each by itself, as parameters are.
+
+    Napoleon leaves ``:ivar x, y: ...`` as it is, and Sphinx takes the first name for a type.
+    """
+    shared = r"^:(ivar|vartype) (\w+(?:, \w+)+):(.*(?:\n[ \t].*)*)"
+
+    def apart(field: re.Match[str]) -> str:
+        kind, names, said = field.groups()
+        return "\n".join(f":{kind} {name}:{said}" for name in names.split(", "))
+
+    lines[:] = re.sub(shared, apart, "\n".join(lines), flags=re.MULTILINE).split("\n")
+
+
+def _finish(app: Sphinx, error: Exception | None) -> None:
+    if error is not None:
+        return
+    # The theme draws its icons twice over: by this script of 1.5 MB, and by fonts, which suffice.
+    Path(app.outdir, "_static", "scripts", "fontawesome.js").write_text("", encoding="utf-8")
+    if repository := _repository(app):
+        for docname in app.env.found_docs:
+            source = Path(app.env.doc2path(docname))
+            if source.suffix == ".ipynb":
+                target = Path(app.outdir, LAUNCH, f"{docname}.ipynb")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                text = with_install(source.read_text(encoding="utf-8"), repository)
+                target.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Take part in a build, as a Sphinx extension."""
+    app.connect("config-inited", _without_launch)
+    app.connect("source-read", _fold)
+    app.connect("html-page-context", _dress, priority=900)  # after the theme's buttons
+    app.connect("autodoc-process-docstring", _each, priority=900)  # after Napoleon
+    app.connect("build-finished", _finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

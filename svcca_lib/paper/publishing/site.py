@@ -1,0 +1,182 @@
+"""The book's pages, built from executed notebooks, with warnings as errors.
+
+The notebooks that a run executed lie apart from their sources, so the book is staged: its
+configuration, its pages and its notebooks are copied into one folder, laid out as the repository
+is, and jupyter-book builds that. The results on the first page, and the ledger to download, are
+those of the notebooks that the site shows.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from svcca_lib.paper.chapter.ledger import LEDGER, Book, glance, sentence
+
+RESULTS, JSON, BEHIND = "results.md", "ledger.json", "behind.toml"
+FIRST, LAST = "<!-- results -->", "<!-- end of results -->"  # of the README
+NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
+
+
+class SiteError(RuntimeError):
+    """The book could not be built without a warning."""
+
+
+def pages(root: Path) -> list[Path]:
+    """Return the files besides the chapters that the site is made of, sorted."""
+    found = [path for pattern in NOT_CHAPTERS for path in (root / "book").glob(pattern)]
+    files = [f for path in found for f in ([path] if path.is_file() else path.rglob("*"))]
+    return [root / "_config.yml", root / "_toc.yml", *sorted(f for f in files if f.is_file())]
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A published chapter that ran with older code than the book's.
+
+    Attributes
+    ----------
+    commit : str
+        Short hash of the commit whose notebook it executed.
+    why : str
+        Why it was not executed anew, and what is different since.
+    """
+
+    commit: str
+    why: str
+
+
+def behind(folder: Path) -> dict[str, Behind]:
+    """Return the chapters of a folder of published ones that ran with older code, by name."""
+    path = folder / BEHIND
+    if not path.is_file():
+        return {}
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {name: Behind(**entry) for name, entry in entries.items()}
+
+
+def _say_behind(page: Path, older: Behind) -> None:
+    """Say at the head of a staged page that the book's code has moved on since it ran."""
+    import nbformat
+
+    notebook = nbformat.read(page, as_version=4)
+    text = (
+        f":::{{admonition}} Executed with older code\n:class: note\nThis page ran with the code of "
+        f"commit `{older.commit}`. {older.why}\n:::"
+    )
+    heading, _, said = notebook.cells[0].source.partition("\n")
+    notebook.cells[0].source = f"{heading}\n\n{text}\n{said}"
+    nbformat.write(notebook, page)
+
+
+def _gather(notebooks: Mapping[str, Path]) -> Book:
+    return Book.read({name: path for name, path in notebooks.items() if name != LEDGER})
+
+
+def stored(root: Path) -> Book:
+    """Return what the chapters of the repository have stored of their claims."""
+    return _gather({name: root / "book" / f"{name}.ipynb" for name in chapters(root)})
+
+
+def write_results(book: Book, root: Path) -> None:
+    """Write the results at a glance that the first page includes."""
+    (root / "book" / RESULTS).write_text(glance(book), encoding="utf-8")
+
+
+def write_readme(books: Iterable[Book], root: Path) -> None:
+    """Write what the ledgers say, in a sentence each, into the README between its marks."""
+    readme = root / "README.md"
+    head, _, rest = readme.read_text(encoding="utf-8").partition(FIRST)
+    _, _, tail = rest.partition(LAST)
+    said = "".join(f"- {sentence(book)}\n" for book in books)
+    readme.write_text(f"{head}{FIRST}\n{said}{LAST}{tail}", encoding="utf-8")
+
+
+def chapters(root: Path) -> list[str]:
+    """Return the names of the chapters, in their order in the book."""
+    return sorted(path.stem for path in (root / "book").glob("[0-9][0-9]-*.ipynb"))
+
+
+def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path) -> Path:
+    """Build the site and return its first page.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    notebooks : mapping of str to Path
+        An executed notebook for every chapter.
+    staging : Path
+        A folder for the copy that is built; emptied first.
+    target : Path
+        The folder of the site, replaced when the new one is complete.
+
+    Raises
+    ------
+    SiteError
+        If a warning, a missing page or a traceback comes up. A site built before stays.
+    """
+    stage(root, notebooks, staging)
+    html = run_jupyter_book(staging)
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(html, target)
+    return target / "index.html"
+
+
+def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
+    """Lay out the book with the given notebooks in an emptied folder."""
+    shutil.rmtree(staging, ignore_errors=True)
+    for page in pages(root):
+        _copy(page, staging / page.relative_to(root))
+    for name, notebook in notebooks.items():
+        target = staging / "book" / f"{name}.ipynb"
+        _copy(notebook, target)
+        if name in (older := behind(notebook.parent)):
+            _say_behind(target, older[name])
+    shown = _gather(notebooks)
+    shown.write(staging / "book" / JSON)
+    write_results(shown, staging)
+
+
+def run_jupyter_book(staging: Path, form: str = "html") -> Path:
+    """Build a staged book, with warnings as errors, and return the folder of the pages.
+
+    Parameters
+    ----------
+    staging : Path
+        A folder with a ``_config.yml`` and a ``_toc.yml``.
+    form : str
+        ``"html"``, or ``"singlehtml"`` for the whole book in one page.
+
+    Raises
+    ------
+    SiteError
+        If a warning, a missing page or a traceback comes up.
+    """
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    # Everything anew: a page that Sphinx has cached does not repeat its warnings.
+    command = [jupyter_book, "build", staging, "--builder", form]
+    command += ["--all", "--quiet", "-W", "-n", "--keep-going"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    html = staging / "_build" / form
+    tracebacks = [
+        page.name
+        for page in html.rglob("*.html")
+        if "Traceback (most recent call last)" in page.read_text(encoding="utf-8")
+    ]
+    if done.returncode or tracebacks or not (html / "index.html").is_file():
+        found = f"tracebacks in {', '.join(tracebacks)}" if tracebacks else "warnings are errors"
+        raise SiteError(f"{done.stdout}\nthe book was not built: {found}")
+    return html
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,278 @@
+"""Gather a sweep over its seeds: ledgers with spreads, figures with means and intervals.
+
+Jobs that differ in the seed alone are one group. Of each claim it gives the mean over the seeds,
+Student's interval of that mean, which decides, and how many seeds the claim holds for; of each
+figure, mean and interval of every number that the chapter drew, and a drawing of them.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from svcca_lib.paper.chapter.claims import Claim, Ledger, intervals, number
+from svcca_lib.paper.experiments.statistics import student
+from svcca_lib.paper.figures import figures
+from svcca_lib.paper.running import progress, sweep
+
+FOLDER = "collected"
+_STYLE = """
+body { font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0 }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem }
+tr { border-bottom: 1px solid #ccc }
+caption { text-align: left; font-weight: bold }
+img { max-width: 100%; background: white }
+"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The jobs of one chapter that differ in the seed alone.
+
+    Attributes
+    ----------
+    name : str
+        Chapter and parameters: a folder of ``collected/``.
+    seeds : tuple of int
+        Of the jobs that are done.
+    missing : int
+        Jobs of the group that are not done.
+    shared : bool
+        Whether jobs use networks of one another. Then the seeds are not independent, and the
+        intervals too narrow.
+    ledger : Ledger
+        Claims over the seeds: decided by Student's interval of what each seed measured.
+    holding : tuple of int
+        For each claim, how many seeds it holds for by itself.
+    figures : tuple of str
+        That all seeds drew alike, and so could be gathered.
+    left_out : tuple of str
+        The others.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    missing: int
+    shared: bool
+    ledger: Ledger
+    holding: tuple[int, ...]
+    figures: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the group as JSON-ready values."""
+        claims = [claim.to_dict() | {"seeds_holding": holding} for claim, holding in _pairs(self)]
+        return {
+            "name": self.name,
+            "seeds": self.seeds,
+            "missing": self.missing,
+            "seeds_share_networks": self.shared,
+            "claims": claims,
+            "figures": self.figures,
+            "figures_left_out": self.left_out,
+        }
+
+
+def collect(folder: Path, level: float = 0.95) -> list[Group]:
+    """Gather a sweep into ``collected/`` of its folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the sweep; jobs that are not done are left out, and counted.
+    level : float
+        Coverage of the intervals.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no sweep, or none of its jobs is done.
+    """
+    plan, layout = sweep.Plan.read(folder), sweep.Layout(folder)
+    together: dict[str, list[sweep.Row]] = {}
+    for job in plan.jobs:
+        together.setdefault(_group_name(job), []).append(sweep.row(layout, job))
+    groups = []
+    for name, rows in sorted(together.items()):
+        done = sorted(
+            (row for row in rows if row.state == "done" and row.claims),
+            key=lambda row: row.job.parameters.get("seed", 0),
+        )
+        if done:
+            groups.append(_gather(layout, name, done, len(rows) - len(done), level))
+    if not groups:
+        raise ValueError(f"none of the {len(plan.jobs)} jobs in {folder} is done")
+    target = folder / FOLDER
+    progress.write_json(target / "ledger.json", [group.to_dict() for group in groups])
+    rows = [_row(group, claim, held) for group in groups for claim, held in _pairs(group)]
+    pd.DataFrame(rows).to_csv(target / "ledger.csv", index=False)
+    (target / "index.html").write_text(_page(groups, level), encoding="utf-8")
+    return groups
+
+
+def interval(values: Sequence[float] | np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return Student's interval of the mean over the first dimension; NaN of a single value.
+
+    Examples
+    --------
+    >>> low, high = interval([1.0, 2.0, 3.0], 0.95)
+    >>> round(float(low), 3), round(float(high), 3)
+    (-0.484, 4.484)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    n = len(array)
+    mean = array.mean(0)
+    if n < 2:
+        return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * array.std(0, ddof=1) / np.sqrt(n)
+    return mean - half, mean + half
+
+
+def _group_name(job: sweep.Job) -> str:
+    """Name a job by everything but its seed."""
+    rest = {name: value for name, value in job.parameters.items() if name != "seed"}
+    return f"{job.chapter}/{sweep.point(rest)}"
+
+
+def _gather(
+    layout: sweep.Layout, name: str, rows: Sequence[sweep.Row], missing: int, level: float
+) -> Group:
+    ledgers = [Ledger.read(layout.results(row.job.name) / "claims.json") for row in rows]
+    ids = [claim.id for claim in ledgers[0].claims]
+    if any([claim.id for claim in ledger.claims] != ids for ledger in ledgers):
+        raise ValueError(f"the jobs of {name} make different claims: resume the sweep first")
+    together = list(zip(*(ledger.claims for ledger in ledgers), strict=True))
+    used = Counter(t.id for row in rows for t in row.job.trainings)
+    folders = [layout.results(row.job.name) for row in rows]
+    drawn, left_out = _figures(folders, layout.folder / FOLDER / name, level)
+    return Group(
+        name,
+        tuple(row.job.parameters.get("seed", 0) for row in rows),
+        missing,
+        any(count > 1 for count in used.values()),
+        replace(ledgers[0], claims=tuple(_over_seeds(c, level) for c in together), making=None),
+        tuple(sum(claim.holds for claim in claims) for claims in together),
+        drawn,
+        left_out,
+    )
+
+
+def _over_seeds(claims: Sequence[Claim], level: float) -> Claim:
+    """Return one claim whose values are what each seed measured."""
+    first = claims[0]
+    if len(claims) == 1:
+        return first
+    values = tuple(claim.measured for claim in claims)
+    nulls = [claim.null for claim in claims]
+    null = None if first.null is None else nulls
+    interval, margin = intervals(values, null, interval=student(values, level))
+    mean = None if null is None else float(np.mean(nulls))
+    return replace(first, values=values, over="seeds", interval=interval, null=mean, margin=margin)
+
+
+def _figures(
+    folders: Sequence[Path], target: Path, level: float
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Gather the figures' data; return the names of those that could be, and of the others."""
+    target.mkdir(parents=True, exist_ok=True)
+    drawn, left_out = [], []
+    for path in sorted(folders[0].glob("*.csv")):
+        paths = [folder / path.name for folder in folders]
+        tables = [pd.read_csv(p) for p in paths if p.is_file()]
+        numbers = [table.select_dtypes("number") for table in tables]
+        first = numbers[0]
+        alike = all(n.shape == first.shape and list(n.columns) == list(first) for n in numbers)
+        if len(tables) < len(folders) or not alike or first.empty:
+            left_out.append(path.stem)
+            continue
+        stacked = np.stack([table.to_numpy(np.float64) for table in numbers])
+        low, high = interval(stacked, level)
+        parts = {"": stacked.mean(0), ".low": low, ".high": high}
+        frames = {end: pd.DataFrame(a, columns=first.columns) for end, a in parts.items()}
+        pd.concat([f.add_suffix(end) for end, f in frames.items()], axis="columns").to_csv(
+            target / path.name, index=False, float_format="%.9g"
+        )
+        figure = figures.over_seeds(frames[""], frames[".low"], frames[".high"])
+        figure.savefig(target / f"{path.stem}.svg", metadata={"Date": None})
+        drawn.append(path.stem)
+    return tuple(drawn), tuple(left_out)
+
+
+def _pairs(group: Group) -> Iterable[tuple[Claim, int]]:
+    return zip(group.ledger.claims, group.holding, strict=True)
+
+
+def _row(group: Group, claim: Claim, holding: int) -> dict[str, Any]:
+    low, high = claim.interval or (None, None)
+    return {
+        "group": group.name,
+        "seeds": len(group.seeds),
+        "claim": claim.id,
+        "figure": claim.figure,
+        "statement": claim.statement,
+        "kind": claim.kind,
+        "mean": claim.measured,
+        "low": low,
+        "high": high,
+        "smallest": min(claim.values),
+        "largest": max(claim.values),
+        "needs": str(claim.rule),
+        "null": claim.null,
+        "verdict": str(claim.verdict),
+        "seeds_holding": holding,
+        "paper": claim.paper,
+        "seeds_share_networks": group.shared,
+    }
+
+
+def _page(groups: Sequence[Group], level: float) -> str:
+    """Return one page with every ledger and figure."""
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><title>A sweep over seeds</title>",
+        f'<meta name=viewport content="width=device-width"><style>{_STYLE}</style>',
+        "<h1>A sweep over seeds</h1>",
+        f"<p>Means over seeds; in brackets Student's {100 * level:.0f} % interval of the mean.</p>",
+    ]
+    for group in groups:
+        seeds = ", ".join(map(str, group.seeds))
+        parts.append(f"<h2>{html.escape(group.name)}</h2><p>Seeds {seeds}.")
+        if group.missing:
+            parts.append(f" <strong>{group.missing} more are not done.</strong>")
+        if group.shared and len(group.seeds) > 1:
+            parts.append(
+                " Jobs of neighbouring seeds share networks here, so they are not independent and "
+                "the intervals are too narrow; take seeds further apart."
+            )
+        titles = ("Claim", "Measured", "Needed", "Verdict", "Seeds")
+        head = "".join(f"<th scope=col>{title}</th>" for title in titles)
+        parts.append(f"</p><table><thead><tr>{head}</tr></thead><tbody>")
+        for claim, holding in _pairs(group):
+            measured = number(claim.measured)
+            if claim.interval is not None:
+                measured += f" [{number(claim.interval[0])}, {number(claim.interval[1])}]"
+            holds = f"holds for {holding} of {len(group.seeds)}"
+            said = f"{html.escape(claim.statement)} <em>{html.escape(claim.figure)}</em>"
+            cells = (said, measured, str(claim.rule), str(claim.verdict), holds)
+            parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        parts.append("</tbody></table>")
+        for figure in group.figures:
+            source = html.escape(f"{group.name}/{figure}")
+            parts.append(
+                f'<figure><img src="{source}.svg" alt="{html.escape(figure)}: mean and interval">'
+                f'<figcaption>{html.escape(figure)}, <a href="{source}.csv">numbers</a>'
+                "</figcaption></figure>"
+            )
+        if group.left_out:
+            parts.append(
+                f"<p>Drawn differently from seed to seed: {', '.join(group.left_out)}.</p>"
+            )
+    return "\n".join([*parts, "</html>\n"])

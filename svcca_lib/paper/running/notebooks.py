@@ -1,0 +1,300 @@
+"""One chapter with given parameters, through papermill.
+
+papermill executes; here are the checks and the clean-up it leaves open: an unknown or mistyped
+parameter fails before anything runs, the kernel is the running interpreter whatever else is
+installed or active, the executed notebook holds no path, no time and no name of this machine, and
+a notebook that stops half-way is never taken for a finished one.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+from nbformat import NotebookNode
+from traitlets import default
+
+logger = logging.getLogger(__name__)
+
+PACKAGE = "svcca_lib"
+
+
+class ChapterError(RuntimeError):
+    """A chapter did not run to its end."""
+
+
+class _ThisInterpreter(AsyncKernelManager):
+    """Kernels of the running interpreter, whatever kernel specifications are installed."""
+
+    @default("transport_encryption")
+    def _encrypt(self) -> str:
+        return "auto"  # the default warns on every start that others on this machine may listen
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict())
+
+
+def parameters(notebook: Path) -> dict[str, Any]:
+    """Return the parameters a notebook takes, with their defaults.
+
+    Raises
+    ------
+    ValueError
+        If the notebook has no cell tagged ``parameters``.
+    """
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    known = papermill.inspect_notebook(notebook)
+    if not known:
+        raise ValueError(f"{notebook} takes no parameters: it needs a cell tagged 'parameters'")
+    return {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
+
+
+def check(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `given` if each is a known parameter of the type of its default.
+
+    Raises
+    ------
+    ValueError
+        For a parameter that the notebook does not have; the message names those it has.
+    TypeError
+        For a value of another type. An integer is accepted where the default is a float.
+    """
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"unknown parameter {name!r}; the chapter takes {', '.join(known)}")
+        wanted = type(known[name])
+        accepted = (int, float) if wanted is float else wanted
+        if not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool):
+            raise TypeError(
+                f"parameter {name} needs {wanted.__name__} like its default {known[name]!r}, "
+                f"got {type(value).__name__} {value!r}"
+            )
+    return dict(given)
+
+
+def parse(known: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return typed parameters from texts such as ``"seed=3"``; the defaults give the types."""
+    given: dict[str, Any] = {}
+    for assignment in assignments:
+        name, sign, text = assignment.partition("=")
+        if not sign:
+            raise ValueError(f"a parameter is given as name=value, got {assignment!r}")
+        if name in known and not isinstance(known[name], str):
+            try:
+                given[name] = ast.literal_eval(text)
+            except (SyntaxError, ValueError):
+                given[name] = text  # `check` names the type that was expected
+        else:
+            given[name] = text
+    return check(known, given)
+
+
+def run(
+    notebook: Path,
+    output: Path,
+    given: Mapping[str, Any] | None = None,
+    *,
+    timeout: float | None = None,
+    note: Callable[..., None] | None = None,
+) -> None:
+    """Execute a chapter and write it to `output`.
+
+    Parameters
+    ----------
+    notebook, output : Path
+        They may be the same: the executed notebook then replaces its source.
+    given : mapping, optional
+        Parameters that differ from the defaults.
+    timeout : float, optional
+        Seconds that a single cell may take; no limit if not given.
+    note : callable, optional
+        ``note(cell=..., cells=...)`` is called before each cell.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unknown and mistyped parameters, before anything runs.
+    ChapterError
+        If a cell fails, exceeds the timeout or loses its kernel. The notebook as far as it came is
+        where `unfinished` says.
+    """
+    import matplotlib.font_manager  # noqa: F401 (its first import says so, here and not in a cell)
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    known = parameters(notebook)
+    given = check(known, given or {})
+    if given.get("out"):
+        given["out"] = str(Path(given["out"]).resolve())
+    if given.get("data"):
+        given["data"] = anchored(given["data"])
+    stopped = unfinished(output)
+    stopped.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        executed = papermill.execute_notebook(
+            notebook,
+            stopped,
+            given,
+            progress_bar=False,
+            execution_timeout=timeout,
+            kernel_manager_class=_ThisInterpreter,
+            on_cell_start=_Announce(notebook, bool(given), note),
+        )
+    except CellControlSignal as error:  # the message goes on with the whole cell
+        reason = str(error).partition("\n")[0]
+        raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {reason}") from error
+    except (PapermillExecutionError, DeadKernelError) as error:
+        raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
+    publishable(executed, known)
+    partial = output.with_suffix(".partial")
+    nbformat.write(executed, partial)
+    os.replace(partial, output)
+    stopped.unlink()
+    with suppress(OSError):  # another chapter may be under way there
+        stopped.parent.rmdir()
+
+
+def unfinished(output: Path) -> Path:
+    """Return where a chapter that is executed to `output` lies until it is finished."""
+    return output.parent / "unfinished" / output.name
+
+
+class _Announce:
+    """Say which cell runs: to `note` every time, in the log at most every few seconds."""
+
+    def __init__(
+        self,
+        notebook: Path,
+        injected: bool,
+        note: Callable[..., None] | None,
+        every: float = 2.0,
+    ) -> None:
+        self.name = notebook.stem
+        self.note = note
+        self.cells = len(nbformat.read(notebook, as_version=4).cells) + injected
+        self.every = every
+        self.due = time.monotonic()
+
+    def __call__(self, cell: NotebookNode, cell_index: int) -> None:
+        if self.note is not None:
+            self.note(cell=cell_index + 1, cells=self.cells)
+        if time.monotonic() >= self.due:
+            logger.info("%s: cell %d of %d", self.name, cell_index + 1, self.cells)
+            self.due = time.monotonic() + self.every
+
+
+def anchored(data: str) -> str:
+    """Return a data specification with its paths made absolute: a kernel may run anywhere."""
+    kind, colon, rest = data.partition(":")
+    if not colon:
+        return data
+    paths = rest.split(",") if kind == "words" else [rest]
+    return f"{kind}:" + ",".join(str(Path(path).expanduser().resolve()) for path in paths)
+
+
+def publishable(executed: NotebookNode, known: Mapping[str, Any]) -> None:
+    """Take everything that belongs to this machine or this run out of an executed notebook.
+
+    The cell that papermill injects keeps the parameters that matter to a reader: not the folder of
+    the results, and of the data only its kind. Where nothing differs from the defaults it goes.
+    """
+    executed.metadata.pop("papermill", None)
+    executed.metadata.get("language_info", {}).pop("version", None)
+    for cell in list(executed.cells):
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.source = _injected(cell.source, known)
+            if not cell.source:
+                executed.cells.remove(cell)
+    code = (cell for cell in executed.cells if cell.cell_type == "code")
+    for count, cell in enumerate(code, start=1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
+
+
+def _injected(source: str, known: Mapping[str, Any]) -> str:
+    """Return the injected assignments that a reader needs, or nothing."""
+    lines = []
+    for statement in ast.parse(source).body:
+        name = statement.targets[0].id
+        value = ast.literal_eval(statement.value)
+        if name == "data":
+            value = value.partition(":")[0]
+        if name != "out" and value != known[name]:
+            lines.append(f"{name} = {value!r}")
+    return "\n".join(["# Parameters", *lines]) if lines else ""
+
+
+def sources(notebook: Path) -> list[Path]:
+    """Return the files of this package that a notebook's imports reach, sorted.
+
+    A chapter is out of date when one of them changes.
+    """
+    cells = nbformat.read(notebook, as_version=4).cells
+    code = "\n".join(
+        line
+        for cell in cells
+        if cell.cell_type == "code"
+        for line in cell.source.splitlines()
+        if not line.lstrip().startswith(("%", "!"))
+    )
+    return module_files(_imports(ast.parse(code), package=""))
+
+
+def module_files(modules: Iterable[str]) -> list[Path]:
+    """Return the files of the named modules of this package and of all they import."""
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        # Importing a.b.c runs a and a.b as well.
+        parents = [module.rsplit(".", n)[0] for n in range(1, module.count(".") + 1)]
+        for name in (module, *parents):
+            if name in found or (path := _file(name)) is None:
+                continue
+            found[name] = path
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            waiting += _imports(ast.parse(path.read_text(encoding="utf-8")), package)
+    return sorted(found.values())
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Yield every module of this package that `tree` may import, at the top or in a function.
+
+    ``from a import b`` yields ``a`` and ``a.b``, as ``b`` may be a module.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(part for part in (parent, node.module) if part)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == PACKAGE)
+
+
+def _file(module: str) -> Path | None:
+    """Return the file of a module of this package, or None if there is no such module."""
+    root = Path(__file__).parents[2]
+    path = root.joinpath(*module.split(".")[1:])
+    candidates = (path / "__init__.py", path.with_suffix(".py"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -1,0 +1,1 @@
+"""Artefacts on disk: trained networks and measurements, made once and kept."""

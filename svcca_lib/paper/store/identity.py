@@ -1,0 +1,228 @@
+"""What a kept result is a result of: the code that decided its numbers, by versions a test guards.
+
+`versions.toml` holds two versions, of training and of the measures, each beside a digest of the
+code that it stands for. A network is keyed by the first; what is measured on networks by both and
+by the whole file of its experiment. Whoever edits that code says what the edit means:
+
+- its numbers may change: ``python -m svcca_lib versions --bump measures`` (or ``training``), and
+  what was kept is made anew when it is next asked for;
+- code was only moved, renamed or explained: ``--repin``, and everything kept stays valid.
+
+Until then the digest itself is part of the key, so that nothing stale is ever read, and a test
+fails. Comments, docstrings, formatting and the place of a statement among the files are in no
+digest: functions that move between the files of one version need nothing at all.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import itertools
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[2]
+LOCK = Path(__file__).with_name("versions.toml")
+SHORT = 16  # hexadecimal digits of a digest
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the lock.
+
+    Attributes
+    ----------
+    name : str
+        ``"training"`` or ``"measures"``.
+    version : str
+        What keys contain.
+    digest : str
+        Of the code when it was last pinned.
+    found : str
+        Of the code as it is.
+    """
+
+    name: str
+    version: str
+    digest: str
+    found: str
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the code is the one that the version stands for."""
+        return self.digest == self.found
+
+    def __str__(self) -> str:
+        return self.version if self.pinned else f"{self.version}+{self.found}"
+
+
+def locked() -> dict[str, Version]:
+    """Read the lock and digest the code it names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a pattern matches no file: then the lock guards less than it says.
+    """
+    return {
+        name: Version(name, entry["version"], entry["digest"], digest(files(entry["code"])))
+        for name, entry in tomllib.loads(LOCK.read_text(encoding="utf-8")).items()
+    }
+
+
+def files(patterns: Iterable[str]) -> list[Path]:
+    """Return the files of the package that patterns name; one with ``!`` takes its own out."""
+    chosen: set[Path] = set()
+    for pattern in patterns:
+        found = set(PACKAGE.glob(pattern.removeprefix("!")))
+        if not found:
+            raise FileNotFoundError(f"no file of {PACKAGE} is named by {pattern!r}; mend {LOCK}")
+        chosen = chosen - found if pattern.startswith("!") else chosen | found
+    return sorted(chosen)
+
+
+def of_training() -> str:
+    """Return the version of the code that decides a trained network, for its key."""
+    return str(_current()["training"])
+
+
+def of_measurement(make: Callable[..., Any]) -> str:
+    """Return the version of the code that decides what `make` measures, for its key.
+
+    That is training (which also reads the networks), the measures, and the whole file in which
+    `make` is defined.
+    """
+    own = digest([Path(make.__code__.co_filename)])
+    return " ".join([*(f"{name} {version}" for name, version in _current().items()), own])
+
+
+def bump(name: str) -> None:
+    """Give the code of `name` a new version: what was kept of the last is made anew.
+
+    Raises
+    ------
+    ValueError
+        If there is no version of that name.
+    """
+    known = locked()
+    if name not in known:
+        raise ValueError(f"there is no version of {name!r}, only of {' and '.join(known)}")
+    last = known[name].version
+    _rewrite(name, "version", str(int(last) + 1) if last.isdecimal() else "2")
+    repin([name])
+
+
+def repin(names: Collection[str] = ()) -> None:
+    """Say that the code as it is gives the numbers of its version: what was kept stays valid."""
+    for name, version in locked().items():
+        if not names or name in names:
+            _rewrite(name, "digest", version.found)
+
+
+def _rewrite(table: str, field: str, value: str) -> None:
+    pattern = rf'(?ms)(^\[{table}\]$(?:(?!^\[).)*?^{field} = )"[^"]*"'
+    text, count = re.subn(pattern, rf'\g<1>"{value}"', LOCK.read_text(encoding="utf-8"))
+    if count != 1:
+        raise ValueError(f"{LOCK} has no line '{field} = ...' under [{table}]")
+    LOCK.write_text(text, encoding="utf-8")
+
+
+@functools.cache
+def _current() -> dict[str, Version]:
+    return locked()
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Hash what the code of some files does, not how it is written or among which it is divided.
+
+    Comments, formatting, docstrings, the order of functions, the version of Python, and from where
+    in this package something is imported leave the hash as it is; any other edit changes it.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    imports: set[str] = set()
+    statements: list[str] = []
+    for path in paths:
+        for node in _Homeless().visit(ast.parse(path.read_text(encoding="utf-8"))).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                imports |= set(_imported(node))
+            elif not _only_for_readers(node):
+                statements.append(_canonical_ast(node))
+    text = "\n".join([*sorted(imports), *sorted(statements)])
+    return hashlib.sha256(text.encode()).hexdigest()[:SHORT]
+
+
+class _Homeless(ast.NodeTransformer):
+    """Forgets from where in this package something is imported."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        if node.level or (node.module or "").split(".")[0] == PACKAGE.name:
+            node.module, node.level = PACKAGE.name, 0
+        return node
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    module = node.module if isinstance(node, ast.ImportFrom) else ""
+    for alias in node.names:
+        if module != "__future__":
+            yield f"{module}:{alias.name}:{alias.asname or alias.name}"
+
+
+def _only_for_readers(node: ast.stmt) -> bool:
+    """Whether a statement decides no number: bare strings, public names, imports for types."""
+    if isinstance(node, ast.Assign):
+        return [ast.unparse(target) for target in node.targets] == ["__all__"]
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return _is_bare_string(node)
+
+
+def _canonical_ast(node: Any) -> str:
+    """Write a syntax tree alike on every version of Python.
+
+    `ast.dump` does not: versions add fields (left out here while they are empty) and cut f-strings
+    into constants at different places (joined here).
+    """
+    if isinstance(node, list):
+        statements = [n for n in node if not _is_bare_string(n)]
+        return "[" + ",".join(map(_canonical_ast, statements)) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.JoinedStr):
+        node = ast.JoinedStr(_join_constants(node.values))
+    fields = {
+        name: value
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != [] and name not in ("kind", "type_comment", "ctx")
+    }
+    # A constant None is a value, not an absent field.
+    if isinstance(node, ast.Constant):
+        fields = {"value": node.value}
+    inside = ",".join(f"{name}={_canonical_ast(value)}" for name, value in sorted(fields.items()))
+    return f"{type(node).__name__}({inside})"
+
+
+def _is_bare_string(node: Any) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _join_constants(values: list[ast.expr]) -> list[ast.expr]:
+    joined: list[ast.expr] = []
+    for constant, run in itertools.groupby(values, lambda v: isinstance(v, ast.Constant)):
+        if not constant:
+            joined.extend(run)
+        elif text := "".join(ast.literal_eval(v) for v in run):
+            joined.append(ast.Constant(text))
+    return joined

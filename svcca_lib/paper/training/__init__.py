@@ -1,0 +1,1 @@
+"""The paper's networks and the one loop that trains them."""
