@@ -79,5 +79,5 @@ def compare_outputs(self, test, ref, skip_compare=None):
 
 
 # In the class itself: it names itself in its `super` call, so that a subclass put in its place in
-# nbval's module would be its own parent. tests/test_regression.py sees that nbval calls it.
+# nbval's module would be its own parent. tests/paper/running/test_regression.py sees that nbval calls it.
 IPyNbCell.compare_outputs = compare_outputs

@@ -30,14 +30,13 @@ PARTS = (NOTEBOOKS, ORACLES, SCRATCH)
 # What compares measures with closed forms, textbooks, other libraries and each other.
 TESTS = {
     NOTEBOOKS: ("--nbval", "book"),
-    ORACLES: tuple(
-        f"tests/test_{name}.py"
-        for name in (
-            *("similarity", "subspace", "moments", "fourier", "fourier_pairs", "inference"),
-            *("properties", "peers", "projection", "theorems", "planted", "comparison"),
-        )
+    ORACLES: (
+        *("tests/measures", "tests/fourier"),
+        *("tests/models/test_projection.py", "tests/models/test_comparison.py"),
+        *(f"tests/test_{name}.py" for name in ("moments", "subspace", "inference")),
+        *(f"tests/paper/experiments/test_{name}.py" for name in ("theorems", "planted")),
     ),
-    SCRATCH: ("tests/test_from_scratch.py",),
+    SCRATCH: ("tests/book/test_from_scratch.py",),
 }
 FOLDER = Path("build", "machines")
 # Of pytest: all passed, some failed. Whatever else it ends with is no result.

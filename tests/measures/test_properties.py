@@ -1,7 +1,7 @@
 """Properties that hold for any layer: shapes, dtypes, units, dead and doubled neurons, few rows.
 
 The examples are derived from the tests' names, not drawn anew: a failure here is a change of the
-code. To search further, ``HYPOTHESIS_PROFILE=search pytest tests/test_properties.py``.
+code. To search further, ``HYPOTHESIS_PROFILE=search pytest tests/measures/test_properties.py``.
 """
 
 import os

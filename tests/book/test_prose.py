@@ -1,7 +1,7 @@
 """Numbers in prose come from the run, or are stated somewhere else and say where.
 
 What was measured is written as a role, {glue:text}`name:.2f`, which takes it from the outputs of
-the page. Everything else that looks like a number is listed in ``tests/stated/PAGE.toml`` with its
+the page. Everything else that looks like a number is listed in ``tests/book/stated/PAGE.toml`` with its
 source: the paper, a definition, a choice, arithmetic.
 """
 
@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from svcca_lib.paper.publishing import site
 
-STATED = ROOT / "tests" / "stated"
+STATED = ROOT / "tests" / "book" / "stated"
 PAGES = [*site.chapters(ROOT), "index", "choices", "running"]
 
 # What holds no number of the prose, in the order in which it is taken out.

@@ -400,4 +400,4 @@ def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
 def site_root():
     from pathlib import Path
 
-    return Path(__file__).parents[1]
+    return Path(__file__).parents[3]
