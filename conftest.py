@@ -13,7 +13,8 @@ import matplotlib.font_manager  # noqa: F401 (its first import says so, here and
 import torch
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-from svcca_lib.paper.running import machines, regression
+from svcca_lib.paper.chapter import regression
+from svcca_lib.paper.running import machines
 
 ROOT = Path(__file__).parent
 
@@ -79,5 +80,5 @@ def compare_outputs(self, test, ref, skip_compare=None):
 
 
 # In the class itself: it names itself in its `super` call, so that a subclass put in its place in
-# nbval's module would be its own parent. tests/paper/running/test_regression.py sees that nbval calls it.
+# nbval's module would be its own parent. tests/paper/chapter/test_regression.py sees that nbval calls it.
 IPyNbCell.compare_outputs = compare_outputs
