@@ -15,10 +15,10 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from svcca_lib.paper.data.datasets import ImageData
-from svcca_lib.paper.training import training
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.training import loop, tasks
+from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import TrainConfig
 
 NETWORKS = {
     "convnet": NetworkConfig("convnet", (3, 32, 32), 10, width=64, fc=(512, 256)),
@@ -54,7 +54,7 @@ class OneByOne(Dataset):
 
 def plain_loop(config, data):
     network = build(config.network, 0).train()
-    optimizer = training._optimizer(config, network)
+    optimizer = loop.make_optimizer(config, network)
     loader = DataLoader(OneByOne(data), config.batch_size, shuffle=True, drop_last=True)
     while True:
         for x, y in loader:
@@ -66,8 +66,8 @@ def plain_loop(config, data):
 
 def our_loop(config, data):
     network = build(config.network, 0).to(memory_format=torch.channels_last).train()
-    optimizer = training._optimizer(config, network)
-    task = training._task(config, data, torch.device("cpu"))
+    optimizer = loop.make_optimizer(config, network)
+    task = tasks.make_task(config, data, torch.device("cpu"))
     for step in range(config.steps):
         x, y = task.batch(step)
         with task.autocast():
@@ -90,18 +90,18 @@ def main():
     )
     loops = {"plain": plain_loop(config, data), "svcca_lib": our_loop(config, data)}
     speeds = {name: [] for name in loops}
-    for loop in loops.values():
+    for steps in loops.values():
         for _ in range(2):  # warm up
-            next(loop)
+            next(steps)
     for _ in range(ROUNDS):
-        for name, loop in loops.items():
+        for name, steps in loops.items():
             started = time.perf_counter()
             for _ in range(options.steps):
-                next(loop)
+                next(steps)
             speeds[name].append(options.steps * BATCH / (time.perf_counter() - started))
     print(
         f"{options.network}, batch {BATCH}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}, bfloat16 {training.computes_in_bfloat16(torch.device('cpu'))}, "
+        f"{torch.__version__}, bfloat16 {tasks.computes_in_bfloat16(torch.device('cpu'))}, "
         f"median of {ROUNDS} rounds of {options.steps} steps"
     )
     for name, values in speeds.items():

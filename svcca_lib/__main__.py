@@ -97,7 +97,7 @@ def main() -> None:
     """Run the chapters of the SVCCA book and the trainings they share."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # One line for each evaluation of each training is for those who ask for it.
-    logging.getLogger("svcca_lib.paper.training.training").setLevel(logging.WARNING)
+    logging.getLogger("svcca_lib.paper.training").setLevel(logging.WARNING)
 
 
 # ------------------------------------------------------------------------------------- sweeps

@@ -27,10 +27,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from svcca_lib.paper.data import datasets
-from svcca_lib.paper.data.datasets import ImageData, TextData, ToyData
+from svcca_lib.paper.data import sources, toy
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.data.text import TextData
+from svcca_lib.paper.data.toy import ToyData
+from svcca_lib.paper.training.config import FreezeSchedule, TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import FreezeSchedule, TrainConfig
 
 FREEZE, CONSTANT = "-freeze", "-constant"
 
@@ -88,7 +90,7 @@ class Profile:
     name
         "quick", "cifar10" or "paper".
     data, text
-        Specifications of the images and of the text, for `datasets.load` and `datasets.text`.
+        Specifications of the images and of the text, for `sources.load` and `sources.text`.
     toy_points
         Samples of the toy targets.
     seeds
@@ -174,11 +176,11 @@ class Profile:
         """
         kind = _kind(self._recipe(name))
         if kind is ToyData:
-            return datasets.toy(self.toy_points)
-        for_text = spec.partition(":")[0] in datasets.TEXTS
+            return toy.toy(self.toy_points)
+        for_text = spec.partition(":")[0] in sources.TEXTS
         if kind is TextData:
-            return datasets.text(spec if for_text else self.text)
-        return datasets.load(self.data if for_text or not spec else spec)
+            return sources.text(spec if for_text else self.text)
+        return sources.load(self.data if for_text or not spec else spec)
 
     def trainings(self, chapter: str) -> tuple[tuple[str, int], ...]:
         """Trainings (name, offset of the seed) that a chapter uses at this scale.

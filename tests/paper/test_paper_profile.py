@@ -15,7 +15,7 @@ from PIL import Image
 from svcca_lib import capture, svcca
 from svcca_lib.paper import profiles
 from svcca_lib.paper.chapter.chapter import Chapter
-from svcca_lib.paper.data import datasets
+from svcca_lib.paper.data import images
 from svcca_lib.paper.experiments import (
     class_sensitivity,
     compression,
@@ -39,7 +39,7 @@ def chapter(tmp_path_factory):
     root = tmp_path_factory.mktemp("cifar")
     rng = np.random.default_rng(0)
     for part, count in (("train", IMAGES // 10), ("test", 1)):
-        for name in datasets.CIFAR10_CLASSES:
+        for name in images.CIFAR10_CLASSES:
             (root / part / name).mkdir(parents=True)
             colour = rng.integers(0, 200, size=3)
             for i in range(count):

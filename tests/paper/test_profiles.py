@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper.data import datasets
-from svcca_lib.paper.data.datasets import ImageData, TextData, ToyData
+from svcca_lib.paper.data import sources
+from svcca_lib.paper.data.images import CIFAR10_CLASSES, ImageData, image_data
+from svcca_lib.paper.data.text import TextData
+from svcca_lib.paper.data.toy import ToyData
 from svcca_lib.paper.profiles import CHAPTERS, PROFILES, profile
 from svcca_lib.paper.training.networks import build
 
@@ -17,19 +19,19 @@ BOTH = "-constant-freeze"
 
 @pytest.fixture(scope="module")
 def digits():
-    return datasets.load("digits")
+    return sources.load("digits")
 
 
 @pytest.fixture(scope="module")
 def cifar10():
     """Random pixels in the shape of CIFAR-10: profiles look at shapes and names alone."""
     images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)
-    return datasets._image_data(
+    return image_data(
         "cifar10",
         "CIFAR-10",
         (images, torch.arange(20) % 10),
         (images, torch.arange(20) % 10),
-        datasets.CIFAR10_CLASSES,
+        CIFAR10_CLASSES,
     )
 
 

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from svcca_lib.paper.data.datasets import ImageData
+    from svcca_lib.paper.data.images import ImageData
+    from svcca_lib.paper.data.sources import Data
     from svcca_lib.paper.profiles import Profile
     from svcca_lib.paper.store.store import Store
-    from svcca_lib.paper.training.training import Data, Report, Run
+    from svcca_lib.paper.training.journal import Report
+    from svcca_lib.paper.training.trained import TrainedNetwork
 
 # The key under which a displayed figure keeps, for the built page, its caption and description,
 # what it was made from, and its drawing and numbers in the forms that a reader can download.
@@ -55,7 +57,7 @@ class Chapter:
     seed : int
         Counted onto the seed of every training and draw.
     data : str
-        A data set in the words of `datasets.load`; empty for the profile's own.
+        A data set in the words of `sources.load`; empty for the profile's own.
     out : str
         A folder for the figures (SVG), their data (CSV) and the claims (JSON); empty to write none.
     width : int
@@ -112,7 +114,7 @@ class Chapter:
         """Offsets of the seeds that `run` may be asked for, of one training at this scale."""
         return tuple(offset for name, offset in self._declared if name == training)
 
-    def run(self, training: str, seed: int = 0) -> Run:
+    def run(self, training: str, seed: int = 0) -> TrainedNetwork:
         """Return a trained network with its checkpoints, from the store or trained now.
 
         Parameters
@@ -336,7 +338,7 @@ class Chapter:
         """
         from IPython.display import publish_display_data
 
-        from svcca_lib.paper.store.store import environment
+        from svcca_lib.paper.store.environment import environment
 
         if not self._claims:
             raise ValueError(f"chapter {self.name!r} makes no claims: call ch.claim(...) first")
@@ -387,7 +389,7 @@ def train(
     store: Store | None = None,
     progress: bool | None = None,
     report: Report | None = None,
-) -> Run:
+) -> TrainedNetwork:
     """Return one training of a profile, from the store or trained now.
 
     Parameters
@@ -397,7 +399,7 @@ def train(
     seed : int
         The seed of the weights and of the order of the data.
     data : str
-        A data set in the words of `datasets.load`; empty for the profile's own.
+        A data set in the words of `sources.load`; empty for the profile's own.
     width : int
         As of a `Chapter`.
     store : Store, optional
@@ -405,7 +407,7 @@ def train(
     progress : bool, optional
         A bar on stderr; by default where that is a terminal.
     report : callable, optional
-        As of `training.train`.
+        As of `trained.train`.
     """
     from svcca_lib.paper import profiles
 
@@ -423,11 +425,11 @@ def _train(
     store: Store,
     progress: bool | None = None,
     report: Report | None = None,
-) -> Run:
-    from svcca_lib.paper.training import training
+) -> TrainedNetwork:
+    from svcca_lib.paper.training import trained
 
     config = scale.training(name, seed, data, width)
-    return training.train(config, data, store, progress=progress, report=report)
+    return trained.train(config, data, store, progress=progress, report=report)
 
 
 def _store() -> Store:

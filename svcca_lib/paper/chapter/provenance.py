@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svcca_lib.paper.training.training import Run
+    from svcca_lib.paper.training.trained import TrainedNetwork
 
 # Every figure of the paper, in its order and words.
 PAPER_FIGURES = (
@@ -52,9 +52,9 @@ class Trained:
     commit: str | None
 
     @classmethod
-    def of(cls, training: str, run: Run) -> Trained:
+    def of(cls, training: str, run: TrainedNetwork) -> Trained:
         """Return the record of a run."""
-        from svcca_lib.paper.store.store import key_of
+        from svcca_lib.paper.store.identity import key_of
 
         made = run.provenance
         return cls(

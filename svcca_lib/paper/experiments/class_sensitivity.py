@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from svcca_lib import FourierSubspace, capture, dft_cca
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
 from svcca_lib.paper.experiments.measurements import fingerprint, measured
 from svcca_lib.paper.store import identity
 from svcca_lib.paper.store.store import Store
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 BATCH = 100  # images whose responses in all layers are held at a time
 HEAD = ("logits", "out")  # hold every logit as it is
@@ -146,7 +146,7 @@ def logit_similarity(
 
 
 def class_sensitivity(
-    run: Run,
+    run: TrainedNetwork,
     data: ImageData,
     store: Store,
     classes: Sequence[str],
@@ -159,7 +159,7 @@ def class_sensitivity(
 
     Parameters
     ----------
-    run : Run
+    run : TrainedNetwork
     data : ImageData
         At most `images` training images, evenly spaced, are shown to it, not translated.
     store : Store

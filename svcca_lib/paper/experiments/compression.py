@@ -27,11 +27,12 @@ import torch
 from torch import Tensor, nn
 
 from svcca_lib import Subspace, capture, compress
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.evaluation import evaluate
 from svcca_lib.paper.training.networks import Network
-from svcca_lib.paper.training.training import Run, evaluate
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 By = Literal["correlation", "variance"]
 
@@ -231,8 +232,8 @@ def consecutive(
 
 def study(
     store: Store,
-    run: Run,
-    partner: Run,
+    run: TrainedNetwork,
+    partner: TrainedNetwork,
     data: ImageData,
     ratios: Sequence[float],
     *,
@@ -244,7 +245,7 @@ def study(
     Parameters
     ----------
     store : Store
-    run, partner : Run
+    run, partner : TrainedNetwork
         The network that is compressed, and the other one of variant (a).
     data : ImageData
     ratios : sequence of float

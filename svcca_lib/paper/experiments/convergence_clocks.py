@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
 from svcca_lib.paper.experiments.dynamics import settling_times
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.networks import Network
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Clock:
         return settling_times(self.fractions.tolist(), 1 - self.left, 1 - threshold)
 
 
-def weighted_layers(run: Run) -> tuple[str, ...]:
+def weighted_layers(run: TrainedNetwork) -> tuple[str, ...]:
     """Names of the stages of a network that have a convolution or a linear map, upward."""
     network = run.network()
     return tuple(
@@ -62,12 +62,12 @@ def weighted_layers(run: Run) -> tuple[str, ...]:
     )
 
 
-def distance_clock(run: Run, fractions: Sequence[float]) -> Clock:
+def distance_clock(run: TrainedNetwork, fractions: Sequence[float]) -> Clock:
     """Distance of each layer's parameters from their final values, of that at the start.
 
     Parameters
     ----------
-    run : Run
+    run : TrainedNetwork
     fractions : sequence of float
         Among those kept, from 0 to 1.
     """
@@ -82,13 +82,13 @@ def distance_clock(run: Run, fractions: Sequence[float]) -> Clock:
 
 
 def rewinding_clock(
-    run: Run, data: ImageData, store: Store, fractions: Sequence[float], images: int
+    run: TrainedNetwork, data: ImageData, store: Store, fractions: Sequence[float], images: int
 ) -> tuple[Clock, np.ndarray]:
     """Excess loss of the finished network with one layer at an earlier time.
 
     Parameters
     ----------
-    run : Run
+    run : TrainedNetwork
     data : ImageData
     store : Store
         Where the losses are kept.

@@ -25,7 +25,7 @@ from svcca_lib import (
     capture,
     dft_cca,
 )
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
 from svcca_lib.paper.experiments.dynamics import (
     RankCorrelation,
     depth_correlation,
@@ -35,7 +35,7 @@ from svcca_lib.paper.experiments.dynamics import (
 )
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.training.trained import TrainedNetwork
 from svcca_lib.similarity import MeanOver
 from svcca_lib.subspace import Energy
 
@@ -103,8 +103,8 @@ class Forks:
 
 
 def six_readings(
-    run: Run,
-    other: Run,
+    run: TrainedNetwork,
+    other: TrainedNetwork,
     data: ImageData,
     store: Store,
     *,
@@ -116,7 +116,7 @@ def six_readings(
 
     Parameters
     ----------
-    run, other : Run
+    run, other : TrainedNetwork
         Two networks that differ in their seed.
     data : ImageData
     store : Store
@@ -183,7 +183,7 @@ def six_readings(
 
 
 def _fits(
-    run: Run, fraction: float, layers: Sequence[str], inputs: Tensor
+    run: TrainedNetwork, fraction: float, layers: Sequence[str], inputs: Tensor
 ) -> list[list[FourierSubspace]]:
     """Decompose each layer of a network, once for each of `ENERGIES`."""
     responses = capture(run.network(fraction), list(layers), inputs)

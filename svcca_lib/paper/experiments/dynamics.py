@@ -35,11 +35,11 @@ from svcca_lib import (
 )
 from svcca_lib._linalg import one_thread_each
 from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.networks import Network
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -115,20 +115,20 @@ class Followed:
 
 
 def layer_matrices(
-    run: Run,
+    run: TrainedNetwork,
     data: ImageData,
     store: Store,
     *,
     images: int,
     fractions: Sequence[float] | None = None,
-    final: Run | None = None,
+    final: TrainedNetwork | None = None,
     keep: float = 0.99,
 ) -> Matrices:
     """Compare every layer of a network on its way with every layer of a finished network.
 
     Parameters
     ----------
-    run : Run
+    run : TrainedNetwork
         The network on its way.
     data : ImageData
         The first `images` training images are shown to both, not translated.
@@ -138,7 +138,7 @@ def layer_matrices(
         Datapoints of the CCA.
     fractions : sequence of float, optional
         Times to look at; all that the run has kept by default.
-    final : Run, optional
+    final : TrainedNetwork, optional
         The finished network; by default `run` itself.
     keep : float
         Of the variance of each layer.
@@ -194,7 +194,7 @@ def layer_matrices(
 
 
 def follow(
-    run: Run,
+    run: TrainedNetwork,
     data: ImageData,
     store: Store,
     *,

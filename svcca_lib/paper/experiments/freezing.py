@@ -23,19 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.config import FreezeSchedule, TrainConfig
+from svcca_lib.paper.training.evaluation import evaluate
+from svcca_lib.paper.training.flops import count_flops
 from svcca_lib.paper.training.networks import build
-from svcca_lib.paper.training.training import (
-    FreezeSchedule,
-    Run,
-    TrainConfig,
-    count_flops,
-    evaluate,
-    train,
-    translation_windows,
-)
+from svcca_lib.paper.training.tasks import translation_windows
+from svcca_lib.paper.training.trained import TrainedNetwork, train
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Matched:
 
     Attributes
     ----------
-    base, freeze : tuple of Run
+    base, freeze : tuple of TrainedNetwork
         ``base[i]`` and ``freeze[i]`` differ in the freezing alone.
 
     Raises
@@ -53,8 +49,8 @@ class Matched:
         If a pair differs in more, or in less.
     """
 
-    base: tuple[Run, ...]
-    freeze: tuple[Run, ...]
+    base: tuple[TrainedNetwork, ...]
+    freeze: tuple[TrainedNetwork, ...]
 
     def __post_init__(self) -> None:
         if len(self.base) != len(self.freeze) or not self.base:
@@ -109,12 +105,14 @@ def below_since(steps: Sequence[int] | np.ndarray, difference: np.ndarray) -> in
     return int(steps[first]) if first < len(steps) else None
 
 
-def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: int) -> np.ndarray:
+def final_accuracy(
+    runs: Sequence[TrainedNetwork], data: ImageData, store: Store, limit: int
+) -> np.ndarray:
     """Measure the finished networks in float32, on images as they are (not translated).
 
     Parameters
     ----------
-    runs : sequence of Run
+    runs : sequence of TrainedNetwork
     data : ImageData
     store : Store
         Where the measurement is kept.
@@ -132,7 +130,7 @@ def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: in
         (data.train_images[rows], data.train_labels[rows]),
     )
 
-    def measure(run: Run) -> np.ndarray:
+    def measure(run: TrainedNetwork) -> np.ndarray:
         def make() -> tuple[dict[str, Tensor], dict[str, float]]:
             network = run.network()
             found = [evaluate(network, data.normalised(x), y) for x, y in pairs]
@@ -146,7 +144,7 @@ def final_accuracy(runs: Sequence[Run], data: ImageData, store: Store, limit: in
 
 
 def loudest_responses(
-    runs: Sequence[Run], data: ImageData, store: Store, limit: int
+    runs: Sequence[TrainedNetwork], data: ImageData, store: Store, limit: int
 ) -> list[dict[str, float]]:
     """Find the largest response of each batch norm, in its running standard deviations.
 
@@ -156,7 +154,7 @@ def loudest_responses(
 
     Parameters
     ----------
-    runs : sequence of Run
+    runs : sequence of TrainedNetwork
     data : ImageData
     store : Store
         Where the measurement is kept.
@@ -170,7 +168,7 @@ def loudest_responses(
     """
     images = data.normalised(data.train_images[spread(len(data.train_images), limit)])
 
-    def measure(run: Run) -> dict[str, float]:
+    def measure(run: TrainedNetwork) -> dict[str, float]:
         network = run.network()
         norms = {
             name: module
@@ -198,7 +196,7 @@ def loudest_responses(
                         network(part.permute(0, 3, 1, 2))
         return largest
 
-    def kept(run: Run) -> dict[str, float]:
+    def kept(run: TrainedNetwork) -> dict[str, float]:
         config = {"data": data.fingerprint, "limit": limit}
         make = lambda: ({}, measure(run))  # noqa: E731
         return measured(store, "loudest", [run], config, make).meta

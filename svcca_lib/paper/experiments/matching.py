@@ -27,10 +27,10 @@ from svcca_lib import (
     capture,
 )
 from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.training.trained import TrainedNetwork
 from svcca_lib.similarity import bound
 
 Reading = Literal["flattened", "means"]
@@ -124,7 +124,7 @@ def hits(table: np.ndarray, off: int = 0) -> float:
 
 
 def match(
-    runs: Sequence[Run],
+    runs: Sequence[TrainedNetwork],
     data: ImageData,
     store: Store,
     *,
@@ -136,7 +136,7 @@ def match(
 
     Parameters
     ----------
-    runs : sequence of Run
+    runs : sequence of TrainedNetwork
         Finished networks of one architecture.
     data : ImageData
     store : Store

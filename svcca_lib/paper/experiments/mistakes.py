@@ -32,7 +32,7 @@ from svcca_lib import (
 )
 
 if TYPE_CHECKING:
-    from svcca_lib.paper.training.training import Run
+    from svcca_lib.paper.training.trained import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -295,13 +295,18 @@ def pixels_shuffled(x: Tensor, y: Tensor) -> Mistake:
 
 
 def eight(
-    first: Run, second: Run, inputs: Tensor, *, early: float = 0.1, seed: int = 0
+    first: TrainedNetwork,
+    second: TrainedNetwork,
+    inputs: Tensor,
+    *,
+    early: float = 0.1,
+    seed: int = 0,
 ) -> list[Mistake]:
     """Make each mistake whose number is determined on two ConvNets that differ in their seed.
 
     Parameters
     ----------
-    first, second : Run
+    first, second : TrainedNetwork
     inputs : Tensor, shape (n, channels, height, width)
         Images; several times as many as fc1 has neurons.
     early : float

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from svcca_lib import Subspace, capture, permutation_test, svcca
-from svcca_lib.paper.data.datasets import TextData
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.data.text import TextData
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 BATCH = 50  # sequences; bounds the memory that the logits of a large vocabulary take
 
@@ -88,13 +88,13 @@ def sequences(tokens: Tensor, context: int, most: int | None = None) -> Tensor:
 
 
 def convergence(
-    run: Run, inputs: Tensor, *, keep: float = 0.99, draws: int = 20, seed: int = 0
+    run: TrainedNetwork, inputs: Tensor, *, keep: float = 0.99, draws: int = 20, seed: int = 0
 ) -> Convergence:
     """Compare each layer of a language model, at each time kept, with the same layer at the end.
 
     Parameters
     ----------
-    run : Run
+    run : TrainedNetwork
         Of an lstm, with the networks at fractions 0 and 1 among those kept.
     inputs : Tensor
         (sequences, time), tokens.
@@ -134,7 +134,7 @@ def convergence(
 
 
 def _decomposed(
-    run: Run, fraction: float, layers: tuple[str, ...], inputs: Tensor, keep: float
+    run: TrainedNetwork, fraction: float, layers: tuple[str, ...], inputs: Tensor, keep: float
 ) -> list[Subspace]:
     responses = capture(run.network(fraction), layers, inputs.split(BATCH))
     # (sequences, time, width) -> (sequences * time, width)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from svcca_lib import capture, projection_matrix
-from svcca_lib.paper.data.datasets import ImageData, spread
+from svcca_lib.paper.data.images import ImageData, spread
+from svcca_lib.paper.training.evaluation import evaluate
 from svcca_lib.paper.training.networks import Network
-from svcca_lib.paper.training.training import evaluate
 
 Others = Literal["predicted", "mean"]
 

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from svcca_lib import capture, cca, dft_cca, pixels_as_neurons
 from svcca_lib.paper.training.networks import Network, build
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 BATCH = 512  # images whose responses in all channels are held at a time
 
@@ -78,7 +78,7 @@ def translations(images: Tensor, reach: int | None = None) -> Tensor:
     return torch.cat([torch.roll(images, (i, j), (2, 3)) for i in along(h) for j in along(w)])
 
 
-def with_borders(run: Run, padding: Literal["zeros", "circular"]) -> Network:
+def with_borders(run: TrainedNetwork, padding: Literal["zeros", "circular"]) -> Network:
     """Return the finished network with borders of a kind, its weights as trained, in float64."""
     network = build(replace(run.config.network, padding=padding), run.config.seed)
     network.load_state_dict(run.network().state_dict())

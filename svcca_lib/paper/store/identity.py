@@ -16,22 +16,24 @@ digest: functions that move between the files of one version need nothing at all
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import hashlib
 import itertools
+import json
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parents[2]
+from svcca_lib.paper.store.paths import PACKAGE
+
 LOCK = Path(__file__).with_name("versions.toml")
 SHORT = 16  # hexadecimal digits of a digest
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Version:
     """One version of the lock.
 
@@ -130,6 +132,37 @@ def _rewrite(table: str, field: str, value: str) -> None:
     if count != 1:
         raise ValueError(f"{LOCK} has no line '{field} = ...' under [{table}]")
     LOCK.write_text(text, encoding="utf-8")
+
+
+def canonical_json(value: Any) -> str:
+    """Write JSON in the one way that is hashed: sorted keys, no spaces, dataclasses as objects."""
+
+    def as_object(part: Any) -> Any:
+        if dataclasses.is_dataclass(part) and not isinstance(part, type):
+            return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+        raise TypeError(
+            f"expected JSON values (numbers, strings, lists, dicts, dataclasses), got "
+            f"{type(part).__name__}: {part!r}; convert it first"
+        )
+
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=as_object)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """Return the key of the artefact of a kind, configuration and version of the code.
+
+    Parameters
+    ----------
+    identity : mapping
+        With ``kind``, ``config`` and ``version``, such as the provenance of an artefact.
+    """
+    parts = {name: identity[name] for name in ("kind", "config", "version")}
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as it comes back from JSON: dataclasses as dicts, tuples as lists."""
+    return json.loads(canonical_json(value))
 
 
 @functools.cache

@@ -1,55 +1,39 @@
 """Artefacts on disk, keyed by what made them: trained networks and measured arrays, made once.
 
-An artefact is a folder of three plain files, ``<root>/<kind>/<name>-<hash>/``:
-
-- ``tensors.safetensors``  the arrays; nothing here is ever pickled, so loading runs no code;
-- ``artefact.json``        small results and the provenance: what made the arrays, where and when;
-- ``SHA256SUMS``           checksums of both, in the format that ``sha256sum -c`` reads.
-
-It appears under its name in one rename, after everything in it has reached the disk, so a folder
-that exists is a finished one. Beside the artefacts, ``<root>/.work/`` holds the workspaces of those
-being made (their checkpoints, and where they are), and ``<root>/.locks/`` one lock for each.
+An artefact is a bundle (`bundle`), ``<root>/<kind>/<name>-<hash>/``, whose record holds small
+results and the provenance: what made the arrays, where and when. Beside the artefacts,
+``<root>/.work/`` holds the workspaces of those being made (their checkpoints), and
+``<root>/.locks/`` one lock for each.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import json
 import logging
 import os
-import platform
 import shutil
-import subprocess
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
 import platformdirs
-import safetensors.torch
-import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-logger = logging.getLogger(__name__)
+from svcca_lib.paper.store.bundle import DamagedError, read_bundle, write_bundle
+from svcca_lib.paper.store.environment import environment
+from svcca_lib.paper.store.identity import key_of, plain
 
-TENSORS, RECORD, CHECKSUMS = "tensors.safetensors", "artefact.json", "SHA256SUMS"
+logger = logging.getLogger(__name__)
 
 
 class StoreWarning(UserWarning):
     """An artefact was damaged, or could not be saved; the caller's result is right either way."""
-
-
-class DamagedError(ValueError):
-    """A folder is not the complete, unaltered bundle it should be; the message says what is off."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,81 +253,6 @@ class Store:
         return artefact
 
 
-def write_bundle(
-    folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any], *, scratch: Path
-) -> None:
-    """Write tensors and a JSON record as a folder that appears complete or not at all.
-
-    Parameters
-    ----------
-    folder : Path
-        Where; one that is there already is replaced.
-    tensors : mapping of str to Tensor
-    record : mapping
-        JSON; NaN and infinities are kept.
-    scratch : Path
-        A folder on the same filesystem, created if need be, in which the bundle is put together.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written (disk full, read-only). Nothing of it is left then.
-    """
-    # Tensors that share memory, or are strided, are written each on its own.
-    apart = {
-        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
-    }
-    files = {
-        TENSORS: safetensors.torch.save(apart),
-        RECORD: (json.dumps(record, indent=1, sort_keys=True) + "\n").encode(),
-    }
-    files[CHECKSUMS] = "".join(
-        f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()
-    ).encode()
-    scratch.mkdir(parents=True, exist_ok=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".bundle-") as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
-        new.mkdir()
-        for name, content in files.items():
-            with open(new / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(new)
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(new, folder)
-        _sync_folder(folder.parent)
-
-
-def read_bundle(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_bundle` wrote, having checked every byte of it.
-
-    Raises
-    ------
-    DamagedError
-        If a file is missing, truncated or altered.
-    """
-    files = {}
-    for name in (TENSORS, RECORD, CHECKSUMS):
-        try:
-            files[name] = (folder / name).read_bytes()
-        except FileNotFoundError:
-            raise DamagedError(f"{name} is missing") from None
-    stated = {
-        name: checksum
-        for checksum, _, name in (
-            line.partition("  ")
-            for line in files.pop(CHECKSUMS).decode(errors="replace").split("\n")
-        )
-    }
-    for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != stated.get(name):
-            raise DamagedError(f"the checksum of {name} does not match")
-    return safetensors.torch.load(files[TENSORS]), json.loads(files[RECORD])
-
-
 def _load(folder: Path, key: str) -> Artefact | None:
     """Load an artefact; None where it is not there, or damaged, which is warned of."""
     if not folder.is_dir():
@@ -360,47 +269,6 @@ def _load(folder: Path, key: str) -> Artefact | None:
     return Artefact(key, folder, tensors, record["meta"], record["provenance"])
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring a folder's list of names to the disk; systems that cannot open folders need not."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def canonical_json(value: Any) -> str:
-    """Write JSON in the one way that is hashed: sorted keys, no spaces, dataclasses as objects."""
-
-    def as_object(part: Any) -> Any:
-        if dataclasses.is_dataclass(part) and not isinstance(part, type):
-            return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
-        raise TypeError(
-            f"expected JSON values (numbers, strings, lists, dicts, dataclasses), got "
-            f"{type(part).__name__}: {part!r}; convert it first"
-        )
-
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=as_object)
-
-
-def key_of(identity: Mapping[str, Any]) -> str:
-    """Return the key of the artefact of a kind, configuration and version of the code.
-
-    Parameters
-    ----------
-    identity : mapping
-        With ``kind``, ``config`` and ``version``, such as the provenance of an artefact.
-    """
-    parts = {name: identity[name] for name in ("kind", "config", "version")}
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
-
-
-def plain(value: Any) -> Any:
-    """Return `value` as it comes back from JSON: dataclasses as dicts, tuples as lists."""
-    return json.loads(canonical_json(value))
-
-
 def _provenance(identity: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     config = identity["config"] if isinstance(identity["config"], dict) else {}
     return {
@@ -411,47 +279,3 @@ def _provenance(identity: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         "wall_seconds": round(seconds, 3),
         **environment(),
     }
-
-
-@functools.cache
-def environment() -> dict[str, Any]:
-    """Say where this process runs: versions, device, threads, and the commit of this code."""
-    versions = {}
-    for package in ("svcca-lib", "torch", "numpy", "scipy", "safetensors"):
-        with suppress(PackageNotFoundError):
-            versions[package] = package_version(package)
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "libraries": versions,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
-        "threads": torch.get_num_threads(),
-        "commit": _commit(),
-    }
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """Return the commit this file is of, with ``-dirty`` if edited since; None outside git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -15,8 +15,8 @@ from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, Chapter
 from svcca_lib.paper.chapter.claims import METADATA, Claim, Ledger, Verdict, at_least, at_most
 from svcca_lib.paper.chapter.provenance import Making, Shown, artefact
 from svcca_lib.paper.chapter.register import Change, Register, Registered
-from svcca_lib.paper.store.store import key_of, plain
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.store.identity import key_of, plain
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 NAME = "02-distributed-representations"
 
@@ -87,10 +87,10 @@ def trained(monkeypatch):
     def train(config, *rest, **options):
         identity = {"kind": "network", "config": plain(config), "version": "1"}
         made = {"wall_seconds": 2.5, "device": "a processor", "commit": "abc"}
-        runs.append(Run(config, {}, [], identity | made, {}))
+        runs.append(TrainedNetwork(config, {}, [], identity | made, {}))
         return runs[-1]
 
-    monkeypatch.setattr("svcca_lib.paper.training.training.train", train)
+    monkeypatch.setattr("svcca_lib.paper.training.trained.train", train)
     return runs
 
 

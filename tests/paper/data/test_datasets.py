@@ -9,8 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from svcca_lib.paper.data import datasets
-from svcca_lib.paper.data.datasets import CIFAR10_CLASSES, load, text, toy
+from svcca_lib.paper.data import images, sources
+from svcca_lib.paper.data import text as texts
+from svcca_lib.paper.data.images import CIFAR10_CLASSES
+from svcca_lib.paper.data.sources import load, text
+from svcca_lib.paper.data.toy import toy
 from svcca_lib.paper.store.store import Store
 
 
@@ -78,10 +81,10 @@ def test_class_folders_are_read_pixel_by_pixel_in_the_order_of_names(tmp_path, s
     data = load(f"folder:{tmp_path}", store=store)
     assert data.classes == ("a", "b", "c")
     assert data.train_labels.tolist() == data.test_labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
-    for part, images in (("train", data.train_images), ("test", data.test_images)):
+    for part, found in (("train", data.train_images), ("test", data.test_images)):
         expected = [written[f"{part}/{name}/{i:04}"] for name in "abc" for i in range(3)]
-        assert images.shape == (9, 3, 5, 6)
-        assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), expected)
+        assert found.shape == (9, 3, 5, 6)
+        assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), expected)
 
 
 def test_val_stands_in_for_test(tmp_path, store):
@@ -93,8 +96,8 @@ def test_a_folder_is_decoded_once_and_again_when_a_file_changed(tmp_path, store,
     write_folder(tmp_path / "d", ["a", "b"])
     first = load(f"folder:{tmp_path / 'd'}", store=store)
     decoded = []
-    decode = datasets._decode
-    monkeypatch.setattr(datasets, "_decode", lambda *a: decoded.append(a) or decode(*a))
+    decode = images._decode
+    monkeypatch.setattr(images, "_decode", lambda *a: decoded.append(a) or decode(*a))
     first = load(f"folder:{tmp_path / 'd'}", store=store)
     decoded.clear()
     assert load(f"folder:{tmp_path / 'd'}", store=store).fingerprint == first.fingerprint
@@ -312,14 +315,14 @@ def test_other_words_in_the_topics_are_noticed(monkeypatch):
     with pytest.warns(UserWarning, match="worded differently"):
         data = text("pydoc")
     assert data.label.startswith("pydoc topics of Python 3.")
-    assert data.fingerprint != datasets.PYDOC_FINGERPRINT
+    assert data.fingerprint != texts.PYDOC_FINGERPRINT
 
 
 def test_markup_code_and_headings_are_not_prose():
     page = "\n\n".join(
         ['The "if" statement\n****', "It isn't\n*hard*, see (2).", "   if x:", "x ::= y", "End.\n"]
     )
-    assert datasets._prose([page, page]) == "it isnt hard, see .\nend.\n"
+    assert texts._prose([page, page]) == "it isnt hard, see .\nend.\n"
 
 
 def test_words_have_the_vocabulary_of_the_training_text(tmp_path):
@@ -346,12 +349,12 @@ def test_missing_texts_are_clear_errors(tmp_path):
 
 def test_the_data_folder_can_be_moved(monkeypatch):
     monkeypatch.setenv("SVCCA_DATA", os.path.join("some", "where"))
-    assert datasets.data_folder().parts == ("some", "where")
+    assert sources.data_folder().parts == ("some", "where")
     monkeypatch.delenv("SVCCA_DATA")
-    assert "svcca" in str(datasets.data_folder())
+    assert "svcca" in str(sources.data_folder())
 
 
 def test_spread_takes_rows_from_everywhere():
-    assert datasets.spread(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert datasets.spread(101, 3).tolist() == [0, 50, 100]
-    assert datasets.spread(4, None).tolist() == [0, 1, 2, 3]
+    assert images.spread(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert images.spread(101, 3).tolist() == [0, 50, 100]
+    assert images.spread(4, None).tolist() == [0, 1, 2, 3]

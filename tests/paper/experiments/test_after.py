@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from svcca_lib import Subspace, cca, cka, dft_cca, pairwise, pwcca, svcca
-from svcca_lib.paper.data.datasets import load, spread
+from svcca_lib.paper.data.images import spread
+from svcca_lib.paper.data.sources import load
 from svcca_lib.paper.experiments import (
     chance_levels,
     component_deletion,
@@ -28,8 +29,9 @@ from svcca_lib.paper.experiments.dynamics import (
 )
 from svcca_lib.paper.experiments.overlapping import jackknife, over_pairs, ring
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig
-from svcca_lib.paper.training.training import TrainConfig, train
+from svcca_lib.paper.training.trained import train
 
 RNG = np.random.default_rng(0)
 

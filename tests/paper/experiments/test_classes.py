@@ -6,16 +6,17 @@ import torch
 from PIL import Image
 
 from svcca_lib import SampleSizeWarning, capture, dft_cca
-from svcca_lib.paper.data import datasets, imagenet
+from svcca_lib.paper.data import imagenet, images, sources
 from svcca_lib.paper.experiments import class_sensitivity
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import Run, TrainConfig
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 
 @pytest.fixture(scope="module")
 def data():
-    return datasets.load("digits")
+    return sources.load("digits")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def run():
         for fraction, seed in ((0.0, 3), (1.0, 4))
         for name, tensor in build(network, seed).state_dict().items()
     }
-    return Run(TrainConfig(network, "f", checkpoints=(0.0, 1.0)), {}, [], {}, tensors)
+    return TrainedNetwork(TrainConfig(network, "f", checkpoints=(0.0, 1.0)), {}, [], {}, tensors)
 
 
 def test_spatial_means_give_dft_cca_of_the_whole_maps_with_a_vector(run, data):
@@ -87,7 +88,7 @@ class TestFiveClasses:
     def test_each_data_set_has_its_own_and_a_reader_may_choose(self, data):
         assert class_sensitivity.five_classes(data) == ("3", "8", "4", "9", "0")
         assert class_sensitivity.five_classes(data, "1, 7,5,6,2") == ("1", "7", "5", "6", "2")
-        cifar = replace(data, classes=datasets.CIFAR10_CLASSES)
+        cifar = replace(data, classes=images.CIFAR10_CLASSES)
         assert class_sensitivity.five_classes(cifar) == (
             "cat",
             "dog",
@@ -160,7 +161,7 @@ class TestImageNet:
     def test_a_folder_of_images_goes_through_the_network_end_to_end(self, folder, tmp_path):
         """Random weights and few images: the path is what is tested, not the result."""
         store = Store(tmp_path)
-        data = datasets.load(f"folder:{folder}?size=32", store=store)
+        data = sources.load(f"folder:{folder}?size=32", store=store)
 
         def measure():
             return class_sensitivity.imagenet_sensitivity(
@@ -179,14 +180,14 @@ class TestImageNet:
 
     def test_other_classes_and_grey_images_are_errors_that_say_so(self, folder, tmp_path):
         store = Store(tmp_path)
-        data = datasets.load(f"folder:{folder}?size=32", store=store)
+        data = sources.load(f"folder:{folder}?size=32", store=store)
         with pytest.raises(ValueError, match="got fire truck"):
             class_sensitivity.imagenet_sensitivity(
                 data, store, ("fire truck",), images=9, weights=None
             )
         with pytest.raises(ValueError, match=r"colour images, \(3, h, w\); got \(1, 8, 8\)"):
             class_sensitivity.imagenet_sensitivity(
-                datasets.load("digits"), store, class_sensitivity.IMAGENET, images=9, weights=None
+                sources.load("digits"), store, class_sensitivity.IMAGENET, images=9, weights=None
             )
 
     def test_pixels_are_scaled_as_the_weights_expect(self):

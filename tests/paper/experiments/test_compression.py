@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from svcca_lib import Subspace, project, svcca
-from svcca_lib.paper.data.datasets import ImageData
+from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.experiments.compression import (
     TOP,
     VARIANTS,
@@ -23,8 +23,10 @@ from svcca_lib.paper.experiments.compression import (
     weights,
 )
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.config import TrainConfig
+from svcca_lib.paper.training.evaluation import evaluate
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import TrainConfig, evaluate, train
+from svcca_lib.paper.training.trained import train
 
 
 def noise(*shape, seed=0):

@@ -7,7 +7,8 @@ import torch
 from scipy import stats
 
 from svcca_lib import capture, dft_cca, svcca
-from svcca_lib.paper.data.datasets import load, spread
+from svcca_lib.paper.data.images import spread
+from svcca_lib.paper.data.sources import load
 from svcca_lib.paper.experiments.dynamics import (
     batch_norm_pairs,
     blocks,
@@ -28,8 +29,9 @@ from svcca_lib.paper.experiments.dynamics import (
     stripe_contrast,
 )
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import TrainConfig, train
+from svcca_lib.paper.training.trained import train
 
 
 @pytest.fixture(scope="module")

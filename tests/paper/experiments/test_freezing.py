@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper.data.datasets import load, spread
+from svcca_lib.paper.data.images import spread
+from svcca_lib.paper.data.sources import load
 from svcca_lib.paper.experiments.freezing import (
     Matched,
     StepTimes,
@@ -17,14 +18,11 @@ from svcca_lib.paper.experiments.freezing import (
 )
 from svcca_lib.paper.experiments.measurements import fingerprint, measured
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.config import FreezeSchedule, TrainConfig
+from svcca_lib.paper.training.evaluation import evaluate
+from svcca_lib.paper.training.flops import count_flops
 from svcca_lib.paper.training.networks import NetworkConfig
-from svcca_lib.paper.training.training import (
-    FreezeSchedule,
-    TrainConfig,
-    count_flops,
-    evaluate,
-    train,
-)
+from svcca_lib.paper.training.trained import train
 
 CONVNET = NetworkConfig("convnet", (1, 8, 8), 10, width=4, fc=(16, 8))
 RESNET = NetworkConfig("resnet", (1, 8, 8), 10, width=4, depth=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from svcca_lib.paper.data.datasets import TextData
+from svcca_lib.paper.data.text import TextData
 from svcca_lib.paper.experiments.recurrent import (
     convergence,
     perplexity,
@@ -15,8 +15,9 @@ from svcca_lib.paper.experiments.recurrent import (
     unigram_perplexity,
 )
 from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig
-from svcca_lib.paper.training.training import TrainConfig, train
+from svcca_lib.paper.training.trained import train
 
 
 def text(train_tokens, test_tokens, vocabulary):

@@ -6,16 +6,16 @@ import torch
 from torch import nn
 
 from svcca_lib import Subspace, project, svcca
-from svcca_lib.paper.data import datasets
+from svcca_lib.paper.data import images, sources
 from svcca_lib.paper.experiments import restriction
 from svcca_lib.paper.experiments.restriction import CutNetwork
+from svcca_lib.paper.training.evaluation import evaluate
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import evaluate
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return datasets.load("digits")
+    return sources.load("digits")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_convolutional_layer_is_cut_into_one_neuron_per_channel_and_position(c
 
 def test_directions_are_fitted_on_as_many_training_images_as_asked_for(network, digits, cuts):
     few = restriction.cut(network, ["fc1"], digits, images=50)["fc1"]
-    rows = datasets.spread(len(digits.train_images), 50)
+    rows = images.spread(len(digits.train_images), 50)
     assert torch.allclose(few.train, cuts["fc1"].train[rows], atol=1e-6)
     assert len(few.test) == len(cuts["fc1"].test)
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from svcca_lib.paper.experiments import cost, theorems
+from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import Run, TrainConfig
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 
 def random(*shape, seed=0):
@@ -19,7 +20,9 @@ def run():
     network = NetworkConfig("convnet", (1, 8, 8), 3, width=4, fc=(6, 5))
     weights = build(network, 7).state_dict()
     tensors = {f"1/{name}": tensor for name, tensor in weights.items()}
-    return Run(TrainConfig(network, "f", seed=0, checkpoints=(1.0,)), {}, [], {}, tensors)
+    return TrainedNetwork(
+        TrainConfig(network, "f", seed=0, checkpoints=(1.0,)), {}, [], {}, tensors
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,13 @@ import warnings
 import pytest
 import torch
 
-from svcca_lib.paper.data.datasets import ImageData
-from svcca_lib.paper.store.store import DamagedError, Store, StoreWarning, read_bundle, write_bundle
-from svcca_lib.paper.training import training
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.store.bundle import DamagedError, read_bundle, write_bundle
+from svcca_lib.paper.store.store import Store, StoreWarning
+from svcca_lib.paper.training import loop
+from svcca_lib.paper.training.config import FreezeSchedule, TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig
-from svcca_lib.paper.training.training import FreezeSchedule, TrainConfig, train
+from svcca_lib.paper.training.trained import train
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits")
 
@@ -96,7 +98,7 @@ def assert_same_run(a, b):
 @contextlib.contextmanager
 def interrupted(at):
     """Stop a training in this process in the middle of step `at`, as Ctrl-C would."""
-    rate = training.learning_rate
+    rate = loop.learning_rate
 
     def stop(configuration, step):
         if step == at:
@@ -104,7 +106,7 @@ def interrupted(at):
         return rate(configuration, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "learning_rate", stop)
+        patch.setattr(loop, "learning_rate", stop)
         with pytest.raises(KeyboardInterrupt):
             yield
 

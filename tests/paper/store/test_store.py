@@ -10,14 +10,9 @@ import platformdirs
 import pytest
 import torch
 
-from svcca_lib.paper.store import store as store_module
-from svcca_lib.paper.store.store import (
-    CHECKSUMS,
-    RECORD,
-    TENSORS,
-    Store,
-    StoreWarning,
-)
+from svcca_lib.paper.store.bundle import CHECKSUMS, RECORD, TENSORS
+from svcca_lib.paper.store.environment import environment
+from svcca_lib.paper.store.store import Store, StoreWarning
 
 TENSORS_MADE = {
     "float32": torch.arange(6.0).reshape(2, 3),
@@ -266,6 +261,6 @@ def test_provenance_says_what_made_it(store):
     assert provenance.keys() >= {"device", "platform", "python", "made", "version", "commit"}
 
 
-def test_a_store_without_git_has_no_commit(monkeypatch):
+def test_where_there_is_no_git_there_is_no_commit(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert store_module._commit() is None
+    assert environment.__wrapped__()["commit"] is None  # not the one that was remembered

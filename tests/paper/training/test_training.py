@@ -9,19 +9,18 @@ import torch
 from test_faults import interrupted
 from torch.nn import functional
 
-from svcca_lib.paper.data import datasets
+from svcca_lib.paper.data import sources
+from svcca_lib.paper.data.text import TextData
+from svcca_lib.paper.data.toy import toy as targets
 from svcca_lib.paper.store.store import Store
-from svcca_lib.paper.training import training
+from svcca_lib.paper.training import journal, loop, tasks
+from svcca_lib.paper.training.config import FreezeSchedule, TrainConfig
+from svcca_lib.paper.training.evaluation import evaluate
+from svcca_lib.paper.training.flops import count_flops
+from svcca_lib.paper.training.loop import learning_rate
 from svcca_lib.paper.training.networks import NetworkConfig, build
-from svcca_lib.paper.training.training import (
-    FreezeSchedule,
-    TrainConfig,
-    count_flops,
-    evaluate,
-    learning_rate,
-    train,
-    translation_windows,
-)
+from svcca_lib.paper.training.tasks import translation_windows
+from svcca_lib.paper.training.trained import train
 
 CPU = torch.device("cpu")
 CONVNET = NetworkConfig("convnet", (1, 8, 8), 10, width=8, fc=(16, 8))
@@ -31,21 +30,19 @@ TOY = NetworkConfig("toy", (1,), 4, width=12, depth=3)
 
 @pytest.fixture(scope="module")
 def digits():
-    return datasets.load("digits")
+    return sources.load("digits")
 
 
 @pytest.fixture(scope="module")
 def toy():
-    return datasets.toy(256)
+    return targets(256)
 
 
 @pytest.fixture(scope="module")
 def text():
     """A text of 3,000 tokens in which each token but the first of ten follows from the last."""
     tokens = torch.arange(3000) % 10
-    return datasets.TextData(
-        "count", "count", tokens[:2500], tokens[2500:], tuple("0123456789"), "c"
-    )
+    return TextData("count", "count", tokens[:2500], tokens[2500:], tuple("0123456789"), "c")
 
 
 @pytest.fixture
@@ -55,7 +52,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def float32(monkeypatch):
-    monkeypatch.setattr(training, "computes_in_bfloat16", lambda device: False)
+    monkeypatch.setattr(tasks, "computes_in_bfloat16", lambda device: False)
 
 
 def make_config(network, data, **changes):
@@ -152,7 +149,7 @@ def test_windows_are_the_naive_translations():
 
 def test_a_batch_holds_its_own_images_translated(digits, float32):
     config = make_config(CONVNET, digits, translate=1)
-    task = training._task(config, digits, CPU)
+    task = tasks.make_task(config, digits, CPU)
     x, y = task.batch(0)
     assert x.is_contiguous(memory_format=torch.channels_last)
     images = digits.normalised(digits.train_images)
@@ -172,7 +169,7 @@ def test_a_batch_holds_its_own_images_translated(digits, float32):
 
 
 def test_an_epoch_shows_each_image_once_and_the_next_another_order(digits):
-    task = training._task(make_config(CONVNET, digits, batch_size=100), digits, CPU)
+    task = tasks.make_task(make_config(CONVNET, digits, batch_size=100), digits, CPU)
     drawn = []
     task.gather = lambda indices, generator: drawn.append(indices)
     for step in range(2 * task.per_epoch):
@@ -185,7 +182,7 @@ def test_an_epoch_shows_each_image_once_and_the_next_another_order(digits):
 
 def test_a_batch_is_a_function_of_seed_and_step_alone(digits):
     def batch(step, before=(), **changes):
-        task = training._task(make_config(CONVNET, digits, translate=1, **changes), digits, CPU)
+        task = tasks.make_task(make_config(CONVNET, digits, translate=1, **changes), digits, CPU)
         for earlier in before:
             task.batch(earlier)
         return task.batch(step)[0]
@@ -198,7 +195,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(digits):
 
 def test_text_is_continued_by_one_token(text):
     config = make_config(NetworkConfig("lstm", (10,), 10, width=4, depth=1), text, context=7)
-    task = training._task(config, text, CPU)
+    task = tasks.make_task(config, text, CPU)
     for x, y in (task.batch(5), task.test):
         assert x.shape == y.shape
         assert x.shape[1] == 7
@@ -213,7 +210,7 @@ def test_the_loop_is_sgd_as_written_down(toy, store):
     """An independent loop, with its own momentum and decay, ends at the same weights."""
     config = make_config(TOY, toy, steps=12, lr=0.02, weight_decay=1e-3)
     network = build(TOY, 3)
-    task = training._task(config, toy, CPU)
+    task = tasks.make_task(config, toy, CPU)
     velocity = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
     for step in range(12):
         x, y = task.batch(step)
@@ -335,13 +332,12 @@ def test_the_bar_is_on_stderr_and_only_where_asked_for(toy, store, capfd):
     assert "40/40" in err
 
 
-def test_a_file_says_where_a_run_is(tmp_path, monkeypatch):
-    clock = iter(range(100))
-    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
-    journal = training._Journal(tmp_path, "toy-s0", 500, 1000.0, None)
-    assert not journal.due(3, 0.5)
-    note = (tmp_path / "progress.json").read_text()
-    assert note == '{"name": "toy-s0", "step": 3, "steps": 500, "seconds": 0.5}'
+def test_a_report_says_where_a_training_is(toy, store, monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(journal.time, "monotonic", lambda: next(clock))
+    said = []
+    train(make_config(TOY, toy, steps=4), toy, store, report=lambda *now: said.append(now))
+    assert [now[:2] for now in said] == [(step, 4) for step in (1, 2, 3, 4)]
 
 
 # --------------------------------------------------------------------------------------- freezing
@@ -381,8 +377,8 @@ def test_frozen_layers_do_not_move(digits, store, network, groups):
 def test_a_frozen_prefix_costs_no_gradient_no_memory_and_no_optimiser(digits):
     config = make_config(CONVNET, digits)
     network = build(CONVNET, 0).train()
-    optimizer = training._optimizer(config, network)
-    x, y = training._task(config, digits, CPU).batch(0)
+    optimizer = loop.make_optimizer(config, network)
+    x, y = tasks.make_task(config, digits, CPU).batch(0)
 
     def step():
         functional.cross_entropy(network(x.float()), y).backward()
@@ -392,7 +388,7 @@ def test_a_frozen_prefix_costs_no_gradient_no_memory_and_no_optimiser(digits):
     outputs = {}
     for name, module in network.stages():
         module.register_forward_hook(lambda m, i, output, name=name: outputs.update({name: output}))
-    training._freeze(network, optimizer, "c3")
+    loop.freeze(network, optimizer, "c3")
     before = {k: v.clone() for k, v in network.state_dict().items()}
     step()
 

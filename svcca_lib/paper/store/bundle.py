@@ -1,0 +1,114 @@
+"""A folder of arrays and a record, written whole or not at all, and checked when it is read.
+
+- ``tensors.safetensors``  the arrays; nothing here is ever pickled, so loading runs no code;
+- ``artefact.json``        the record;
+- ``SHA256SUMS``           checksums of both, in the format that ``sha256sum -c`` reads.
+
+It appears under its name in one rename, after everything in it has reached the disk, so a folder
+that exists is a finished one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+TENSORS, RECORD, CHECKSUMS = "tensors.safetensors", "artefact.json", "SHA256SUMS"
+
+
+class DamagedError(ValueError):
+    """A folder is not the complete, unaltered bundle it should be; the message says what is off."""
+
+
+def write_bundle(
+    folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any], *, scratch: Path
+) -> None:
+    """Write tensors and a JSON record as a folder that appears complete or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; one that is there already is replaced.
+    tensors : mapping of str to Tensor
+    record : mapping
+        JSON; NaN and infinities are kept.
+    scratch : Path
+        A folder on the same filesystem, created if need be, in which the bundle is put together.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written (disk full, read-only). Nothing of it is left then.
+    """
+    # Tensors that share memory, or are strided, are written each on its own.
+    apart = {
+        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
+    }
+    files = {
+        TENSORS: safetensors.torch.save(apart),
+        RECORD: (json.dumps(record, indent=1, sort_keys=True) + "\n").encode(),
+    }
+    files[CHECKSUMS] = "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()
+    ).encode()
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".bundle-") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        for name, content in files.items():
+            with open(new / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        _sync_folder(new)
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(new, folder)
+        _sync_folder(folder.parent)
+
+
+def read_bundle(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_bundle` wrote, having checked every byte of it.
+
+    Raises
+    ------
+    DamagedError
+        If a file is missing, truncated or altered.
+    """
+    files = {}
+    for name in (TENSORS, RECORD, CHECKSUMS):
+        try:
+            files[name] = (folder / name).read_bytes()
+        except FileNotFoundError:
+            raise DamagedError(f"{name} is missing") from None
+    stated = {
+        name: checksum
+        for checksum, _, name in (
+            line.partition("  ")
+            for line in files.pop(CHECKSUMS).decode(errors="replace").split("\n")
+        )
+    }
+    for name, content in files.items():
+        if hashlib.sha256(content).hexdigest() != stated.get(name):
+            raise DamagedError(f"the checksum of {name} does not match")
+    return safetensors.torch.load(files[TENSORS]), json.loads(files[RECORD])
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk; systems that cannot open folders need not."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,67 @@
+"""Loss and accuracy of a network as it is, whatever mode it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def evaluate(network: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
+    """Return the accuracy of a classifier, in float32 and evaluation mode.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Its mode is as before afterwards.
+    images : Tensor
+        (n, c, h, w), normalised; or tokens (n, time) with labels (n, time).
+    labels : Tensor
+        (n,), int64.
+    batch_size : int
+        Bounds the memory, not the result.
+    """
+    return measure(network, images, labels, classification, nullcontext, batch_size)[1]
+
+
+def classification(output: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and accuracy of a batch of logits."""
+    output = output.float().flatten(0, -2)  # (n, classes), or (n, time, vocabulary)
+    loss = functional.cross_entropy(output, y.flatten())
+    return loss, (output.argmax(-1) == y.flatten()).double().mean()
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards each module's own mode: frozen ones stay as they are."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@torch.no_grad()
+def measure(
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    score: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    autocast: Callable[[], AbstractContextManager[object]],
+    batch_size: int = 500,
+) -> tuple[float, float]:
+    """Mean loss and accuracy in evaluation mode, as `score` gives them for a batch."""
+    device = next(network.parameters()).device
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    with _evaluating(network):
+        for xs, ys in zip(x.split(batch_size), y.split(batch_size), strict=True):
+            with autocast():
+                output = network(xs.to(device))
+            total += torch.stack(score(output, ys.to(device))) * len(xs)
+    loss, accuracy = (total / len(x)).tolist()
+    return loss, accuracy
