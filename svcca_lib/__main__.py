@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from svcca_lib.paper.store.paths import REPOSITORY
+
 if TYPE_CHECKING:
     from svcca_lib.paper.running.display import Listener
     from svcca_lib.paper.running.engine import Settings
@@ -31,7 +33,6 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 # Snakemake makes no file anew that only lies between; so the chapters are asked for as well.
 TARGETS = ["chapters", "site"]
 SITE = Path("_build", "html")
-REPOSITORY = Path(__file__).parents[1]
 logger = logging.getLogger(__name__)
 
 

@@ -40,10 +40,10 @@ from svcca_lib.paper.chapter.provenance import (
     short_commit,
 )
 from svcca_lib.paper.chapter.register import registered
+from svcca_lib.paper.store.paths import REPOSITORY
 
 LEDGER = "10-ledger"  # the chapter that shows all this
-_ROOT = Path(__file__).parents[3]
-EXPLANATIONS = _ROOT / "book" / "explanations.toml"
+EXPLANATIONS = REPOSITORY / "book" / "explanations.toml"
 
 
 def made(figure: str) -> str:
@@ -116,7 +116,7 @@ class Book:
         ValueError
             If a chapter was run at another profile.
         """
-        stored = _ROOT / ("book" if profile == "quick" else f"published/{profile}")
+        stored = REPOSITORY / ("book" if profile == "quick" else f"published/{profile}")
         beside = sorted(Path(out).parent.glob("[0-9][0-9]-*/claims.json")) if out else []
         paths = {path.parent.name: path for path in beside} or {
             path.stem: path for path in sorted(stored.glob("[0-9][0-9]-*.ipynb"))
@@ -380,7 +380,7 @@ def machines(book: Book) -> Mapping[str, Sequence[float]]:
     return elsewhere() if quick else {}
 
 
-def elsewhere(root: Path = _ROOT) -> Mapping[str, Sequence[float]]:
+def elsewhere(root: Path = REPOSITORY) -> Mapping[str, Sequence[float]]:
     """Return the numbers of ``reference/machines.json``: by ``CHAPTER/ID``, one a machine."""
     path = root / "reference" / "machines.json"
     if not path.is_file():

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from svcca_lib.paper.chapter.claims import KINDS, Rule
+from svcca_lib.paper.store.paths import REPOSITORY
 
-PATH = Path(__file__).parents[3] / "book" / "register.toml"
+PATH = REPOSITORY / "book" / "register.toml"
 CHANGING = ("statement", "rule", "null")  # what a change may be of
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 

@@ -21,7 +21,8 @@ from scipy import stats
 from svcca_lib.paper.chapter.claims import Claim, Ledger, intervals, number
 from svcca_lib.paper.experiments.statistics import student
 from svcca_lib.paper.figures import figures
-from svcca_lib.paper.running import progress, sweep
+from svcca_lib.paper.running import sweep
+from svcca_lib.paper.store.files import write_json
 
 FOLDER = "collected"
 _STYLE = """
@@ -112,7 +113,7 @@ def collect(folder: Path, level: float = 0.95) -> list[Group]:
     if not groups:
         raise ValueError(f"none of the {len(plan.jobs)} jobs in {folder} is done")
     target = folder / FOLDER
-    progress.write_json(target / "ledger.json", [group.to_dict() for group in groups])
+    write_json(target / "ledger.json", [group.to_dict() for group in groups])
     rows = [_row(group, claim, held) for group in groups for claim, held in _pairs(group)]
     pd.DataFrame(rows).to_csv(target / "ledger.csv", index=False)
     (target / "index.html").write_text(_page(groups, level), encoding="utf-8")

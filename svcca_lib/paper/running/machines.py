@@ -22,7 +22,8 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-ROOT = Path(__file__).parents[3]
+from svcca_lib.paper.store.paths import REPOSITORY
+
 X86, ARM = "x86-64", "aarch64"
 OLDEST = "oldest"  # of the versions that pyproject.toml allows
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -301,7 +302,7 @@ def _seen(python: str, variables: tuple[tuple[str, str], ...]) -> Kernels:
     values = _kept() | dict(variables) | {"ONEDNN_VERBOSE": "1", "MKL_VERBOSE": "1"}
     command = [python, "-m", "svcca_lib.paper.running.machines"]
     done = subprocess.run(
-        command, cwd=ROOT, env=values, capture_output=True, text=True, check=False
+        command, cwd=REPOSITORY, env=values, capture_output=True, text=True, check=False
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]

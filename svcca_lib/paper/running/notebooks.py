@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -24,6 +23,9 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from traitlets import default
+
+from svcca_lib.paper.store import paths
+from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +162,7 @@ def run(
     except (PapermillExecutionError, DeadKernelError) as error:
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
     publishable(executed, known)
-    partial = output.with_suffix(".partial")
-    nbformat.write(executed, partial)
-    os.replace(partial, output)
+    write_whole(output, nbformat.writes(executed).rstrip("\n") + "\n")
     stopped.unlink()
     with suppress(OSError):  # another chapter may be under way there
         stopped.parent.rmdir()
@@ -294,7 +294,6 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
 
 def _file(module: str) -> Path | None:
     """Return the file of a module of this package, or None if there is no such module."""
-    root = Path(__file__).parents[2]
-    path = root.joinpath(*module.split(".")[1:])
+    path = paths.PACKAGE.joinpath(*module.split(".")[1:])
     candidates = (path / "__init__.py", path.with_suffix(".py"))
     return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -24,6 +24,8 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from svcca_lib.paper.store.files import write_json
+
 logger = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
@@ -186,24 +188,3 @@ def _alive(pulse: dict[str, Any], path: Path) -> bool:
     except PermissionError:  # another user's: it lives
         return True
     return True
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON that is there complete or not at all.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; what was there stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(json.dumps(values, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise

@@ -22,8 +22,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from svcca_lib.paper.chapter.provenance import duration
-from svcca_lib.paper.running import machines, progress
+from svcca_lib.paper.running import machines
 from svcca_lib.paper.running.machines import Machine
+from svcca_lib.paper.store.files import write_json
 
 NOTEBOOKS, ORACLES, SCRATCH = "notebooks", "oracles", "scratch"
 PARTS = (NOTEBOOKS, ORACLES, SCRATCH)
@@ -72,7 +73,7 @@ class Outcome:
 
     def write(self, path: Path) -> None:
         """Write it to a file, which is there only when it is whole."""
-        progress.write_json(path, asdict(self))
+        write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Outcome | None:

@@ -97,7 +97,7 @@ class TestGathering:
 
     @pytest.mark.parametrize("out", ["", "elsewhere/10-ledger"])
     def test_without_a_run_the_stored_notebooks_are_read(self, out, tmp_path, monkeypatch, book):
-        monkeypatch.setattr(ledger, "_ROOT", tmp_path)
+        monkeypatch.setattr(ledger, "REPOSITORY", tmp_path)
         for folder, profile in (("book", "quick"), ("published/cifar10", "cifar10")):
             made = replace(book.chapters["02-first"], profile=profile)
             output = nbformat.v4.new_output("display_data", metadata={METADATA: made.to_dict()})
@@ -110,7 +110,7 @@ class TestGathering:
             assert gathered == Book({"02-first": made})
 
     def test_nothing_to_gather_says_what_to_run(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(ledger, "_ROOT", tmp_path)
+        monkeypatch.setattr(ledger, "REPOSITORY", tmp_path)
         with pytest.raises(FileNotFoundError, match="run `make book PROFILE=paper`"):
             Book.gather("paper")
 
