@@ -20,7 +20,7 @@ from scipy import stats
 
 from svcca_lib.paper.chapter.claims import Claim, Ledger, intervals, number
 from svcca_lib.paper.experiments.statistics import student
-from svcca_lib.paper.figures import figures
+from svcca_lib.paper.figures.over_seeds import over_seeds
 from svcca_lib.paper.running import sweep
 from svcca_lib.paper.store.files import write_json
 
@@ -202,7 +202,7 @@ def _figures(
         pd.concat([f.add_suffix(end) for end, f in frames.items()], axis="columns").to_csv(
             target / path.name, index=False, float_format="%.9g"
         )
-        figure = figures.over_seeds(frames[""], frames[".low"], frames[".high"])
+        figure = over_seeds(frames[""], frames[".low"], frames[".high"])
         figure.savefig(target / f"{path.stem}.svg", metadata={"Date": None})
         drawn.append(path.stem)
     return tuple(drawn), tuple(left_out)

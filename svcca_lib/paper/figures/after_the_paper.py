@@ -1,0 +1,74 @@
+"""Chapter 12: what came after the paper; what is not here is drawn by `series`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from svcca_lib.paper.figures.style import (
+    BLUE,
+    CHANCE,
+    DASHED,
+    GREY,
+    VERMILLION,
+    Style,
+    drawn,
+    key,
+    letters,
+    panels,
+)
+
+
+@drawn
+def readings(
+    own: Mapping[str, np.ndarray],
+    seeds: Mapping[str, np.ndarray],
+    chance: np.ndarray,
+    kept: Mapping[str, np.ndarray],
+    fractions: np.ndarray,
+    layers: Sequence[str],
+) -> Figure:
+    """Readings of the paper's definition, on the same networks.
+
+    Parameters
+    ----------
+    own : mapping of str to array, shape (t,)
+        Reading -> similarity of layers to their own end, mean over layers.
+    seeds : mapping of str to array, shape (layers,)
+        Reading -> similarity of each layer to that of another seed.
+    chance : array, shape (layers,)
+        What independent layers would score instead, in the first reading.
+    kept : mapping of str to array, shape (layers,)
+        What 99 % is of -> directions kept, as a share of the neurons.
+    fractions : array, shape (t,)
+        Of training.
+    layers : sequence of str
+    """
+    figure, axes = panels(1, 3, height=3.1, width_ratios=(1, 1.2, 1.2))
+    left, middle, right = axes[0]
+    dashes = ("-", DASHED, (0, (1, 1.2)))
+    styles: dict[str, Style] = {
+        name: {"color": (BLUE, VERMILLION)[i // 3], "linestyle": dashes[i % 3], "linewidth": 1.6}
+        for i, name in enumerate(own)
+    }
+    at = np.arange(len(layers))
+    for name, style in styles.items():
+        left.plot(100 * fractions, own[name], **style)
+        middle.plot(at, seeds[name], **style)
+    middle.plot(at, chance, **CHANCE)
+    middle.text(at[2], chance[2] - 0.02, "chance", ha="center", va="top", color=GREY)
+    for (name, share), colour in zip(kept.items(), (BLUE, VERMILLION), strict=True):
+        right.plot(at, share, "o", color=colour, markersize=4, label=f"99 % of {name}")
+    left.set(title="In time", xlabel="training time, %", ylim=(0, 1.03))
+    left.set_ylabel("similarity to the end, mean")
+    middle.set(title="Across seeds", ylim=(0, 1.03), ylabel="similarity to another seed")
+    right.set(title="Directions kept", ylim=(0, 1.03), ylabel="share of the neurons")
+    for ax in (middle, right):
+        ax.set_xticks(at, layers, rotation=90)
+    for ax in axes[0]:
+        ax.grid(axis="y")
+    letters(axes[0])
+    key(figure, styles, columns=2)
+    return figure

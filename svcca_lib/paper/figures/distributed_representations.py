@@ -1,0 +1,148 @@
+"""Chapter 2: a representation is spread over its neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from svcca_lib.paper.figures.curves import Curve, draw_curve
+from svcca_lib.paper.figures.style import (
+    ASIDE,
+    BLUE,
+    FINE,
+    GREEN,
+    GREY,
+    INK,
+    LEVEL,
+    LONG,
+    SHORT,
+    VERMILLION,
+    Style,
+    drawn,
+    key,
+    letters,
+    panels,
+)
+
+DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.4}
+LINES_2A: Mapping[str, Style] = {
+    "SVCCA directions": DIRECTIONS,
+    "random neurons": {"color": GREEN, "linestyle": LONG},
+    "most active neurons": {"color": VERMILLION, "linestyle": SHORT},
+    "random, others silent": {"color": GREY, "linestyle": "-.", "linewidth": 1.2},
+}
+SUBSETS = VERMILLION, GREEN  # of neurons, in Figure 2b
+READ, SILENT = LONG, FINE
+
+
+@drawn
+def figure_2a(layers: Mapping[str, Mapping[str, Curve]], *, full: float, chance: float) -> Figure:
+    """Figure 2a: accuracy against the number of directions, or neurons, a layer is left with.
+
+    Parameters
+    ----------
+    layers : mapping of str to mapping of str to Curve
+        Layer, such as "fc1 (512 neurons)" -> a curve for each name in `LINES_2A`.
+    full, chance : float
+        Accuracy of the network as it is, and of guessing.
+    """
+    figure, axes = panels(1, len(layers), height=2.9, sharey=True)
+    for ax, (title, curves) in zip(axes[0], layers.items(), strict=True):
+        _accuracy_axis(ax, full, chance)
+        for name, curve in curves.items():
+            draw_curve(ax, curve, LINES_2A[name])
+        _log_axis(ax, max(curve.counts[-1] for curve in curves.values()))
+        ax.set(title=title, xlabel="directions or neurons kept, $k$")
+    axes[0, 0].set_ylabel("test accuracy, no retraining")
+    letters(axes[0])
+    key(figure, LINES_2A)
+    return figure
+
+
+@drawn
+def figure_2b(
+    layers: Mapping[str, Mapping[int, Mapping[str, Curve]]],
+    directions: Mapping[str, Curve],
+    *,
+    full: float,
+    chance: float,
+) -> Figure:
+    """Figure 2b: the leading directions again, each restricted to the neurons that matter most.
+
+    Parameters
+    ----------
+    layers : mapping of str to mapping of int to mapping of str to Curve
+        Layer -> number of neurons, two of them -> curve "read" (the directions are read from these
+        neurons) and "silent" (the other neurons are silent).
+    directions : mapping of str to Curve
+        Layer -> the directions without a restriction.
+    full, chance : float
+        Accuracy of the network as it is, and of guessing.
+    """
+    figure, axes = panels(1, len(layers), height=3.1, sharey=True)
+    for ax, (title, subsets) in zip(axes[0], layers.items(), strict=True):
+        _accuracy_axis(ax, full, chance)
+        draw_curve(ax, directions[title], DIRECTIONS)
+        for colour, curves in zip(SUBSETS, subsets.values(), strict=True):
+            for name, dashes in (("read", READ), ("silent", SILENT)):
+                draw_curve(ax, curves[name], {"color": colour, "linestyle": dashes})
+        one, other = (curves["read"].rows[:, -1].mean() for curves in subsets.values())
+        for colour, neurons, height in zip(SUBSETS, subsets, apart(one, other, 0.06), strict=True):
+            ax.annotate(
+                f"$m$ = {neurons}",
+                (directions[title].counts[-1], height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+            )
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(title=title, xlabel="SVCCA directions, $k$", xlim=(0, None))
+    axes[0, 0].set_ylabel("test accuracy, no retraining")
+    letters(axes[0])
+    key(
+        figure,
+        {
+            "all neurons": DIRECTIONS,
+            "read from $m$ neurons": {"color": INK, "linestyle": READ},
+            "other neurons silent": {"color": INK, "linestyle": SILENT},
+        },
+    )
+    return figure
+
+
+def apart(one: float, other: float, gap: float) -> tuple[float, float]:
+    """Move two labels apart, each by half of what is missing to a gap.
+
+    Examples
+    --------
+    >>> apart(0.75, 0.5, gap=0.5)
+    (0.875, 0.375)
+    """
+    shift = max(0.0, gap - abs(one - other)) / 2
+    return (one + shift, other - shift) if one > other else (one - shift, other + shift)
+
+
+def _accuracy_axis(ax: Axes, full: float, chance: float) -> None:
+    """Make the y axis one of accuracies, the network as it is and guessing each named at a line."""
+    ax.set_ylim(0, 1.05)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.grid(axis="y")
+    place = ax.get_yaxis_transform()
+    # Outside the band between the two, where the curves are.
+    for height, name, side in ((full, "whole layer", "bottom"), (chance, "chance", "top")):
+        ax.axhline(height, zorder=0, **LEVEL)
+        ax.text(0.99, height, name, transform=place, ha="right", va=side, **ASIDE)
+
+
+def _log_axis(ax: Axes, most: float) -> None:
+    """Make the x axis a logarithmic one of whole numbers, few enough to be read."""
+    ticks = [t * d for d in (1, 10, 100, 1000) for t in (1, 2, 5) if t * d <= most]
+    ax.set_xscale("log")
+    ax.set_xticks(ticks[:: 1 + len(ticks) // 9], minor=False)
+    ax.set_xticks([], minor=True)
+    ax.xaxis.set_major_formatter("{x:,.0f}")

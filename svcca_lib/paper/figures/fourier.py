@@ -1,0 +1,119 @@
+"""Chapter 3: the theorems of the discrete Fourier transform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from svcca_lib.paper.figures.heatmaps import colour_bar
+from svcca_lib.paper.figures.style import (
+    ABOVE_NOTE,
+    BLUE,
+    GREY,
+    VERMILLION,
+    Style,
+    drawn,
+    key,
+    letters,
+    note,
+    panels,
+)
+
+FLAT: Style = {"color": VERMILLION, "marker": "s"}
+FOURIER: Style = {"color": BLUE, "marker": "o"}
+FORMULA: Style = {"color": GREY, "linestyle": (0, (3, 1.6)), "linewidth": 1}
+
+
+@drawn
+def appendix_figure_2(covariances: Mapping[str, np.ndarray], off: Sequence[float]) -> Figure:
+    """Appendix Figure 2: covariance of one channel in two bases, on two data sets.
+
+    Parameters
+    ----------
+    covariances : mapping of str to array, shape (pixels, pixels)
+        Title -> absolute covariance; four, row by row.
+    off : sequence of float
+        Share of the energy of each that lies off its diagonal.
+    """
+    figure, axes = panels(2, 2, height=6.5)
+    shades = LogNorm(1e-4, 1, clip=True)
+    for ax, (title, matrix), share in zip(axes.flat, covariances.items(), off, strict=True):
+        image = ax.imshow(matrix / matrix.max(), cmap="Greys", norm=shades, interpolation="nearest")
+        ax.spines[:].set_visible(True)
+        ax.set_title(title, pad=ABOVE_NOTE)
+        note(ax, f"off the diagonal: {_percent(share)} of the energy")
+        last = len(matrix) - 1
+        ax.set_xticks([0, last], ["0", f"{last}"])
+        ax.set_yticks([0, last], ["0", f"{last}"])
+    for column, label in zip(axes.T, ("pixel", "frequency"), strict=True):
+        for ax in column:
+            ax.set_xlabel(label, labelpad=-6)
+            ax.set_ylabel(label, labelpad=-8)
+    label = "|covariance|, largest of the panel = 1"
+    colour_bar(figure, image, axes, label, shrink=0.5, aspect=30, pad=0.02)
+    letters(axes.flat, pad=ABOVE_NOTE)
+    return figure
+
+
+def _percent(share: float) -> str:
+    return "0 %" if share < 1e-6 else f"{100 * share:.3g} %"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Seconds against one size of the layers.
+
+    Attributes
+    ----------
+    sizes : array, shape (m,)
+    flat, fourier : array, shape (m,)
+        Measured.
+    formulas : (array, array) or None
+        What Appendix C gives for both, in any unit: scaled to meet the largest size.
+    slopes : (float, float)
+        Exponents measured, of flat and of Fourier CCA.
+    """
+
+    sizes: np.ndarray
+    flat: np.ndarray
+    fourier: np.ndarray
+    formulas: tuple[np.ndarray, np.ndarray] | None
+    slopes: tuple[float, float]
+
+
+@drawn
+def appendix_c(series: Mapping[str, Scaling]) -> Figure:
+    """Measured cost of flat and Fourier CCA against the sizes of the layers, beside Appendix C's.
+
+    Parameters
+    ----------
+    series : mapping of str to Scaling
+        Name of the axis -> what was measured along it.
+    """
+    figure, axes = panels(1, len(series), height=3.2, sharey=True)
+    for ax, (label, s) in zip(axes[0], series.items(), strict=True):
+        for i, (values, style) in enumerate(((s.flat, FLAT), (s.fourier, FOURIER))):
+            ax.loglog(s.sizes, values, markersize=4.5, linewidth=1.4, **style)
+            if s.formulas is not None:
+                formula = s.formulas[i]
+                ax.loglog(s.sizes, formula * values[-1] / formula[-1], **FORMULA)
+            ax.text(
+                0.05,
+                0.96 - 0.08 * i,
+                f"slope {s.slopes[i]:.1f}",
+                transform=ax.transAxes,
+                va="top",
+                color=style["color"],
+            )
+        ax.set_xlabel(label)
+        ax.set_xticks(s.sizes, [f"{size:,.0f}" for size in s.sizes])
+        ax.minorticks_off()
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("seconds")
+    letters(axes[0])
+    key(figure, {"flat CCA": FLAT, "DFT-CCA": FOURIER, "growth by Appendix C": FORMULA})
+    return figure

@@ -1,0 +1,119 @@
+"""Chapter 5: Freeze Training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from svcca_lib.paper.figures.curves import Curve, band, draw_curve, step_axis
+from svcca_lib.paper.figures.style import (
+    ASIDE,
+    BLUE,
+    DASHED,
+    LEVEL,
+    VERMILLION,
+    Style,
+    drawn,
+    key,
+    letters,
+    panels,
+)
+
+BASE: Style = {"color": VERMILLION, "linestyle": DASHED}
+FREEZE: Style = {"color": BLUE}
+FROZEN: Style = {**LEVEL, "linewidth": 0.8}
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """Test accuracy of one network trained without and with freezing.
+
+    Attributes
+    ----------
+    steps : array, shape (t,)
+        Steps of the evaluations.
+    base, freeze : array, shape (seeds, t)
+        Accuracies; row i of both belongs to one seed.
+    difference : array, shape (3, t)
+        Mean of ``freeze - base`` over the pairs, and the two ends of its confidence interval.
+    freezes : array
+        Steps at which layers were frozen.
+    """
+
+    steps: np.ndarray
+    base: np.ndarray
+    freeze: np.ndarray
+    difference: np.ndarray
+    freezes: np.ndarray
+
+
+@drawn
+def figure_5(networks: Mapping[str, Freezing]) -> Figure:
+    """Figure 5: test accuracy without and with freezing, and the difference of matched runs.
+
+    Parameters
+    ----------
+    networks : mapping of str to Freezing
+        Title -> what was measured.
+    """
+    figure, axes = panels(
+        2, len(networks), height=4.3, sharex="col", sharey="row", height_ratios=(1.7, 1)
+    )
+    for column, (title, n) in zip(axes.T, networks.items(), strict=True):
+        above, below = column
+        for ax in column:
+            for step in n.freezes:
+                ax.axvline(step, zorder=0, **FROZEN)
+            ax.grid(axis="y")
+        draw_curve(above, Curve(n.steps, n.base), BASE)
+        draw_curve(above, Curve(n.steps, n.freeze), FREEZE)
+        above.set_title(title)
+        mean, low, high = 100 * n.difference
+        below.axhline(0, **BASE)
+        below.plot(n.steps, mean, **FREEZE)
+        band(below, n.steps, low, high, FREEZE)
+        step_axis(below)
+    # What happens once layers freeze: the rise before it would fill the panel.
+    late = [
+        curves[:, n.steps >= n.freezes[0]].min()
+        for n in networks.values()
+        for curves in (n.base, n.freeze)
+    ]
+    axes[0, 0].set_ylim(min(late) - 0.01, None)
+    axes[0, 0].set_ylabel("test accuracy")
+    axes[1, 0].set_ylabel("freeze $-$ base,\npercentage points")
+    letters(axes[0])
+    key(figure, {"base": BASE, "freeze": FREEZE, "a layer or unit is frozen": FROZEN})
+    return figure
+
+
+@drawn
+def figure_5_cost(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Arithmetic of one step of Freeze Training over time, the base run's step being 1.
+
+    Parameters
+    ----------
+    networks : mapping of str to (array, shape (stages + 1,), array, shape (stages,))
+        Title -> steps at which the stages between freezes begin, the end included, and the cost of
+        a step in each stage.
+    """
+    figure, axes = panels(1, len(networks), height=2.4, sharey=True)
+    for ax, (title, (starts, cost)) in zip(axes[0], networks.items(), strict=True):
+        ax.stairs(cost, starts, baseline=None, linewidth=1.6, **FREEZE)
+        ax.stairs(np.ones(len(cost)), starts, baseline=cost, fill=True, color=BLUE, alpha=0.16)
+        ax.hlines(1, starts[0], starts[-1], **BASE)
+        ax.axhline(1 / 3, **LEVEL)
+        ax.text(starts[-1] * 0.02, 1 / 3 + 0.02, "forward pass alone", **ASIDE)
+        saved = 1 - cost @ np.diff(starts) / starts[-1]
+        middle = (starts[:-1] + starts[1:]) / 2
+        at = np.average(middle, weights=(1 - cost) * np.diff(starts))
+        ax.text(at, 0.8, f"saved: {100 * saved:.0f} %", ha="center", color=BLUE, weight="bold")
+        ax.set(title=title, ylim=(0, 1.08))
+        step_axis(ax)
+    axes[0, 0].set_ylabel("arithmetic of one step")
+    letters(axes[0])
+    key(figure, {"base": BASE, "freeze": FREEZE})
+    return figure

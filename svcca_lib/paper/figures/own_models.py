@@ -1,0 +1,108 @@
+"""Chapter 11: your own models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from svcca_lib.paper.figures.dark import ON_BRIGHT, ON_DEEP
+from svcca_lib.paper.figures.heatmaps import colour_bar, heat_map
+from svcca_lib.paper.figures.style import COLOURS, GREY, Style, drawn, key, letters, panels
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A matrix of layers by layers, each with its name.
+
+    Attributes
+    ----------
+    matrix : array, shape (rows, columns)
+        NaN where a layer is constant.
+    rows, columns : sequence of str
+    across, down : str
+        What the columns and the rows are.
+    """
+
+    matrix: np.ndarray
+    rows: Sequence[str]
+    columns: Sequence[str]
+    across: str = "model b"
+    down: str = "model a"
+
+
+@drawn
+def layer_tables(tables: Mapping[str, Cells], bar: str, height: float = 3.3) -> Figure:
+    """Heat-maps of layers by layers, the input at the lower left, the numbers in the cells.
+
+    Parameters
+    ----------
+    tables : mapping of str to Cells
+        Title -> what was measured.
+    bar : str
+        What the colours are.
+    height : float
+        Inches.
+    """
+    widths = [len(cells.columns) for cells in tables.values()]
+    figure, axes = panels(1, len(tables), height=height, width_ratios=widths)
+    small = max(widths) * len(tables) > 18
+    for ax, (title, cells) in zip(axes[0], tables.items(), strict=True):
+        image = heat_map(ax, cells.matrix, {})
+        turn = 90 if max(len(str(name)) for name in cells.columns) > 2 else 0
+        ax.set_xticks(range(len(cells.columns)), cells.columns, rotation=turn)
+        ax.set_yticks(range(len(cells.rows)), cells.rows)
+        ax.tick_params(length=0, labelsize=6.5 if small else 7.5)
+        ax.set(title=title, xlabel=cells.across, ylabel=cells.down)
+        if max(cells.matrix.shape) > 9:
+            continue  # too small for numbers
+        for (i, j), value in np.ndenumerate(cells.matrix):
+            ink = ON_BRIGHT if value > 0.6 else ON_DEEP
+            text = "–" if np.isnan(value) else f"{value:.2f}"
+            size = 5.5 if small else 7
+            ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
+    colour_bar(figure, image, axes, bar, shrink=0.75, pad=0.01, aspect=25)
+    letters(axes[0])
+    return figure
+
+
+@drawn
+def by_layer(
+    panels_of: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
+    layers: Mapping[str, Sequence[str]],
+    label: str,
+) -> Figure:
+    """Similarity of each layer to its counterpart under several readings, each beside its chance.
+
+    Parameters
+    ----------
+    panels_of : mapping of str to mapping of str to (array, array)
+        Title -> reading -> similarity and chance, one value a layer; NaN where impossible.
+    layers : mapping of str to sequence of str
+        Title -> names of the layers.
+    label : str
+        What the y axis is.
+    """
+    figure, axes = panels(1, len(panels_of), height=2.9, sharey=True)
+    names = list(dict.fromkeys(name for found in panels_of.values() for name in found))
+    styles: dict[str, Style] = {
+        name: {"marker": marker, "linestyle": "", "color": colour, "markersize": 4.5}
+        for name, marker, colour in zip(names, "osD^v<", COLOURS, strict=False)
+    }
+    for ax, (title, found) in zip(axes[0], panels_of.items(), strict=True):
+        for name, (values, chances) in found.items():
+            shift = 0.11 * (names.index(name) - (len(names) - 1) / 2)
+            at = np.arange(len(layers[title])) + shift
+            colour = styles[name]["color"]
+            ax.vlines(at, chances, values, color=colour, linewidth=1, alpha=0.6)
+            ax.plot(at, chances, "_", color=colour, markersize=6)
+            ax.plot(at, values, **styles[name])
+        ax.set_xticks(range(len(layers[title])), layers[title], rotation=90)
+        ax.set(title=title, ylim=(0, 1.04))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel(label)
+    letters(axes[0])
+    key(figure, {**styles, "chance": {"marker": "_", "linestyle": "", "color": GREY}})
+    return figure

@@ -1,0 +1,110 @@
+"""Chapter 9: recurrent networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from svcca_lib.paper.figures.curves import Curve, draw_curve, step_axis
+from svcca_lib.paper.figures.style import (
+    ASIDE,
+    BLUE,
+    CHANCE,
+    COLOURS,
+    DASHED,
+    GREY,
+    LONG,
+    SHORT,
+    VERMILLION,
+    Style,
+    drawn,
+    key,
+    letters,
+    panels,
+)
+
+SEEDS = ("-", LONG, SHORT, "-.", (0, (7, 1.5, 1, 1.5, 1, 1.5)))  # dashes, for each in turn
+MARKERS = "os^Dv*"  # of layers, with `COLOURS`
+
+
+@drawn
+def perplexity(steps: Sequence[int], curves: np.ndarray, unigram: float) -> Figure:
+    """Perplexity of a language model on unseen text while it trains.
+
+    Parameters
+    ----------
+    steps : sequence of int, shape (t,)
+    curves : array, shape (seeds, t)
+    unigram : float
+        Perplexity of knowing only how frequent each token is.
+    """
+    figure, axes = panels(height=2.5)
+    ax = axes[0, 0]
+    for offset, curve in enumerate(curves):
+        dashes = SEEDS[offset % len(SEEDS)]
+        ax.plot(steps, curve, color=BLUE, linestyle=dashes, label=f"LSTM, seed {offset}")
+    ax.axhline(unigram, color=VERMILLION, linewidth=1.2, linestyle=DASHED)
+    ax.annotate(
+        f"unigram model, {unigram:.3g}",
+        (steps[-1], unigram),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        color=VERMILLION,
+    )
+    ax.set(yscale="log", ylabel="perplexity on the test text")
+    step_axis(ax)
+    ax.set_xlim(0, steps[-1])
+    ticks = np.outer(10.0 ** np.arange(6), (1, 2, 5)).ravel()
+    low, high = curves.min() / 1.2, 1.2 * max(curves.max(), unigram)
+    shown = ticks[(low <= ticks) & (ticks <= high)]
+    ax.set_yticks(shown, [f"{tick:,.0f}" for tick in shown])
+    ax.minorticks_off()
+    ax.set_ylim(low, high)
+    ax.grid(axis="y")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.68))
+    return figure
+
+
+@drawn
+def appendix_figure_6(
+    fractions: np.ndarray,
+    layers: Sequence[str],
+    similarity: np.ndarray,
+    share: np.ndarray,
+    floor: np.ndarray,
+) -> Figure:
+    """Appendix Figure 6: SVCCA of the layers of a language model to their own final state.
+
+    Parameters
+    ----------
+    fractions : array, shape (t,)
+        Of training, from 0 to 1.
+    layers : sequence of str
+        From the input upward; the first, the embedding, is drawn in the left panel alone.
+    similarity, share, floor : array, shape (seeds, t, layers)
+        To the final state; of the way to it; to the final state on other sequences.
+    """
+    figure, axes = panels(1, 2, height=3.1)
+    left, right = axes[0]
+    styles: dict[str, Style] = {layers[0]: {"color": GREY, "linestyle": DASHED, "linewidth": 1.2}}
+    for i, name in enumerate(layers[1:]):
+        i %= len(MARKERS)
+        styles[name] = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 3.5}
+    for j, (name, style) in enumerate(styles.items()):
+        draw_curve(left, Curve(fractions, similarity[:, :, j]), style)
+        lowest = {**CHANCE, "color": style["color"]}
+        draw_curve(left, Curve(fractions, floor[:, :, j]), lowest, ranged=False)
+        if name != layers[0]:
+            draw_curve(right, Curve(fractions, share[:, :, j]), style)
+    left.text(0.99, floor[:, -1].mean() + 0.05, "floor", ha="right", **ASIDE)
+    left.set(ylabel="SVCCA to the final state", ylim=(0, 1.03), title="Similarity")
+    right.set(ylabel="share of the way covered", ylim=(None, 1.03), title="Progress")
+    for ax in (left, right):
+        ax.set(xlabel="fraction of training", xlim=(0, 1))
+        ax.grid(axis="y")
+    letters([left, right])
+    key(figure, styles)
+    return figure

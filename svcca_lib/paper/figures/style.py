@@ -1,0 +1,130 @@
+"""The look of every figure: an opaque white card of the book's width, its fonts, colours and lines.
+
+A figure is drawn by one function of its chapter's file: arrays in, a Matplotlib figure out, drawing
+only. What the numbers are is decided before they come here. Each function is marked `drawn`, which
+sets the style whatever the reader's own settings, and builds its panels with `panels`.
+
+For dark pages `dark` makes the same drawing in light ink. The colours are those of Okabe and Ito,
+which readers with any common colour blindness can tell apart; nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeAlias
+
+import matplotlib.style
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+P = ParamSpec("P")
+Style: TypeAlias = Mapping[str, Any]  # properties of a line or a text, as Matplotlib names them
+
+WIDTH = 7.6  # inches, as wide as the text of a page: 760 pixels
+ABOVE_NOTE = 17  # points between a panel and its title where a `note` comes between them
+
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#B5589A"
+ORANGE, SKY, INK, GREY, PALE = "#E69F00", "#56B4E9", "#1a1a1a", "#767676", "#c8c8c8"
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)  # of curves, in this order
+
+DASHED, DOTTED = (0, (4, 1.6)), (0, (1, 2))
+LONG, SHORT, FINE = (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1.4))  # where more are to be told apart
+LEVEL: Style = {"color": GREY, "linewidth": 0.9, "linestyle": DOTTED}  # a height to compare with
+CHANCE: Style = {"color": GREY, "linewidth": 1, "linestyle": DOTTED}  # the same as a curve
+ASIDE: Style = {"color": GREY, "fontsize": 7.5}  # words in a panel, at such a line
+
+STYLE: Style = {
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "savefig.pad_inches": 0.08,
+    "svg.fonttype": "path",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with Matplotlib: the same on every machine
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 6,
+    "axes.labelsize": 8.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.handlelength": 2.4,
+}
+
+
+def drawn(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the book's style, and leave the reader's settings as they were."""
+
+    @functools.wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.style.context(["default", dict(STYLE)]):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def panels(
+    rows: int = 1, columns: int = 1, *, height: float, **subplots: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of the book's width and its axes, shape (rows, columns).
+
+    Parameters
+    ----------
+    rows, columns : int
+    height : float
+        Inches.
+    **subplots
+        For `Figure.subplots`: ``sharex``, ``width_ratios`` ...
+    """
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
+
+
+def letters(axes: Iterable[Axes], *, pad: float | None = None) -> None:
+    """Put (a), (b), ... before the titles of panels, as captions refer to them; one needs none."""
+    axes = list(axes)
+    if len(axes) > 1:
+        for letter, ax in zip("abcdefgh", axes, strict=False):
+            ax.set_title(f"({letter}) {ax.get_title(loc='left')}".rstrip(), pad=pad)
+
+
+def key(figure: Figure, entries: Mapping[str, Style], columns: int = 5) -> None:
+    """Put one legend below all panels: name -> properties of its line."""
+    handles = lines(entries)
+    rows = -(-len(handles) // columns)
+    # As many in each row: six in five columns would leave a second row of one.
+    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // rows))
+
+
+def lines(entries: Mapping[str, Style]) -> list[Line2D]:
+    """Return what a legend shows: a line for each name."""
+    return [Line2D([], [], label=name, **style) for name, style in entries.items()]
+
+
+def note(ax: Axes, text: str) -> None:
+    """Put a number above the right end of a panel; its title then needs ``pad=ABOVE_NOTE``."""
+    ax.text(1, 1.02, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=8)
