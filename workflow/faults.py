@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from svcca_lib.paper.chapter.claims import Ledger
+from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.running import progress, sweep
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ class Trial:
             assert now.get(name) == record, f"{name} was finished, and is lost or was done again"
         for name in now:
             shown = Ledger.read(self.layout.notebook(name))
-            assert shown == Ledger.read(self.layout.results(name) / "claims.json"), name
+            assert shown == Ledger.read(self.layout.results(name)), name
         self.finished = now
         self.say(f"{len(now)} jobs are finished and whole")
 

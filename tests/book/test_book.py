@@ -10,7 +10,7 @@ import yaml
 
 from conftest import ROOT
 from svcca_lib.paper import profiles
-from svcca_lib.paper.chapter.claims import Ledger
+from svcca_lib.paper.chapter.ledger import LEDGER, Ledger
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks
 
@@ -117,7 +117,7 @@ def test_notebook_is_small_enough_to_open(path):
 def test_stored_outputs_are_those_of_the_default_parameters(path):
     tags = [tag for cell in read(path).cells for tag in cell.metadata.get("tags", ())]
     assert "injected-parameters" not in tags
-    if path.stem != "10-ledger":
+    if path.stem != LEDGER:
         ledger = Ledger.read(path)
         assert (ledger.chapter, ledger.profile, ledger.seed) == (path.stem, "quick", 0)
 
@@ -134,7 +134,7 @@ def test_published_chapter_has_the_code_of_the_book(path):
             "it is not behind: take it off the list"
         )
         assert older.why.strip()
-    if path.stem != "10-ledger":
+    if path.stem != LEDGER:
         assert Ledger.read(path).profile == path.parent.name
 
 

@@ -2,18 +2,18 @@
 
 Freshly trained networks differ between machines, so the exact numbers do too. A verdict that was
 settled must not turn into its opposite; one that was not may fall either way; and every number
-lies in the band that seeds and machines explain (`claims.band`).
+lies in the band that seeds and machines explain (`drift.band`).
 """
 
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper.chapter import ledger
-from svcca_lib.paper.chapter.claims import Ledger, drift
+from svcca_lib.paper.chapter.drift import drift, on_other_machines
+from svcca_lib.paper.chapter.ledger import LEDGER, Ledger
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import engine
 
-CHAPTERS = [name for name in site.chapters(ROOT) if name != "10-ledger"]
+CHAPTERS = [name for name in site.chapters(ROOT) if name != LEDGER]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,6 @@ def test_claims_are_decided_as_in_the_book(executed, name, record_property):
     for claim in anew.values():  # `machines --keep` reads them from pytest's junit file
         record_property(f"{name}/{claim.id}", claim.measured)
     assert [claim.id for claim in stored] == list(anew)
-    elsewhere = ledger.elsewhere(ROOT)
+    elsewhere = on_other_machines()
     drifts = [drift(c, anew[c.id], elsewhere.get(f"{name}/{c.id}", ())) for c in stored]
     assert not any(drifts), "\n".join(filter(None, drifts))

@@ -1,8 +1,8 @@
 """Numbers in prose come from the run, or are stated somewhere else and say where.
 
 What was measured is written as a role, {glue:text}`name:.2f`, which takes it from the outputs of
-the page. Everything else that looks like a number is listed in ``tests/book/stated/PAGE.toml`` with its
-source: the paper, a definition, a choice, arithmetic.
+the page. Everything else that looks like a number is listed in ``tests/book/stated/PAGE.toml``
+with its source: the paper, a definition, a choice, arithmetic.
 """
 
 import re

@@ -6,24 +6,24 @@ them beforehand and share them between chapters; a chapter that runs alone train
 
 from __future__ import annotations
 
-import base64
-import gzip
-import io
-import math
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from svcca_lib.paper.chapter.claims import METADATA, Claim, Ledger, intervals, number
-from svcca_lib.paper.chapter.provenance import Making, Shown, Trained
+from svcca_lib.paper.chapter import tables
+from svcca_lib.paper.chapter.claims import Claim, intervals
+from svcca_lib.paper.chapter.drawings import Drawing
+from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, noted, packed
+from svcca_lib.paper.chapter.provenance import Making, ShownFigure, UsedNetwork
 from svcca_lib.paper.chapter.register import Register, registered
+from svcca_lib.paper.chapter.trainings import default_store, train
 from svcca_lib.paper.experiments.statistics import Interval
 
 if TYPE_CHECKING:
@@ -34,14 +34,8 @@ if TYPE_CHECKING:
     from svcca_lib.paper.data.sources import Data
     from svcca_lib.paper.profiles import Profile
     from svcca_lib.paper.store.store import Store
-    from svcca_lib.paper.training.journal import Report
     from svcca_lib.paper.training.trained import TrainedNetwork
 
-# The key under which a displayed figure keeps, for the built page, its caption and description,
-# what it was made from, and its drawing and numbers in the forms that a reader can download.
-FIGURE_METADATA = "svcca_figure"
-RECORD = "application/papermill.record/"  # where myst-nb looks for the numbers of the prose
-SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -94,14 +88,14 @@ class Chapter:
         self._registered = (register or registered()).chapter(name)
         self._claims: dict[str, Claim] = {}
         self._omitted: dict[str, str] = {}  # id -> why
-        self._figures: dict[str, Shown] = {}
-        self._networks: dict[str, Trained] = {}  # by their keys
+        self._figures: dict[str, ShownFigure] = {}
+        self._networks: dict[str, UsedNetwork] = {}  # by their keys
         self._datasets: dict[str, str] = {}  # label -> fingerprint, in the order of use
 
     @cached_property
     def store(self) -> Store:
         """Where trained networks and measured arrays are kept."""
-        return self._store or _store()
+        return self._store or default_store()
 
     @cached_property
     def data(self) -> ImageData:
@@ -136,14 +130,21 @@ class Chapter:
                 f"{self.profile.name} it declares {declared or 'none'}; see profiles.CHAPTERS"
             )
         if training.startswith(("convnet", "resnet")):
-            data = self.data
+            data: Data = self.data
         else:
             data = self.profile.dataset(training, self._spec)
             self._datasets[data.label] = data.fingerprint
-        run = _train(self.profile, training, self.seed + seed, data, self.width, self.store)
-        used = Trained.of(training, run)
+        trained = train(
+            self.profile.name,
+            training,
+            self.seed + seed,
+            data,
+            width=self.width,
+            store=self.store,
+        )
+        used = UsedNetwork.of(training, trained)
         self._networks[used.key] = used
-        return run
+        return trained
 
     def show(
         self,
@@ -173,6 +174,7 @@ class Chapter:
             The numbers drawn, each at most 2-D. Their summary is the text form of the figure, which
             the notebook tests compare.
         """
+        import matplotlib.pyplot as plt
         from IPython.display import publish_display_data
 
         if not _NAME.fullmatch(name):
@@ -181,29 +183,27 @@ class Chapter:
             raise ValueError(f"chapter {self.name!r} shows {name!r} twice: give each its own name")
         if not alt.strip():
             raise ValueError(f"{name!r} needs an alt text: say what the figure shows")
-        tables = {key: _table(key, values) for key, values in (data or {}).items()}
-        png = _png(figure)
-        files = {"svg": _svg(figure, name)}
-        if tables:
-            files["csv"] = _join(tables).to_csv(index=False, float_format="%.7g")
-        _close(figure)
+        drawing = Drawing.of(figure, name, data or {})
+        plt.close(figure)  # or the notebook would display it a second time
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
-            for kind, text in files.items():
+            for kind, text in drawing.files.items():
                 (self.out / f"{name}.{kind}").write_text(text, encoding="utf-8", newline="\n")
-        shown = self._figures[name] = Shown(name, tuple(self._networks))
-        summary = [f"{name}: {alt}"] + [_summary(key, table) for key, table in tables.items()]
+        shown = self._figures[name] = ShownFigure(name, tuple(self._networks))
         publish_display_data(
-            {"image/png": png, "text/plain": "\n".join(summary)},
             {
-                "image/png": {"width": _width(png)},
+                "image/png": drawing.png,
+                "text/plain": "\n".join([f"{name}: {alt}", *drawing.summary]),
+            },
+            {
+                "image/png": {"width": drawing.width},
                 FIGURE_METADATA: {
                     "name": name,
                     "alt": alt,
                     "caption": caption,
                     "chapter": self.name,
                     "artefact": shown.artefact,
-                    "files": {kind: packed(text) for kind, text in files.items()},
+                    "files": {kind: packed(text) for kind, text in drawing.files.items()},
                 },
             },
         )
@@ -220,14 +220,7 @@ class Chapter:
         from IPython.display import publish_display_data
 
         for name, value in numbers.items():
-            if not math.isfinite(value):
-                raise ValueError(f"the number {name!r} must be finite to be noted; got {value}")
-            # an integer stays one, and NumPy's numbers read like Python's
-            plain = int(value) if isinstance(value, (int, np.integer)) else float(value)
-            publish_display_data(
-                {f"{RECORD}text/plain": repr(plain)},
-                {"scrapbook": {"name": name.replace("_", "-"), "mime_prefix": RECORD}},
-            )
+            publish_display_data(*noted(name, value))
 
     def say(self, text: str) -> None:
         """Display a sentence of the prose that depends on what was measured.
@@ -326,7 +319,7 @@ class Chapter:
         self._omitted[id] = why
 
     def ledger(self) -> None:
-        """Display the claims, note their numbers, and with `out` write them to ``claims.json``.
+        """Display the claims, note their numbers, and with `out` write them into it.
 
         The prose finds the number measured under the claim's id, the ends of its interval under
         ``ID-low`` and ``ID-high``, its null under ``ID-null``.
@@ -361,180 +354,11 @@ class Chapter:
             networks=tuple(self._networks.values()),
             figures=tuple(self._figures.values()),
         )
-        ledger = Ledger(
-            self.name,
-            self.profile.name,
-            self.seed,
-            label,
-            claims,
-            making,
-            tuple(self._omitted.items()),
-        )
+        omitted = tuple(self._omitted.items())
+        ledger = Ledger(self.name, self.profile.name, self.seed, label, claims, making, omitted)
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
-            ledger.write(self.out / "claims.json")
+            ledger.write(self.out)
         publish_display_data(
-            {"text/plain": repr(ledger), "text/html": ledger._repr_html_()},
-            {METADATA: ledger.to_dict()},
+            {"text/plain": tables.as_text(ledger), "text/html": tables.as_html(ledger)},
+            {LEDGER_METADATA: ledger.to_dict()},
         )
-
-
-def train(
-    profile: str,
-    training: str,
-    seed: int,
-    data: str = "",
-    *,
-    width: int = 0,
-    store: Store | None = None,
-    progress: bool | None = None,
-    report: Report | None = None,
-) -> TrainedNetwork:
-    """Return one training of a profile, from the store or trained now.
-
-    Parameters
-    ----------
-    profile, training : str
-        Such as ``"quick"`` and ``"convnet"``.
-    seed : int
-        The seed of the weights and of the order of the data.
-    data : str
-        A data set in the words of `sources.load`; empty for the profile's own.
-    width : int
-        As of a `Chapter`.
-    store : Store, optional
-        The default store if not given.
-    progress : bool, optional
-        A bar on stderr; by default where that is a terminal.
-    report : callable, optional
-        As of `trained.train`.
-    """
-    from svcca_lib.paper import profiles
-
-    scale = profiles.profile(profile)
-    images = scale.dataset(training, data)
-    return _train(scale, training, seed, images, width, store or _store(), progress, report)
-
-
-def _train(
-    scale: Profile,
-    name: str,
-    seed: int,
-    data: Data,
-    width: int,
-    store: Store,
-    progress: bool | None = None,
-    report: Report | None = None,
-) -> TrainedNetwork:
-    from svcca_lib.paper.training import trained
-
-    config = scale.training(name, seed, data, width)
-    return trained.train(config, data, store, progress=progress, report=report)
-
-
-def _store() -> Store:
-    """Return the default store; where ``$SVCCA_TRAIN`` is "never", one that trains nothing."""
-    from svcca_lib.paper.store.store import Artefact, Store
-
-    class LoadingOnly(Store):
-        def fetch(self, kind: str, config: Any, make: Any, **rest: Any) -> Artefact:
-            def refuse(workspace: Path) -> NoReturn:
-                raise LookupError(
-                    f"the network {rest.get('name', '')!r} is not in {self.reference or self.root} "
-                    "in the form that the present code would train, and SVCCA_TRAIN=never forbids "
-                    "to train it: run `make reference`"
-                )
-
-            return super().fetch(kind, config, refuse if kind == "network" else make, **rest)
-
-    return LoadingOnly() if os.environ.get("SVCCA_TRAIN") == "never" else Store()
-
-
-def _png(figure: Figure) -> bytes:
-    """Return the drawing as PNG bytes that hold no time and no version."""
-    buffer = io.BytesIO()
-    figure.savefig(
-        buffer,
-        format="png",
-        dpi=SCALE * figure.dpi,
-        bbox_inches="tight",
-        metadata={"Software": None},
-    )
-    return buffer.getvalue()
-
-
-def _width(png: bytes) -> int:
-    """Return the width at which a page shows a PNG, in CSS pixels, from its header."""
-    return int.from_bytes(png[16:20], "big") // SCALE
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """Return the drawing as SVG, the same text each time; `name` seeds the ids in it."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def packed(text: str) -> str:
-    """Return `text` compressed, in characters that JSON takes as they are."""
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
-
-
-def unpacked(text: str) -> str:
-    """Return what was `packed`.
-
-    Examples
-    --------
-    >>> unpacked(packed("k,accuracy"))
-    'k,accuracy'
-    """
-    return gzip.decompress(base64.b64decode(text)).decode()
-
-
-def _close(figure: Figure) -> None:
-    """Forget the figure, or the notebook would display it a second time."""
-    import matplotlib.pyplot as plt
-
-    plt.close(figure)
-
-
-def _table(key: str, values: ArrayLike | pd.DataFrame) -> pd.DataFrame:
-    """Return `values` as a table whose columns start with `key`; a named index is a column."""
-    import pandas as pd
-
-    if isinstance(values, pd.DataFrame):
-        plain = isinstance(values.index, pd.RangeIndex)
-        frame = values.reset_index(drop=plain)
-    else:
-        array = np.asarray(values)
-        if array.ndim not in (1, 2):
-            raise ValueError(f"data[{key!r}] needs 1 or 2 dimensions, got {array.ndim}")
-        if array.ndim == 1:
-            return pd.DataFrame({key: array})
-        frame = pd.DataFrame(array)
-    return frame.rename(columns=lambda column: f"{key}.{column}")
-
-
-def _join(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Put tables side by side; where lengths differ, the shorter end in empty cells."""
-    import pandas as pd
-
-    return pd.concat(list(tables.values()), axis="columns")
-
-
-def _summary(key: str, table: pd.DataFrame) -> str:
-    """Return one line that changes when the drawn numbers do."""
-    values = table.select_dtypes("number").to_numpy(np.float64)
-    if not values.size or np.isnan(values).all():
-        return f"  {key}: {len(table)} rows"
-    ends = np.array([np.nanmin(values), np.nanmean(values), np.nanmax(values)])
-    # What is left of a mean of opposites, or of a zero, is rounding: three digits of the largest
-    # value count, which is itself rounded first: 0.9999999 has as many decimals as 1.
-    if largest := float(f"{np.abs(ends).max():.3g}"):
-        ends = ends.round(2 - int(np.floor(np.log10(largest))))
-    low, mean, high = ends.tolist()
-    shape = " x ".join(map(str, values.shape))
-    return f"  {key}: {shape}, from {number(low)} to {number(high)}, mean {number(mean)}"

@@ -1,7 +1,7 @@
-"""What a chapter records of its making, beside its claims: its figures, networks, environment.
+"""The provenance of a chapter's results: the networks behind each figure, data, environment.
 
-The ledger of the whole book is gathered from these records, and each figure's caption names the
-artefact it was drawn from: a short hash of the keys of the networks behind it.
+Each figure's caption names the artefact it was drawn from: a short hash of the keys of the networks
+behind it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OF_THE_PAPER = re.compile(r"(appendix-)?figure-(\d+[ab]?)(-.*)?")
 
 
 @dataclass(frozen=True)
-class Trained:
+class UsedNetwork:
     """A network that a chapter used.
 
     Attributes
@@ -52,7 +52,7 @@ class Trained:
     commit: str | None
 
     @classmethod
-    def of(cls, training: str, run: TrainedNetwork) -> Trained:
+    def of(cls, training: str, run: TrainedNetwork) -> UsedNetwork:
         """Return the record of a run."""
         from svcca_lib.paper.store.identity import key_of
 
@@ -69,7 +69,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFigure:
     """A figure that a chapter showed.
 
     Attributes
@@ -94,9 +94,9 @@ class Shown:
 
         Examples
         --------
-        >>> Shown("figure-4-convnet").of_the_paper, Shown("appendix-figure-3").of_the_paper
-        ('Figure 4', 'Appendix Figure 3')
-        >>> Shown("figure-perplexity").of_the_paper is None
+        >>> ShownFigure("appendix-figure-3-convnet").of_the_paper
+        'Appendix Figure 3'
+        >>> ShownFigure("figure-perplexity").of_the_paper is None
         True
         """
         if not (match := _OF_THE_PAPER.fullmatch(self.name)):
@@ -159,8 +159,8 @@ class Making:
     seconds: float
     environment: Mapping[str, Any]
     datasets: Mapping[str, str]
-    networks: tuple[Trained, ...]
-    figures: tuple[Shown, ...]
+    networks: tuple[UsedNetwork, ...]
+    figures: tuple[ShownFigure, ...]
 
     @property
     def commit(self) -> str:
@@ -174,8 +174,9 @@ class Making:
             seconds=values["seconds"],
             environment=values["environment"],
             datasets=values["datasets"],
-            networks=tuple(Trained(**network) for network in values["networks"]),
+            networks=tuple(UsedNetwork(**network) for network in values["networks"]),
             figures=tuple(
-                Shown(figure["name"], tuple(figure["networks"])) for figure in values["figures"]
+                ShownFigure(figure["name"], tuple(figure["networks"]))
+                for figure in values["figures"]
             ),
         )

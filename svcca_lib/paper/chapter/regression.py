@@ -37,9 +37,8 @@ from typing import Any
 
 import nbformat
 
-from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, RECORD, unpacked
-from svcca_lib.paper.chapter.claims import METADATA as LEDGER_METADATA
 from svcca_lib.paper.chapter.claims import ROUND_OFF
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, RECORD, unpacked
 
 METADATA = "svcca_tolerance"  # of a cell: address -> absolute tolerance
 # What is drawn is kept to seven digits, so that a last digit alone is up to 1e-6 of its value; the

@@ -20,8 +20,9 @@ from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, unpacked
-from svcca_lib.paper.chapter.ledger import LEDGER, made
+from svcca_lib.paper.chapter.dashboard import made
+from svcca_lib.paper.chapter.ledger import LEDGER
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, unpacked
 from svcca_lib.paper.figures.dark import darkened
 
 _SOURCES = '<div class="citation-list">'
@@ -113,7 +114,7 @@ def folded(notebook: str) -> str:
 def with_install(notebook: str, repository: str) -> str:
     """Return a notebook (JSON) that first installs what it imports, from the repository."""
     content = json.loads(notebook)
-    install = {
+    install: dict[str, Any] = {
         "cell_type": "code",
         "execution_count": None,
         "id": "install",

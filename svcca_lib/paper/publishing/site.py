@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from svcca_lib.paper.chapter.ledger import LEDGER, Book, glance, sentence
+from svcca_lib.paper.chapter import ledger
+from svcca_lib.paper.publishing import results
 
-RESULTS, JSON, BEHIND = "results.md", "ledger.json", "behind.toml"
-FIRST, LAST = "<!-- results -->", "<!-- end of results -->"  # of the README
+BEHIND = "behind.toml"  # in a folder of published chapters: those that ran with older code
 NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
 
 
@@ -73,32 +73,9 @@ def _say_behind(page: Path, older: Behind) -> None:
     nbformat.write(notebook, page)
 
 
-def _gather(notebooks: Mapping[str, Path]) -> Book:
-    return Book.read({name: path for name, path in notebooks.items() if name != LEDGER})
-
-
-def stored(root: Path) -> Book:
-    """Return what the chapters of the repository have stored of their claims."""
-    return _gather({name: root / "book" / f"{name}.ipynb" for name in chapters(root)})
-
-
-def write_results(book: Book, root: Path) -> None:
-    """Write the results at a glance that the first page includes."""
-    (root / "book" / RESULTS).write_text(glance(book), encoding="utf-8")
-
-
-def write_readme(books: Iterable[Book], root: Path) -> None:
-    """Write what the ledgers say, in a sentence each, into the README between its marks."""
-    readme = root / "README.md"
-    head, _, rest = readme.read_text(encoding="utf-8").partition(FIRST)
-    _, _, tail = rest.partition(LAST)
-    said = "".join(f"- {sentence(book)}\n" for book in books)
-    readme.write_text(f"{head}{FIRST}\n{said}{LAST}{tail}", encoding="utf-8")
-
-
 def chapters(root: Path) -> list[str]:
     """Return the names of the chapters, in their order in the book."""
-    return sorted(path.stem for path in (root / "book").glob("[0-9][0-9]-*.ipynb"))
+    return list(ledger.notebooks(root / "book"))
 
 
 def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path) -> Path:
@@ -138,9 +115,9 @@ def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
         _copy(notebook, target)
         if name in (older := behind(notebook.parent)):
             _say_behind(target, older[name])
-    shown = _gather(notebooks)
-    shown.write(staging / "book" / JSON)
-    write_results(shown, staging)
+    shown = ledger.Book.read(notebooks)
+    shown.write(staging / "book")
+    results.write_results(shown, staging)
 
 
 def run_jupyter_book(staging: Path, form: str = "html") -> Path:
@@ -160,7 +137,7 @@ def run_jupyter_book(staging: Path, form: str = "html") -> Path:
     """
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     # Everything anew: a page that Sphinx has cached does not repeat its warnings.
-    command = [jupyter_book, "build", staging, "--builder", form]
+    command = [str(jupyter_book), "build", str(staging), "--builder", form]
     command += ["--all", "--quiet", "-W", "-n", "--keep-going"]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

@@ -1,6 +1,4 @@
-import base64
 import datetime
-import re
 import xml.etree.ElementTree as ET
 from types import SimpleNamespace
 
@@ -10,11 +8,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from svcca_lib.paper import profiles
-from svcca_lib.paper.chapter import chapter
-from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, Chapter
-from svcca_lib.paper.chapter.claims import METADATA, Claim, Ledger, Verdict, at_least, at_most
-from svcca_lib.paper.chapter.provenance import Making, Shown, artefact
+from svcca_lib.paper.chapter.chapter import Chapter
+from svcca_lib.paper.chapter.claims import Verdict, at_least, at_most
+from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, unpacked
+from svcca_lib.paper.chapter.provenance import artefact
 from svcca_lib.paper.chapter.register import Change, Register, Registered
+from svcca_lib.paper.chapter.trainings import train
 from svcca_lib.paper.store.identity import key_of, plain
 from svcca_lib.paper.training.trained import TrainedNetwork
 
@@ -96,7 +96,7 @@ def trained(monkeypatch):
 
 def test_run_takes_the_seed_of_the_chapter_as_its_base(trained):
     Chapter(NAME, seed=5).run("convnet", 1)
-    chapter.train("quick", "convnet", 6)
+    train("quick", "convnet", 6)
     assert [run.config.seed for run in trained] == [6, 6]
 
 
@@ -113,7 +113,7 @@ def test_figure_says_which_networks_were_there_when_it_was_drawn(trained, displa
     assert artefact(keys) != artefact(keys[:1])
     ch.claim("a", 0.9)
     ch.ledger()
-    making = Ledger.from_dict(displayed[-1].metadata[METADATA]).making
+    making = Ledger.from_dict(displayed[-1].metadata[LEDGER_METADATA]).making
     assert [(n.training, n.seed, n.seconds) for n in making.networks] == [
         ("convnet", 0, 2.5),
         ("convnet", 1, 2.5),
@@ -144,7 +144,7 @@ def test_figure_is_displayed_sharp_described_and_captioned(displayed, figure):
     assert output.metadata["image/png"]["width"] == width // 2
     assert 600 < width < 900  # 4 inches at twice 100 dpi, borders trimmed
     shown = dict(output.metadata[FIGURE_METADATA])
-    assert chapter.unpacked(shown.pop("files")["svg"]).startswith("<?xml")
+    assert unpacked(shown.pop("files")["svg"]).startswith("<?xml")
     assert shown == {
         "name": "figure-2a",
         "alt": "A line rises.",
@@ -314,8 +314,8 @@ def test_ledger_displays_and_keeps_every_claim(displayed, tmp_path):
     score = "2 statements of the paper: 1 holds, 1 not settled (profile quick, seed 0"
     assert score in output.data["text/plain"]
     assert ch.data.label in output.data["text/html"]
-    written = Ledger.read(tmp_path / "claims.json")
-    assert written == Ledger.from_dict(output.metadata[METADATA])
+    written = Ledger.read(tmp_path)
+    assert written == Ledger.from_dict(output.metadata[LEDGER_METADATA])
     assert [c.holds for c in written.claims] == [False, True]
     assert written.claims[0].measured == 1 / 3
 
@@ -323,81 +323,3 @@ def test_ledger_displays_and_keeps_every_claim(displayed, tmp_path):
 def test_chapter_without_claims_says_so():
     with pytest.raises(ValueError, match="makes no claims"):
         registering(entry("a")).ledger()
-
-
-def test_page_shows_caption_number_and_alt_text(tmp_path, figure, displayed):
-    """The figure as jupyter-book renders it."""
-    import nbformat
-
-    from svcca_lib.paper.publishing import site
-
-    Chapter(NAME).show(figure, "figure-2a", alt='A "line" rises.', caption="It *rises*.")
-    [output] = displayed
-    image = base64.b64encode(output.data["image/png"]).decode()
-    shown = Shown("figure-2a", ("a key",))
-    output.metadata[FIGURE_METADATA]["artefact"] = shown.artefact
-    making = Making(1.0, {"commit": None}, {}, (), (shown,))
-    claim = Claim("a", "paper", "Figure 2a", "it suffices", at_least(0.85), (0.9,))
-    ledger = Ledger(NAME, "quick", 0, "digits", (claim,), making)
-    outputs = [
-        nbformat.v4.new_output(
-            "display_data", {"image/png": image, "text/plain": "x"}, metadata=output.metadata
-        ),
-        nbformat.v4.new_output(
-            "display_data",
-            {"text/html": ledger._repr_html_()},
-            metadata={METADATA: ledger.to_dict()},
-        ),
-    ]
-    cell = nbformat.v4.new_code_cell("ch.show(...)", outputs=outputs, execution_count=1)
-    outputs.append(
-        nbformat.v4.new_output(
-            "display_data",
-            {"application/papermill.record/text/plain": "0.87654"},
-            metadata={
-                "scrapbook": {"name": "a-number", "mime_prefix": "application/papermill.record/"}
-            },
-        )
-    )
-    text = nbformat.v4.new_markdown_cell(
-        "# Title\n\nSee {numref}`figure-2a`: it is {glue:text}`a-number:.2f`."
-    )
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    book = tmp_path / "repository" / "book"
-    (book / "_static").mkdir(parents=True)
-    (book / "_static" / "book.css").touch()
-    (book / "references.bib").touch()
-    (book / "index.md").write_text("# Index\n\n```{include} results.md\n```\n")
-    notebook = nbformat.v4.new_notebook(cells=[text, cell], metadata={"kernelspec": kernel})
-    nbformat.write(notebook, tmp_path / "02-x.ipynb")
-    config = (site_root() / "_config.yml").read_text()
-    (book.parent / "_config.yml").write_text(config)
-    toc = "format: jb-book\nroot: book/index\nchapters:\n- file: book/02-x\n"
-    (book.parent / "_toc.yml").write_text(toc)
-    first = site.build(
-        book.parent, {"02-x": tmp_path / "02-x.ipynb"}, tmp_path / "staging", tmp_path / "html"
-    )
-    page = (first.parent / "book" / "02-x.html").read_text()
-    assert 'alt="A &quot;line&quot; rises."' in page
-    assert '<figure class="align-default" id="figure-2a">' in page
-    assert '<span class="caption-number">Figure 1 </span>' in page
-    assert 'See <a class="reference internal" href="#figure-2a">' in page
-    assert 'id="claim-a"' in page
-    assert re.search(r"it is\s+<span[^>]*>0\.88</span>", page) or "it is 0.88" in page
-    origin = f"Made by chapter 2 from networks {shown.artefact}"
-    assert f'href="10-ledger.html#made-figure-2a">{origin}</a>' in page
-    index = (first.parent / "book" / "index.html").read_text()
-    assert 'href="02-x.html#figure-2a"' in index
-    assert "1 statement of the paper: 1 not settled" in index
-    (book / "index.md").write_text("# Index\n\n[nowhere](missing.md)\n")
-    with pytest.raises(site.SiteError, match="warnings are errors"):
-        site.build(
-            book.parent, {"02-x": tmp_path / "02-x.ipynb"}, tmp_path / "staging", tmp_path / "html"
-        )
-    assert first.is_file(), "the site built before stays"
-
-
-def site_root():
-    from pathlib import Path
-
-    return Path(__file__).parents[3]

@@ -1,54 +1,18 @@
-import json
 import math
 
 import pytest
+from ledgers import claim, single
 from scipy import stats
 
 from svcca_lib.paper.chapter.claims import (
     Claim,
-    Ledger,
     Rule,
     Verdict,
     at_least,
     at_most,
-    band,
-    drift,
-    intervals,
     number,
-    score,
-    stand_together,
     within,
 )
-
-
-def claim(values=(0.86, 0.87, 0.892), null=0.1, **rest):
-    """A claim as a chapter makes it; its null is one number, or one a value."""
-    interval = rest.pop("interval", None)
-    nulls = null if null is None or isinstance(null, tuple) else (null,)
-    ends, margin = intervals(values, nulls, interval=interval)
-    defaults = {
-        "id": "25-directions-suffice",
-        "kind": "paper",
-        "figure": "Figure 2a",
-        "statement": "25 directions give nearly the accuracy of all 512",
-        "rule": at_least(0.8),
-        "values": values,
-        "over": "seeds",
-        "interval": ends,
-        "null_name": "" if null is None else "independent data",
-        "null": None if null is None else sum(nulls) / len(nulls),
-        "margin": margin,
-        "paper": 0.9,
-    }
-    return Claim(**defaults | rest)
-
-
-def single(value=0.5, **rest):
-    return claim((value,), None, **rest)
-
-
-def ledger(*claims):
-    return Ledger("02-distributed", "quick", 0, "digits", claims)
 
 
 @pytest.mark.parametrize(
@@ -146,18 +110,6 @@ def test_p_is_that_of_the_t_test_against_the_deciding_edge():
     assert claim(values, 0.1, rule=at_least(0.87)).p == 1  # not settled
 
 
-def test_many_claims_at_once_stand_by_their_false_discovery_rate():
-    clear = [claim((0.9, 0.901, 0.902), None) for _ in range(3)]
-    barely = [claim((0.86, 0.87, 0.90), None) for _ in range(3)]
-    checks = [single(0.9, kind="check") for _ in range(5)]
-    assert {c.verdict for c in (*clear, *barely)} == {Verdict.HOLDS}
-    openly = [single() for _ in range(4)]
-    standing = stand_together([*clear, *barely, *checks, *openly])
-    expected = stats.false_discovery_control([c.p for c in (*clear, *barely)]) <= 0.05
-    assert len(standing) == expected.sum()
-    assert not any(c.kind == "check" for c in standing)
-
-
 @pytest.mark.parametrize(
     ("a", "b", "text"),
     [
@@ -173,115 +125,5 @@ def test_number_hides_what_differs_between_machines(a, b, text):
     assert number(a) == number(b) == text
 
 
-def test_number_below_a_rule_finer_than_round_off_is_said_to_be_below_it():
-    exact = repr(ledger(single(3e-25, rule=at_most(1e-20), kind="check")))
-    assert "measured <1e-20" in exact
-    assert "needs at most 1e-20" in exact
-    assert "measured <1e-6" in repr(ledger(single(3e-15, rule=at_most(1e-20), kind="check")))
-
-
 def test_number_shows_a_change_in_the_third_digit():
     assert number(0.876) != number(0.877)
-
-
-def test_every_verdict_is_shown_as_it_is_in_every_form():
-    shown = ledger(claim(), claim(rule=at_least(0.95)), single(), single(0.9, kind="check"))
-    words = ["holds", "fails", "not settled", "holds"]
-    assert shown.score == (
-        "3 statements of the paper: 1 holds, 1 fails, 1 not settled; 1 of 1 checks hold"
-    )
-    assert [line[1 : line.index("]")] for line in repr(shown).splitlines()[1::2]] == words
-    assert [c["verdict"] for c in shown.to_dict()["claims"]] == words
-    html = shown._repr_html_()
-    assert all(f"{mark} {word}" in html for mark, word in zip("✓✗○", words, strict=False))
-
-
-def test_kinds_are_scored_apart():
-    claims = [claim(kind=kind) for kind in ("ours", "later", "paper")]
-    assert score(claims) == (
-        "1 statement of the paper: 1 holds; 1 statement of later papers: 1 holds; "
-        "1 statement of our own: 1 holds"
-    )
-
-
-def test_text_form_is_one_and_the_same():
-    assert repr(ledger(claim(), single(0.5))) == (
-        "2 statements of the paper: 1 holds, 1 not settled "
-        "(profile quick, seed 0, data digits)\n"
-        "[holds] 25-directions-suffice (Figure 2a): "
-        "25 directions give nearly the accuracy of all 512\n"
-        "    measured 0.874 (0.833 to 0.915 over 3 seeds), paper 0.9, "
-        "null 0.1, independent data, needs at least 0.8\n"
-        "[not settled] 25-directions-suffice (Figure 2a): "
-        "25 directions give nearly the accuracy of all 512\n"
-        "    measured 0.5 (one value), paper 0.9, needs at least 0.8"
-    )
-
-
-def test_what_was_not_measured_is_said_to_be():
-    shown = Ledger("02", "quick", 0, "digits", (claim(),), None, (("b", "not <trained>"),))
-    assert repr(shown).endswith("[not measured] b: not <trained>")
-    assert "b: not &lt;trained&gt;" in shown._repr_html_()
-    assert Ledger.from_dict(json.loads(json.dumps(shown.to_dict()))) == shown
-
-
-def test_html_form_has_a_titled_cell_for_every_column():
-    text = ledger(claim(null=None, paper=None))._repr_html_()
-    assert text.count('<th scope="col">') == text.count("<td data-title=") == 6
-    assert '<td data-title="Paper"></td>' in text
-
-
-def test_html_form_escapes_what_the_statement_says():
-    text = ledger(claim(statement="a < b & c"))._repr_html_()
-    assert "a &lt; b &amp; c" in text
-    assert "a < b" not in text
-
-
-def test_ledger_survives_json_to_the_last_digit(tmp_path):
-    ours = ledger(
-        claim((1 / 3, 2 / 3, 0.7)),
-        single(1 / 3, id="b", rule=at_most(0.9), paper=None),
-        claim(id="c", rule=within(0.1, 0.9), changed=True),
-    )
-    ours.write(tmp_path / "claims.json")
-    assert Ledger.read(tmp_path / "claims.json") == ours
-    json.loads((tmp_path / "claims.json").read_text(), parse_constant=pytest.fail)
-
-
-@pytest.mark.parametrize(
-    ("stored", "anew", "word"),
-    [
-        (claim(), claim((0.85, 0.88, 0.9)), None),
-        (claim(), claim((0.4, 0.41, 0.42)), "holds at 0.874 and fails"),
-        # settled before, not settled now, or the other way round: no contradiction
-        (claim(rule=at_least(0.87)), claim((0.88, 0.9, 0.9), rule=at_least(0.87)), None),
-        (claim(), claim((0.5, 0.87, 0.95)), None),
-        # both hold, but the number is not the same within what seeds explain
-        (claim((0.9, 0.901, 0.902)), claim((0.95, 0.951, 0.952)), "seeds and machines explain"),
-        (claim(), claim(rule=at_least(0.1)), "rule"),
-        (claim(), claim(null=None), "null_name"),
-        (single(0.9, kind="check"), single(0.9 + 1e-8, kind="check"), None),
-        (single(0.9, kind="check"), single(0.91, kind="check"), None),
-        (single(0.9, kind="check"), single(0.7, kind="check"), "holds at 0.9 and fails"),
-        (single(0.9), single(0.91), "seeds and machines explain"),
-    ],
-)
-def test_drift_names_what_disagrees(stored, anew, word):
-    found = drift(stored, anew)
-    assert found is None if word is None else word in found
-
-
-def test_band_comes_from_seeds_and_machines():
-    one, other = claim((0.86, 0.87, 0.892)), claim((0.85, 0.88, 0.9))
-    pooled = (stats.tvar(one.values) + stats.tvar(other.values)) / 2
-    factor = stats.t.ppf(0.9995, 4)
-    assert band(one, other) == pytest.approx(factor * (2 * pooled / 3) ** 0.5, rel=1e-9)
-    machines = (one.measured - 0.3, one.measured + 0.5)
-    assert band(one, other, machines) == pytest.approx(1.5 * 0.8, rel=1e-9)
-
-
-def test_notebook_without_a_ledger_says_so(tmp_path):
-    path = tmp_path / "x.ipynb"
-    path.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": []}]}))
-    with pytest.raises(ValueError, match="run it to its last cell"):
-        Ledger.read(path)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from conftest import ROOT
-from svcca_lib.paper.chapter import ledger
 from svcca_lib.paper.chapter.claims import KINDS, Rule
+from svcca_lib.paper.chapter.ledger import LEDGER, Book
 from svcca_lib.paper.chapter.register import PATH, Register, registered
 from svcca_lib.paper.publishing import site
 
@@ -80,23 +80,21 @@ def test_rule_predates_cifar10_only_if_it_was_not_changed_since(tmp_path):
 
 class TestTheBook:
     def test_every_chapter_makes_the_claims_that_are_registered_for_it(self):
-        made = {
-            (n, c.id) for n, of in ledger.Book.gather("quick").chapters.items() for c in of.claims
-        }
+        made = {(n, c.id) for n, of in Book.gather("quick").chapters.items() for c in of.claims}
         live = {key for key, claim in registered().claims.items() if claim.withdrawn is None}
         assert made == live
-        assert {chapter for chapter, _ in live} == set(site.chapters(ROOT)) - {ledger.LEDGER}
+        assert {chapter for chapter, _ in live} == set(site.chapters(ROOT)) - {LEDGER}
 
     @pytest.mark.parametrize("profile", ["quick", "cifar10"])
     def test_stored_claims_are_decided_as_registered(self, profile):
         """A rule, statement, null or kind that differs from the register is an error."""
-        for name, stored in ledger.Book.gather(profile).chapters.items():
+        for name, stored in Book.gather(profile).chapters.items():
             for claim in stored.claims:
                 entry = registered().claims[name, claim.id]
                 assert differences(entry, claim) == []
 
     def test_a_changed_rule_is_noticed(self):
-        name, stored = next(iter(ledger.Book.gather("quick").chapters.items()))
+        name, stored = next(iter(Book.gather("quick").chapters.items()))
         claim = stored.claims[0]
         moved = replace(registered().claims[name, claim.id], rule=Rule(low=-1.0))
         assert differences(moved, claim) == ["rule"]

@@ -13,9 +13,8 @@ from nbval.plugin import IPyNbCell
 import conftest
 from conftest import ROOT
 from svcca_lib.paper.chapter import regression
-from svcca_lib.paper.chapter.chapter import FIGURE_METADATA, RECORD, packed
-from svcca_lib.paper.chapter.claims import METADATA as LEDGER_METADATA
 from svcca_lib.paper.chapter.claims import number
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, RECORD, packed
 from svcca_lib.paper.chapter.regression import addresses, differences, granted, spread, stored
 
 

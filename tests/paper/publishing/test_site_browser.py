@@ -24,7 +24,7 @@ from browser import unwritten
 from PIL import Image
 
 from conftest import ROOT
-from svcca_lib.paper.chapter.chapter import FIGURE_METADATA
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA
 from svcca_lib.paper.publishing import site as builder
 from svcca_lib.paper.publishing.page import folded
 from svcca_lib.paper.publishing.pdf import chromium

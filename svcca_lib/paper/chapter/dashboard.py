@@ -1,0 +1,279 @@
+"""The page of the whole book: its figures, how its claims fared, its networks, data, environments.
+
+Each function gives one table of the ledger's chapter.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from svcca_lib.paper.chapter.claims import KINDS, MARKS, Claim, Verdict, number
+from svcca_lib.paper.chapter.drift import on_other_machines
+from svcca_lib.paper.chapter.ledger import Book, Ledger, Row
+from svcca_lib.paper.chapter.provenance import (
+    SHORT,
+    UsedNetwork,
+    artefact,
+    duration,
+    short_commit,
+)
+from svcca_lib.paper.chapter.register import registered
+from svcca_lib.paper.chapter.scores import stand_together, tally
+from svcca_lib.paper.chapter.tables import Table, link
+from svcca_lib.paper.store.paths import REPOSITORY
+
+EXPLANATIONS = REPOSITORY / "book" / "explanations.toml"
+
+
+def made(figure: str) -> str:
+    """Return the target, on this page, of the row that says how a figure was made."""
+    return f"made-{figure}"
+
+
+def figures(book: Book) -> Table:
+    """Return one row for each figure: what the paper says, what we found, and how it was made."""
+    return Table(
+        ("Figure", "Claims", "Networks", "Trained in", "Chapter took", "Commit"),
+        tuple(map(_figure, book.rows())),
+    )
+
+
+def _figure(row: Row) -> tuple[str, ...]:
+    if not row.shown:
+        return (html.escape(row.figure), "not run", *4 * ("",))
+    anchors = "".join(f'<span id="{made(shown.name)}"></span>' for shown in row.shown)
+    [ledger, *_] = row.chapters
+    making = ledger.provenance
+    networks = row.networks
+    return (
+        anchors + link(ledger.chapter, row.shown[0].name, row.figure),
+        "<br>".join(map(_decided, row.claims)),
+        _named(networks),
+        duration(sum(n.seconds for n in networks)) if networks else "",
+        duration(making.seconds),
+        f"<code>{making.commit}</code>" if making.commit else "",
+    )
+
+
+def _named(networks: Sequence[UsedNetwork]) -> str:
+    """Return the artefact of some networks, and which they are: trainings with their seeds."""
+    seeds: dict[str, list[int]] = {}
+    for network in networks:
+        seeds.setdefault(network.training, []).append(network.seed)
+    if not seeds:
+        return "none"
+    names = [f"{name} {', '.join(map(str, sorted(of)))}" for name, of in seeds.items()]
+    short = artefact([network.key for network in networks])
+    return "<br>".join([f"<code>{short}</code>", *map(html.escape, names)])
+
+
+def _decided(claim: Claim) -> str:
+    """Return a claim's verdict, the number measured and, where it has one, the paper's."""
+    paper = f", the paper {number(claim.paper)}" if claim.paper is not None else ""
+    mark = MARKS[claim.verdict]
+    return f"{mark} {html.escape(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
+
+
+def scores(book: Book) -> Table:
+    """Return the verdicts of each kind of claim, and how many stand when all are decided at once.
+
+    Each verdict has an interval of 95 % of its own. Of those in the last column, all claims taken
+    together, at most 5 % are expected to be wrong (`scores.stand_together`).
+    """
+    together = stand_together(book.claims)
+    return Table(
+        ("Kind", *(str(verdict).capitalize() for verdict in Verdict), "Stand together"),
+        tuple(
+            (
+                KINDS[kind],
+                *map(str, counts.values()),
+                "" if kind == "check" else str(sum(c.kind == kind for c in together)),
+            )
+            for kind, counts in tally(book.claims).items()
+        ),
+        kind="scores",
+    )
+
+
+def movements(book: Book, root: Path = REPOSITORY) -> Table:
+    """Return how far the number of each claim moves, over seeds and over machines.
+
+    Over machines: from what `make machines` measured from scratch, at the quick profile (nothing
+    else is small enough), where that was done.
+    """
+    elsewhere = on_other_machines(root) if book.profiles == ["quick"] else {}
+    rows = []
+    for key, claim in book.by_key().items():
+        chapter, _, id = key.partition("/")
+        over = f" ({len(claim.values)} {claim.over})"
+        there = elsewhere.get(key, ())
+        rows.append(
+            (
+                html.escape(f"{chapter[:2]} {id}"),
+                number(claim.measured),
+                number(_range(claim.values)) + over if len(claim.values) > 1 else "",
+                number(_range(there)) if there else "",
+                f"{MARKS[claim.verdict]} {claim.verdict}",
+            )
+        )
+    return Table(("Claim", "Measured", "Range over seeds", "Over machines", "Verdict"), tuple(rows))
+
+
+def _range(values: Sequence[float]) -> float:
+    return max(values) - min(values)
+
+
+def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
+    """Return what was looked into, for the claims of this book that fail or are not settled.
+
+    Parameters
+    ----------
+    book : Book
+    path : Path
+        The explanations; numbers in them are taken from the claims of `book`.
+
+    Raises
+    ------
+    ValueError
+        If an explanation is of a claim that is not registered.
+    """
+    claims = book.by_key()
+    known = {f"{chapter}/{id}" for chapter, id in registered().claims}
+    rows = []
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["explanation"]:
+        if unknown := set(entry["claims"]) - known:
+            raise ValueError(f"{path.name} explains what is not registered: {sorted(unknown)}")
+        concerned = [
+            key for key in entry["claims"] if key in claims and claims[key].verdict != Verdict.HOLDS
+        ]
+        if concerned:
+            named = "<br>".join(
+                f"{MARKS[claims[key].verdict]} "
+                + link(key.split("/")[0], f"claim-{claims[key].id}", claims[key].id)
+                for key in concerned
+            )
+            said = _filled(entry["text"], concerned[0], claims)
+            rows.append((named, f"<strong>{html.escape(entry['title'])}.</strong> {said}"))
+    return Table(("Claims", "What was looked into"), tuple(rows), kind="explanations")
+
+
+def _filled(text: str, key: str, claims: Mapping[str, Claim]) -> str:
+    """Return a text with its numbers: those of one claim, and of others by their names."""
+    chapter, own = key.split("/")[0], claims[key]
+    low, high = own.interval or (None, None)
+    parts = {"measured": own.measured, "low": low, "high": high, "null": own.null}
+
+    def value(place: re.Match[str]) -> str:
+        name = place[1]
+        if name in parts:
+            return number(parts[name])
+        other = claims.get(name if "/" in name else f"{chapter}/{name}")
+        if other is None:
+            raise ValueError(f"the explanation of {key} names a claim that is not made: {name}")
+        return number(other.measured)
+
+    return re.sub(r"\{([\w/-]+)\}", value, html.escape(text))
+
+
+def changes() -> Table:
+    """Return every change of a registered claim: what it was, what it is, when and why."""
+    return Table(
+        ("Claim", "Changed", "Was", "Is", "Why"),
+        tuple(
+            (
+                html.escape(f"{claim.chapter[:2]} {claim.id}"),
+                change.date.isoformat()
+                + (f" <code>{change.commit}</code>" if change.commit else ""),
+                html.escape(change.was),
+                html.escape(change.now),
+                html.escape(change.why),
+            )
+            for claim in registered().claims.values()
+            for change in claim.changes
+        ),
+        kind="changes",
+    )
+
+
+def confirmations() -> str:
+    """Say how many rules are older than the first CIFAR-10 page of their chapter.
+
+    For these the run was a test: neither the number nor the verdict there could be known when the
+    rule was set. Checks, and chapters whose data are no images, do not count.
+    """
+    live = [
+        claim
+        for claim in registered().claims.values()
+        if claim.withdrawn is None
+        and claim.kind != "check"
+        and claim.chapter in registered().cifar10
+    ]
+    before = sum(map(registered().predates_cifar10, live))
+    return (
+        f"{before} of the {len(live)} statements that are decided on images have words, rule and "
+        "null that are older than the first published CIFAR-10 page of their chapter, by the day"
+    )
+
+
+def networks(book: Book) -> Table:
+    """Return every network behind the book: key, seed, training time, device, commit."""
+    return Table(
+        ("Network", "Seed", "Key", "Trained in", "On", "Commit"),
+        tuple(
+            (
+                html.escape(n.training),
+                str(n.seed),
+                f"<code>{n.key[:SHORT]}</code>",
+                duration(n.seconds),
+                html.escape(n.device),
+                f"<code>{short_commit(n.commit)}</code>",
+            )
+            for n in book.networks()
+        ),
+    )
+
+
+def environments(book: Book) -> Table:
+    """Return where the chapters ran, one row for each environment, with the data they saw."""
+    groups: dict[str, list[Ledger]] = {}
+    for ledger in book.chapters.values():
+        same = {k: v for k, v in ledger.provenance.environment.items() if k != "commit"}
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(ledger)
+    rows = []
+    for text, ledgers in groups.items():
+        at = json.loads(text)
+        libraries = ", ".join(f"{name} {version}" for name, version in at["libraries"].items())
+        rows.append(
+            (
+                ", ".join(ledger.chapter[:2] for ledger in ledgers),
+                html.escape(f"Python {at['python']}, {libraries}"),
+                html.escape(at["platform"]),
+                html.escape(f"{at['device']}, {at['threads']} threads"),
+            )
+        )
+    return Table(("Chapters", "Versions", "System", "Device"), tuple(rows))
+
+
+def datasets(book: Book) -> Table:
+    """Return every data set with its fingerprint and the chapters and seeds that used it."""
+    used: dict[tuple[str, str], list[Ledger]] = {}
+    for ledger in book.chapters.values():
+        for item in ledger.provenance.datasets.items():
+            used.setdefault(item, []).append(ledger)
+    return Table(
+        ("Data", "Fingerprint", "Chapters", "Seed of the chapters"),
+        tuple(
+            (
+                html.escape(label),
+                f"<code>{fingerprint[:SHORT]}</code>",
+                ", ".join(ledger.chapter[:2] for ledger in ledgers),
+                ", ".join(sorted({str(ledger.seed) for ledger in ledgers})),
+            )
+            for (label, fingerprint), ledgers in used.items()
+        ),
+    )

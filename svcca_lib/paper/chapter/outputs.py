@@ -1,0 +1,53 @@
+"""What a chapter's outputs carry beside what is seen, and the names by which it is found again.
+
+The built page, the ledger of the book and the regression tests read it from the stored notebooks.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import math
+from typing import Any
+
+import numpy as np
+
+Output = tuple[dict[str, Any], dict[str, Any]]  # data and metadata, as a notebook stores them
+
+# Of a figure: its caption and description, the networks behind it, and its drawing and numbers in
+# the forms that a reader can download.
+FIGURE_METADATA = "svcca_figure"
+LEDGER_METADATA = "svcca_ledger"  # of a ledger: all of it, full digits included
+RECORD = "application/papermill.record/"  # where myst-nb looks for the numbers of the prose
+
+
+def packed(text: str) -> str:
+    """Return `text` compressed, in characters that JSON takes as they are."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def unpacked(text: str) -> str:
+    """Return what was `packed`.
+
+    Examples
+    --------
+    >>> unpacked(packed("k,accuracy"))
+    'k,accuracy'
+    """
+    return gzip.decompress(base64.b64decode(text)).decode()
+
+
+def noted(name: str, value: float) -> Output:
+    """Return the output in which the prose finds a number, to its last digit, by its name.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"the number {name!r} must be finite to be noted; got {value}")
+    # an integer stays one, and NumPy's numbers read like Python's
+    plain = int(value) if isinstance(value, (int, np.integer)) else float(value)
+    about = {"name": name.replace("_", "-"), "mime_prefix": RECORD}
+    return {f"{RECORD}text/plain": repr(plain)}, {"scrapbook": about}

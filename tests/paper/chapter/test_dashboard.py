@@ -1,0 +1,90 @@
+"""The tables of the ledger's page."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from ledgers import chapter, over_images, two_chapters
+
+from svcca_lib.paper.chapter import dashboard
+from svcca_lib.paper.chapter.drift import ELSEWHERE
+from svcca_lib.paper.chapter.ledger import Book, published
+from svcca_lib.paper.chapter.provenance import PAPER_FIGURES, artefact
+from svcca_lib.paper.chapter.register import registered
+from svcca_lib.paper.store.files import write_json
+
+
+@pytest.fixture
+def book():
+    return two_chapters()
+
+
+def rows(table):
+    """Return the cells of a table's HTML, without their markup; it has to be well formed."""
+    root = ET.fromstring(table._repr_html_().replace("<br>", "<br/>"))
+    return [["".join(cell.itertext()) for cell in row] for row in root.find("tbody")]
+
+
+def test_a_row_says_how_a_figure_fared_and_how_it_was_made(book):
+    table = dashboard.figures(book)
+    by_figure = {row[0]: row[1:] for row in rows(table)}
+    both = artefact(["1" * 64, "2" * 64])
+    assert by_figure["Figure 2a"] == [
+        "✓ a: 0.9✗ b: 0.2, the paper 0.7",
+        f"{both}convnet 1, 2",
+        "1 min 00 s",
+        "1 min 15 s",
+        "0123456",
+    ]
+    assert by_figure["Figure 1"] == ["not run", "", "", "", ""]
+    assert by_figure["figure-of-ours"] == ["", "none", "", "1 min 15 s", "0123456"]
+    assert 'id="made-figure-4-convnet"' in table._repr_html_()
+    assert '<a href="02-first.html#figure-2a">Figure 2a</a>' in table._repr_html_()
+
+
+def test_networks_data_and_environments_are_listed_once(book):
+    assert [row[1:3] for row in rows(dashboard.networks(book))] == [
+        [str(n), f"{n}" * 12] for n in (1, 2, 3)
+    ]
+    assert rows(dashboard.datasets(book)) == [["digits", "ab" * 6, "02, 04", "0"]]
+    assert [row[0] for row in rows(dashboard.environments(book))] == ["02", "04"]
+    assert rows(dashboard.environments(book))[0][2] == "an <old> system"
+
+
+def test_scores_count_kinds_apart(book):
+    assert rows(dashboard.scores(book)) == [
+        ["of the paper", "2", "1", "0", "3"],
+        ["checks", "1", "0", "0", ""],
+    ]
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A repository that knows what two other machines measured."""
+    write_json(tmp_path / ELSEWHERE, {"one": {"02-first/a": 0.7}, "two": {"02-first/a": 0.75}})
+    return tmp_path
+
+
+def test_movements_are_over_seeds_and_over_machines(elsewhere):
+    two = over_images(values=(0.8, 0.9), over="seeds")
+    book = Book({"02-first": chapter("02-first", [two, over_images("b")], ())})
+    assert rows(dashboard.movements(book, elsewhere)) == [
+        ["02 a", "0.85", "0.1 (2 seeds)", "0.05", "✓ holds"],
+        ["02 b", "0.9", "", "", "✓ holds"],
+    ]
+
+
+def test_numbers_of_other_machines_are_those_of_the_quick_profile(elsewhere):
+    other = chapter("02-first", [over_images()], (), profile="cifar10")
+    book = Book({"02-first": other})
+    assert rows(dashboard.movements(book, elsewhere)) == [["02 a", "0.9", "", "", "✓ holds"]]
+
+
+def test_every_change_of_the_register_is_listed():
+    listed = rows(dashboard.changes())
+    assert len(listed) == sum(len(c.changes) for c in registered().claims.values())
+    assert all(all(row) for row in listed)
+
+
+@pytest.mark.parametrize("profile", published())
+def test_published_chapters_have_a_row_for_every_figure(profile):
+    assert len(dashboard.figures(Book.gather(profile)).rows) >= len(PAPER_FIGURES)
