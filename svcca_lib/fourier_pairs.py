@@ -85,6 +85,18 @@ class FourierLayers:
             ]
         return cls(rows.pop(), tuple(names), tuple(sizes), tuple(counts), together)
 
+    def only(self, name: str) -> FourierLayers:
+        """Return one of the layers alone."""
+        at = self.names.index(name)
+        size, kept = self.sizes[at], self.counts[at]
+        before = [self.counts[i] for i in range(at) if self.sizes[i] == size]
+        starts = np.sum(before, axis=0, dtype=int) if before else np.zeros_like(kept)
+        bases = [
+            basis[:, start : start + count]
+            for basis, start, count in zip(self._bases[size], starts, kept, strict=True)
+        ]
+        return FourierLayers(self.n, (name,), (size,), (kept,), {size: bases})
+
 
 def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.ndarray, np.ndarray]:
     """Compare every layer of one network with every layer of another.

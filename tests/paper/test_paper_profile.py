@@ -3,7 +3,7 @@
 The images are generated, in CIFAR-10's shape and classes, there are two seeds for ten, and the
 learning rate is one that two steps bear. What is measured on such networks is noise; that it can be
 measured at these widths is what is tested. The path to ImageNet's ResNet-50 is tested in
-test_classes.py.
+experiments/test_class_sensitivity.py.
 """
 
 from dataclasses import replace
@@ -19,8 +19,8 @@ from svcca_lib.paper.data import images
 from svcca_lib.paper.experiments import (
     class_sensitivity,
     compression,
-    dynamics,
     freezing,
+    layer_matrices,
     recurrent,
     restriction,
     theorems,
@@ -82,7 +82,7 @@ def test_convnet_is_restricted_compressed_and_compared(chapter):
     assert _shares(restriction.on_directions(one["fc1"], found.x_weights, [1]))
     study = compression.study(ch.store, *runs, ch.data, (0.01, 1.0), images=IMAGES)
     assert all(map(_shares, study.values()))
-    matrices = dynamics.layer_matrices(
+    matrices = layer_matrices.layer_matrices(
         runs[0], ch.data, ch.store, images=IMAGES, fractions=(0.0, 1.0)
     )
     assert matrices.similarity.shape == (2, 16, 16)
@@ -97,7 +97,7 @@ def test_resnet_against_its_logits_and_its_end(chapter):
     found = class_sensitivity.class_sensitivity(run, ch.data, ch.store, five, images=IMAGES)
     assert found.similarity.shape == (49, 5)
     assert _shares(found.similarity)
-    matrices = dynamics.layer_matrices(run, ch.data, ch.store, images=12, fractions=(1.0,))
+    matrices = layer_matrices.layer_matrices(run, ch.data, ch.store, images=12, fractions=(1.0,))
     assert matrices.own[0] == pytest.approx(1)
 
 

@@ -1,6 +1,6 @@
 r"""What similarity is without anything to find: against the number of datapoints, and of pixels.
 
-Kornblith et al. (2019) prove that an index that no invertible map of the neurons changes is the
+Kornblith et al. (2019) prove that a measure that no invertible map of the neurons changes is the
 same for *all* layers of at least as many neurons as datapoints. CCA then is 1. Before that point it
 is too high, and images whose responses were shuffled show by how much.
 
@@ -12,9 +12,8 @@ Kornblith et al. 2019, section 3 (invertible linear maps). Raghu et al. 2017, se
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -22,55 +21,42 @@ from torch import Tensor
 
 from svcca_lib import (
     SampleSizeWarning,
-    Similarity,
-    cca,
     chance_correlation,
     channels_as_neurons,
-    cka,
     held_out_cca,
-    procrustes,
-    pwcca,
     svcca,
 )
+from svcca_lib.paper.experiments import measures
 
 FOLDS = 5
+HELD_OUT = "CCA, held out"
+MEASURES = ("CCA", "SVCCA", "PWCCA", "CKA", "CKA, debiased", "Procrustes", HELD_OUT)
 
 
-def _held_out(x: Tensor, y: Tensor) -> Similarity:
-    """NaN where the fitting part cannot say which directions: there it is up to rounding.
+def similarity(measure: str, x: Tensor, y: Tensor) -> float:
+    """Similarity of two layers, (n, p) and (n, q), by one of `MEASURES`.
 
-    Two subspaces of together more dimensions than datapoints intersect, and what is in both has a
-    correlation of 1, whichever basis of the intersection comes out.
+    CCA on images that it was not fitted to is NaN where the fitting part cannot say which
+    directions: two subspaces of together more dimensions than datapoints intersect, and what is in
+    both has a correlation of 1, whichever basis of the intersection comes out.
     """
+    if measure != HELD_OUT:
+        return measures.similarity(measure, x, y)
     fitted = len(x) - -(-len(x) // FOLDS)
     determined = fitted > x.shape[1] + y.shape[1]
-    found = held_out_cca(x, y, folds=FOLDS).similarity if determined else float("nan")
-    return Similarity("held-out CCA", found, len(x))
-
-
-INDICES: Mapping[str, Callable[[Tensor, Tensor], Similarity]] = MappingProxyType(
-    {
-        "CCA": cca,
-        "SVCCA": svcca,
-        "PWCCA": pwcca,
-        "CKA": cka,
-        "CKA, debiased": lambda x, y: cka(x, y, debiased=True),
-        "Procrustes": procrustes,
-        "CCA, held out": _held_out,
-    }
-)
+    return held_out_cca(x, y, folds=FOLDS).similarity if determined else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
 class SampleSizes:
-    """Similarity against the number of datapoints, one entry for each index.
+    """Similarity against the number of datapoints, one entry for each measure.
 
     Attributes
     ----------
     sizes : array, shape (m,)
         Datapoints.
     pairs : dict of str to dict of str to array, shape (m,)
-        What was compared -> index -> similarity.
+        What was compared -> measure -> similarity.
     """
 
     sizes: np.ndarray
@@ -82,7 +68,7 @@ def by_sample_size(
     others: Mapping[str, Tensor],
     sizes: Sequence[int],
     seed: int = 0,
-    indices: Sequence[str] = tuple(INDICES),
+    by: Sequence[str] = MEASURES,
 ) -> SampleSizes:
     """Compare a layer with others on ever more datapoints.
 
@@ -96,8 +82,8 @@ def by_sample_size(
     seed : int
         Of the order, and of the shuffling of one more pair, "shuffled": `x` with the first of
         `others` on other images.
-    indices : sequence of str
-        Of `INDICES`.
+    by : sequence of str
+        Of `MEASURES`.
 
     Returns
     -------
@@ -112,17 +98,15 @@ def by_sample_size(
         warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
         for name, y in layers.items():
             pairs[name] = {
-                index: np.array(
-                    [INDICES[index](x[order[:n]], y[order[:n]]).similarity for n in sizes]
-                )
-                for index in indices
+                measure: np.array([similarity(measure, x[order[:n]], y[order[:n]]) for n in sizes])
+                for measure in by
             }
     return SampleSizes(np.array(sizes), pairs)
 
 
 @dataclass(frozen=True)
-class PixelFloors:
-    """SVCCA of two convolutional layers with pixels as datapoints, and three ideas of its floor.
+class PixelChance:
+    """SVCCA of two convolutional layers with pixels as datapoints, and three ideas of chance.
 
     Attributes
     ----------
@@ -133,7 +117,7 @@ class PixelFloors:
     pixels, images : float
         Mean over shuffles of single pixels, and of whole images.
     effective : float
-        Independent datapoints that would give the floor of whole images.
+        Independent datapoints that would give the chance level of whole images.
     rows : int
         Pixels of all images.
     """
@@ -146,8 +130,8 @@ class PixelFloors:
     rows: int
 
 
-def pixel_floors(x: Tensor, y: Tensor, draws: int = 10, seed: int = 0) -> PixelFloors:
-    """Find the floor of SVCCA with pixels as datapoints: shuffle pixels, and whole images.
+def pixel_chance(x: Tensor, y: Tensor, draws: int = 10, seed: int = 0) -> PixelChance:
+    """Find the chance level of SVCCA with pixels as datapoints: shuffle pixels, and whole images.
 
     Parameters
     ----------
@@ -160,29 +144,26 @@ def pixel_floors(x: Tensor, y: Tensor, draws: int = 10, seed: int = 0) -> PixelF
     a, b = channels_as_neurons(x), channels_as_neurons(y)
     found = svcca(a, b)
 
-    def shuffled(rows: Tensor) -> float:
-        return svcca(a, rows).similarity
+    def order(z: Tensor) -> Tensor:
+        return torch.randperm(len(z), generator=generator)
 
-    pixels = [shuffled(b[torch.randperm(len(b), generator=generator)]) for _ in range(draws)]
-    images = [
-        shuffled(channels_as_neurons(y[torch.randperm(len(y), generator=generator)]))
-        for _ in range(draws)
-    ]
-    floor = float(np.mean(images))
-    return PixelFloors(
+    pixels = [svcca(a, b[order(b)]).similarity for _ in range(draws)]
+    images = [svcca(a, channels_as_neurons(y[order(y)])).similarity for _ in range(draws)]
+    chance = float(np.mean(images))
+    return PixelChance(
         matched=found.similarity,
         closed_form=float(found.chance or 0),
         pixels=float(np.mean(pixels)),
-        images=floor,
-        effective=_datapoints(found.x_kept or 1, found.y_kept or 1, floor, len(a)),
+        images=chance,
+        effective=_datapoints(found.x_kept or 1, found.y_kept or 1, chance, len(a)),
         rows=len(a),
     )
 
 
-def _datapoints(p: int, q: int, floor: float, most: int) -> float:
-    """Datapoints at which independent layers of p and q directions score `floor`, by bisection."""
+def _datapoints(p: int, q: int, chance: float, most: int) -> float:
+    """Datapoints at which independent layers of p and q directions score `chance`, by bisection."""
     low, high = max(p, q) + 2, most
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if chance_correlation(p, q, middle) > floor else (low, middle)
+        low, high = (middle, high) if chance_correlation(p, q, middle) > chance else (low, middle)
     return float(high)

@@ -12,19 +12,24 @@ Raghu et al. 2017, section 4.3, Figure 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from svcca_lib import FourierSubspace, capture, dft_cca
-from svcca_lib.paper.data.images import ImageData, spread
-from svcca_lib.paper.experiments.measurements import fingerprint, measured
-from svcca_lib.paper.store import identity
-from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.data.imagenet import (
+    IMAGENET_LAYERS,
+    imagenet_classes,
+    imagenet_normalised,
+    imagenet_resnet50,
+)
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.inputs import Images, images_of
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.store.store import Artefact, Store
 from svcca_lib.paper.training.trained import TrainedNetwork
 
 BATCH = 100  # images whose responses in all layers are held at a time
@@ -93,25 +98,11 @@ def five_classes(data: ImageData, given: str = "") -> tuple[str, ...]:
     return five
 
 
-def spatial_means(
-    model: nn.Module,
-    layers: Sequence[str],
-    images: Tensor,
-    prepare: Callable[[Tensor], Tensor] = Tensor.float,
-) -> dict[str, Tensor]:
-    """Record layers at the spatial frequency zero: (n, c) each, in float64.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-    layers : sequence of str
-    images : Tensor, shape (n, c, h, w)
-    prepare : callable
-        Makes a batch of images what the model takes.
-    """
+def spatial_means(model: nn.Module, layers: Sequence[str], images: Images) -> dict[str, Tensor]:
+    """Record layers at the spatial frequency zero: (n, c) each, in float64."""
     parts: dict[str, list[Tensor]] = {name: [] for name in layers}
-    for batch in images.split(BATCH):
-        for name, output in capture(model, list(layers), prepare(batch)).items():
+    for batch in images.batches(BATCH):
+        for name, output in capture(model, list(layers), batch).items():
             output = output.double()
             parts[name].append(output.mean((2, 3)) if output.ndim == 4 else output)
     return {name: torch.cat(outputs) for name, outputs in parts.items()}
@@ -136,13 +127,12 @@ def logit_similarity(
     chance : Tensor, shape (layers,)
     """
     columns = [FourierSubspace.fit(logit[:, None]) for logit in logits.T]
-    values, chance = [], []
-    for layer in means.values():
-        row = FourierSubspace.fit(layer, keep)
-        found = [dft_cca(row, column) for column in columns]
-        values.append([result.similarity for result in found])
-        chance.append(found[0].chance)
-    return torch.tensor(values, dtype=torch.float64), torch.tensor(chance, dtype=torch.float64)
+    rows = [FourierSubspace.fit(layer, keep) for layer in means.values()]
+    found = [[dft_cca(row, column) for column in columns] for row in rows]
+    return (
+        torch.tensor([[cell.similarity for cell in row] for row in found], dtype=torch.float64),
+        torch.tensor([row[0].chance for row in found], dtype=torch.float64),
+    )
 
 
 def class_sensitivity(
@@ -179,29 +169,16 @@ def class_sensitivity(
     at = _positions(classes, data.classes)
     network, final = run.network(fraction), run.network()
     layers = tuple(name for name in network.layers if name not in HEAD)
+    shown = images_of(data, images)
 
     def make() -> tuple[dict[str, Tensor], dict[str, int]]:
-        chosen = data.train_images[spread(len(data.train_images), images)]
-        logits = spatial_means(final, ("logits",), chosen, data.normalised)["logits"]
-        means = spatial_means(network, layers, chosen, data.normalised)
-        values, chance = logit_similarity(means, logits, keep)
-        return {"similarity": values, "chance": chance}, {"n": len(chosen)}
+        logits = spatial_means(final, ("logits",), shown)["logits"]
+        values, chance = logit_similarity(spatial_means(network, layers, shown), logits, keep)
+        return {"similarity": values, "chance": chance}, {"n": len(shown)}
 
-    artefact = measured(
-        store,
-        "class-sensitivity",
-        [run],
-        {"data": data.fingerprint, "images": images, "fraction": fraction, "keep": keep},
-        make,
-        name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
-    )
-    return Sensitivity(
-        layers,
-        tuple(classes),
-        artefact.tensors["similarity"][:, at].numpy(),
-        artefact.tensors["chance"].numpy(),
-        artefact.meta["n"],
-    )
+    config = {"images": images, "fraction": fraction, "keep": keep}
+    artefact = measured(store, "class-sensitivity", [run], config, make, data=data)
+    return _sensitivity(artefact, layers, classes, at)
 
 
 def imagenet_sensitivity(
@@ -233,44 +210,39 @@ def imagenet_sensitivity(
     ValueError
         If ImageNet has no class of such a name, or the images have not three channels.
     """
-    from svcca_lib.paper.data.imagenet import (
-        IMAGENET_LAYERS,
-        imagenet_classes,
-        imagenet_normalised,
-        imagenet_resnet50,
-    )
-
     at = _positions(classes, imagenet_classes())
     if data.shape[0] != 3:
         raise ValueError(f"ImageNet's network takes colour images, (3, h, w); got {data.shape}")
     *layers, head = IMAGENET_LAYERS
     model = imagenet_resnet50(weights)
+    chosen = images_of(data, images)
+    shown = Images(chosen.pixels, chosen.labels, imagenet_normalised)
 
-    def make(workspace: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
-        chosen = data.train_images[spread(len(data.train_images), images)]
-        means = spatial_means(model, IMAGENET_LAYERS, chosen, imagenet_normalised)
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+        means = spatial_means(model, IMAGENET_LAYERS, shown)
         logits = means.pop(head)[:, at]
         values, chance = logit_similarity(means, logits, keep)
-        return {"similarity": values, "chance": chance}, {"n": len(chosen)}
+        return {"similarity": values, "chance": chance}, {"n": len(shown)}
 
-    config = {
-        "data": data.fingerprint,
-        "images": images,
-        "network": fingerprint(model.state_dict()),
-        "classes": list(classes),
-        "keep": keep,
-    }
-    artefact = store.fetch(
+    artefact = measured(
+        store,
         "class-sensitivity",
-        config,
+        [model.state_dict()],
+        {"images": images, "classes": list(classes), "keep": keep},
         make,
-        version=identity.of_measurement(make),
+        data=data,
         name=f"resnet50-{data.name}",
     )
+    return _sensitivity(artefact, layers, classes, slice(None))
+
+
+def _sensitivity(
+    artefact: Artefact, layers: Sequence[str], classes: Sequence[str], at: list[int] | slice
+) -> Sensitivity:
     return Sensitivity(
         tuple(layers),
         tuple(classes),
-        artefact.tensors["similarity"].numpy(),
+        artefact.tensors["similarity"][:, at].numpy(),
         artefact.tensors["chance"].numpy(),
         artefact.meta["n"],
     )

@@ -2,9 +2,9 @@ r"""Does a measure notice what changes the function, and only that? Ding's tests
 
 *Sensitivity*: principal components of a layer are deleted, the least first. At some point a linear
 probe loses accuracy; a good measure sees the layer change by then. What counts as seeing is set by
-the distance that another seed makes: a change below it drowns among seeds. *Grounding*: over all
-seeds and deletions together, dissimilarity to a reference should rank as the difference in probe
-accuracy does. (*Specificity*, the reverse, is `matching.Matching.specificity`.)
+the distance that another seed makes: a change below it drowns among seeds. *Correlation with the
+probe*: over all seeds and deletions together, dissimilarity to a reference should rank as the
+difference in probe accuracy does. (*Specificity*, the reverse, is `matching.Matching.specificity`.)
 
 References
 ----------
@@ -15,28 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from svcca_lib import pairwise
-from svcca_lib.paper.experiments import matching
+from svcca_lib.paper.experiments.measures import NAMED, OVER_NEURONS
 
-INDICES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        index: matching.INDICES[index]
-        for index in (matching.OVER_NEURONS, "CCA", "SVCCA", "PWCCA", "CKA", "Procrustes")
-    }
-)
-
-
-def truncated(layer: np.ndarray, components: int) -> np.ndarray:
-    """Return the layer with its leading principal components alone, shape (n, p)."""
-    mean = layer.mean(axis=0)
-    _, _, vt = np.linalg.svd(layer - mean, full_matrices=False)
-    return (layer - mean) @ vt[:components].T @ vt[:components] + mean
+MEASURES = (OVER_NEURONS, "CCA", "SVCCA", "PWCCA", "CKA", "Procrustes")
 
 
 def probe(
@@ -70,7 +56,7 @@ class Deletion:
     accuracy : array, shape (networks, m)
         Of the probe.
     distance : dict of str to array, shape (references, networks, m)
-        Index -> 1 less the similarity to the reference's whole layer.
+        Measure -> 1 less the similarity to the reference's whole layer.
     """
 
     kept: np.ndarray
@@ -81,7 +67,7 @@ class Deletion:
     def only(self, networks: Sequence[int]) -> Deletion:
         """Return the same of some of the networks, by their positions."""
         at = np.ix_(networks, networks)
-        distance = {index: values[at] for index, values in self.distance.items()}
+        distance = {name: values[at] for name, values in self.distance.items()}
         return replace(self, accuracy=self.accuracy[list(networks)], distance=distance)
 
     @property
@@ -89,25 +75,25 @@ class Deletion:
         """Share of the components deleted, shape (m,)."""
         return 1 - self.kept / self.width
 
-    def seeds(self, index: str) -> np.ndarray:
+    def seeds(self, measure: str) -> np.ndarray:
         """Mean distance that another seed makes, nothing deleted; shape (references,)."""
-        whole = self.distance[index][:, :, 0]
+        whole = self.distance[measure][:, :, 0]
         return (whole.sum(axis=1) - whole.diagonal()) / (len(whole) - 1)
 
-    def noticed(self, index: str) -> np.ndarray:
+    def noticed(self, measure: str) -> np.ndarray:
         """Share of the reference's components deleted when it is as far away as a seed.
 
         Between two deletions by straight line; 1 if it never is. Shape (references,).
         """
-        return np.array([self._when(index, i, self.deleted, 1.0) for i in self._references])
+        return np.array([self._when(measure, i, self.deleted, 1.0) for i in self._references])
 
-    def lost(self, index: str) -> np.ndarray:
+    def lost(self, measure: str) -> np.ndarray:
         """Probe accuracy gone by then; shape (references,)."""
         return np.array(
-            [a[0] - self._when(index, i, a, a[-1]) for i, a in enumerate(self.accuracy)]
+            [a[0] - self._when(measure, i, a, a[-1]) for i, a in enumerate(self.accuracy)]
         )
 
-    def grounding(self, index: str) -> np.ndarray:
+    def probe_correlation(self, measure: str) -> np.ndarray:
         """Spearman's correlation of distance with the difference in probe accuracy; 0 if constant.
 
         Over all networks and deletions but the reference itself; shape (references,).
@@ -117,7 +103,7 @@ class Deletion:
             others = np.ones(self.accuracy.shape, dtype=bool)
             others[i, 0] = False
             difference = np.abs(self.accuracy - self.accuracy[i, 0])[others]
-            distance = self.distance[index][i][others].round(9)
+            distance = self.distance[measure][i][others].round(9)
             if np.ptp(distance) > 0 and np.ptp(difference) > 0:
                 found[i] = stats.spearmanr(distance, difference).statistic
         return found
@@ -126,9 +112,9 @@ class Deletion:
     def _references(self) -> range:
         return range(len(self.accuracy))
 
-    def _when(self, index: str, i: int, values: np.ndarray, never: float) -> float:
+    def _when(self, measure: str, i: int, values: np.ndarray, never: float) -> float:
         """Read `values` (m,) where deletions take reference i as far away as another seed."""
-        away, seed = self.distance[index][i, i], self.seeds(index)[i]
+        away, seed = self.distance[measure][i, i], self.seeds(measure)[i]
         beyond = np.flatnonzero(away > seed)
         if not len(beyond):
             return float(never)
@@ -171,24 +157,24 @@ def delete_components(
             cuts.append(left @ vt[:k])
     shape = (len(train), len(train), len(kept))
     distance = {
-        index: 1 - pairwise(train, cuts, measure, **options).reshape(shape)
-        for index, (measure, options) in INDICES.items()
+        name: 1 - pairwise(train, cuts, measure, **options).reshape(shape)
+        for name, (measure, options) in ((name, NAMED[name]) for name in MEASURES)
     }
     return Deletion(kept, width, accuracy, distance)
 
 
 def shortfall(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How far each index falls short of the best one, in the test where it does most.
+    """How far each measure falls short of the best one, in the test where it does most.
 
     Parameters
     ----------
-    scores : mapping of str to array, shape (indices,)
+    scores : mapping of str to array, shape (measures,)
         Test -> scores, of which more is better.
 
     Returns
     -------
-    array, shape (indices,)
-        0 for an index that is best in every test.
+    array, shape (measures,)
+        0 for a measure that is best in every test.
 
     Examples
     --------
@@ -200,18 +186,18 @@ def shortfall(scores: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def mean_ranks(scores: Mapping[str, np.ndarray], tie: float) -> np.ndarray:
-    """Mean rank of each index in the tests, 1 for the best; near ones share half of a step.
+    """Mean rank of each measure in the tests, 1 for the best; near ones share half of a step.
 
     Parameters
     ----------
-    scores : mapping of str to array, shape (indices,)
+    scores : mapping of str to array, shape (measures,)
         Test -> scores, of which more is better.
     tie : float
         Scores that differ by less share a place, by as much as they are near.
 
     Returns
     -------
-    array, shape (indices,)
+    array, shape (measures,)
 
     Examples
     --------
@@ -222,5 +208,5 @@ def mean_ranks(scores: Mapping[str, np.ndarray], tie: float) -> np.ndarray:
     places = []
     for values in scores.values():
         ahead = (0.5 + (values[None, :] - values[:, None]) / (2 * tie)).clip(0, 1)
-        places.append(0.5 + ahead.sum(axis=1))  # half of it is the index itself
+        places.append(0.5 + ahead.sum(axis=1))  # half of it is the measure itself
     return np.mean(places, axis=0)

@@ -16,7 +16,6 @@ Raghu et al. 2017, Appendix Figure 5.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib import Subspace, capture, compress
-from svcca_lib.paper.data.images import ImageData, spread
+from svcca_lib import Subspace, compress
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.crossings import holds_from
+from svcca_lib.paper.experiments.inputs import images_of, split_at
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.evaluation import evaluate
@@ -36,6 +37,7 @@ from svcca_lib.paper.training.trained import TrainedNetwork
 
 By = Literal["correlation", "variance"]
 
+BATCH = 500  # images that go through a network at a time
 TOP = ("bn4", "fc2", "bn3", "fc1", "p2")  # in the order in which the paper compresses them
 
 # (a) and (b) of Appendix Figure 5; and, to compare with, the SVD without any reference
@@ -129,14 +131,6 @@ def ordered(
     return Directions(mean, weights @ chosen, (chosen.T * values) @ basis.T)
 
 
-def responses(
-    network: Network, layers: Sequence[str], images: Tensor, data: ImageData, batch_size: int = 500
-) -> dict[str, Tensor]:
-    """Responses of layers to uint8 images, float32, in the shape that the network gives them."""
-    batches = (data.normalised(batch) for batch in images.split(batch_size))
-    return capture(network, layers, batches)
-
-
 def head(network: Network, layer: str) -> nn.Sequential:
     """Return the network above a layer, to be fed with the layer's responses.
 
@@ -147,12 +141,8 @@ def head(network: Network, layer: str) -> nn.Sequential:
     ValueError
         If the layer is not a stage of the network.
     """
-    stages = dict(network.stages())
-    if layer not in stages:
-        raise ValueError(f"layer must be one of {', '.join(stages)}; got {layer!r}")
-    names = list(stages)
-    above = [(name, stages[name]) for name in names[names.index(layer) + 1 :]]
-    return nn.Sequential(OrderedDict([(layer, nn.Identity()), *above])).eval()
+    _, above = split_at(network, layer)
+    return nn.Sequential(OrderedDict([(layer, nn.Identity()), *above.named_children()])).eval()
 
 
 def compressed(network: nn.Module, directions: Mapping[str, Directions], ratio: float) -> nn.Module:
@@ -265,11 +255,11 @@ def study(
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         layers = (*TOP, "logits")
-        rows = spread(len(data.train_labels), images)
         networks = [r.network() for r in (run, partner)]
-        train, other = (responses(n, layers, data.train_images[rows], data) for n in networks)
-        test = responses(networks[0], layers, data.test_images, data)
-        parts = {"train": (train, data.train_labels[rows]), "test": (test, data.test_labels)}
+        shown = {"train": images_of(data, images), "test": images_of(data, part="test")}
+        train, other = (shown["train"].responses(n, layers, BATCH) for n in networks)
+        test = shown["test"].responses(networks[0], layers, BATCH)
+        parts = {"train": (train, shown["train"].labels), "test": (test, shown["test"].labels)}
         whole = head(networks[0], TOP[-1])
         found = {
             f"full/{part}": torch.tensor(evaluate(whole, x[TOP[-1]], labels), dtype=torch.float64)
@@ -280,8 +270,8 @@ def study(
             found |= {f"{variant}/{part}": torch.from_numpy(c) for part, c in curves.items()}
         return found, {}
 
-    config = {"data": data.fingerprint, "ratios": ratios, "images": images, "keep": keep}
-    artefact = measured(store, "compression", [run, partner], config, make)
+    config = {"ratios": ratios, "images": images, "keep": keep}
+    artefact = measured(store, "compression", [run, partner], config, make, data=data)
     return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}
 
 
@@ -300,9 +290,8 @@ def smallest_ratio(ratios: Sequence[float], accuracy: np.ndarray, least: float) 
     ValueError
         If not even the largest ratio reaches it.
     """
-    below = np.flatnonzero(np.asarray(accuracy) < least)
-    first = 0 if not len(below) else int(below[-1]) + 1
-    if first == len(ratios):
+    first = holds_from(np.asarray(accuracy) >= least)
+    if first is None:
         raise ValueError(f"no ratio reaches an accuracy of {least:.3f}; got {accuracy}")
     return float(ratios[first])
 
@@ -324,29 +313,3 @@ def most_that_pays(neurons: int, outputs: int) -> int:
 def weights(network: nn.Module) -> int:
     """Count the trained numbers of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-@torch.no_grad()
-def seconds(
-    networks: Mapping[str, tuple[nn.Module, Tensor]], repeats: int = 30
-) -> dict[str, float]:
-    """Time a forward pass of each network; the least of all its times counts.
-
-    The networks take turns, so that a machine that is busy for a while is so for all of them, and
-    what else runs can only add to a time.
-
-    Parameters
-    ----------
-    networks : mapping of str to (network, its input)
-    repeats : int
-        Passes that are timed, after two that warm up.
-    """
-    least = dict.fromkeys(networks, float("inf"))
-    for i in range(repeats + 2):
-        for name, (network, x) in networks.items():
-            started = time.perf_counter()
-            network(x)
-            taken = time.perf_counter() - started
-            if i >= 2:
-                least[name] = min(least[name], taken)
-    return least

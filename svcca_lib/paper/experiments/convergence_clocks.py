@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from svcca_lib.paper.data.images import ImageData, spread
-from svcca_lib.paper.experiments.dynamics import settling_times
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.crossings import settling_times
+from svcca_lib.paper.experiments.inputs import images_of, split_at
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.networks import Network
@@ -106,22 +107,21 @@ def rewinding_clock(
         Test loss.
     """
     layers = weighted_layers(run)
-    train = data.normalised(data.train_images[spread(len(data.train_images), images)])
-    rows = spread(len(data.test_images), images)
-    test = data.normalised(data.test_images[rows]), data.test_labels[rows]
+    train, test = images_of(data, images), images_of(data, images, "test")
 
     def make() -> tuple[dict[str, Tensor], dict[str, float]]:
         end = run.network()
         earlier = [run.network(fraction) for fraction in fractions]
         losses = torch.empty(len(fractions), len(layers), dtype=torch.float64)
-        below = train, test[0]  # what the finished stages below a layer make of both
+        below = train.inputs, test.inputs  # what the finished stages below a layer make of both
         with torch.no_grad():
             for name, stage in end.stages():
                 if name in layers:
                     for t, network in enumerate(earlier):
                         back = rewound(end, network, name, below[0])
-                        output = _above(back, name, below[1])
-                        losses[t, layers.index(name)] = _loss(output, test[1])
+                        _, top = split_at(back, name)
+                        output = top(back.get_submodule(name)(below[1]))
+                        losses[t, layers.index(name)] = _loss(output, test.labels)
                 fresh, above = _with_statistics(stage, below[0])
                 below = above, fresh(below[1])
         return {"loss": losses}, {}
@@ -130,9 +130,9 @@ def rewinding_clock(
         store,
         "rewinding",
         [run],
-        {"data": data.fingerprint, "images": images, "fractions": list(fractions)},
+        {"images": images, "fractions": list(fractions)},
         make,
-        name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
+        data=data,
     )
     loss = found.tensors["loss"].numpy()
     excess = loss - loss[-1]
@@ -156,23 +156,10 @@ def rewound(end: Network, earlier: Network, layer: str, below: Tensor) -> Networ
     network.get_submodule(layer).load_state_dict(earlier.get_submodule(layer).state_dict())
     x = below
     with torch.no_grad():
-        for name in _upward(network, layer):
+        for name in (layer, *dict(split_at(network, layer)[1].named_children())):
             stage, x = _with_statistics(network.get_submodule(name), x)
             network.get_submodule(name).load_state_dict(stage.state_dict())
     return network.eval()
-
-
-def _upward(network: Network, layer: str) -> list[str]:
-    """Names of the stages from a layer to the top."""
-    names = [name for name, _ in network.stages()]
-    return names[names.index(layer) :]
-
-
-def _above(network: Network, layer: str, below: Tensor) -> Tensor:
-    """Run the stages from a layer to the top."""
-    for name in _upward(network, layer):
-        below = network.get_submodule(name)(below)
-    return below
 
 
 def _with_statistics(stage: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:

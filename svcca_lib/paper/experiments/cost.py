@@ -1,4 +1,4 @@
-r"""What CCA of convolutional layers costs, flat and in the Fourier basis.
+r"""What things cost by the clock: CCA of convolutional layers, flat and in the Fourier basis.
 
 Appendix C of the paper gives, for k channels of n x n pixels, :math:`(k n^2)^{2.5}` for the CCA of
 the flat layers and :math:`k n \log n + n^2 k^{2.5}` for DFT-CCA. Times depend on the machine and on
@@ -12,7 +12,7 @@ Raghu et al. 2017, Appendix C.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +64,13 @@ def cost(images: int, channels: int, side: int, *, repeats: int = 3, seed: int =
         images,
         channels,
         side,
-        flat=_seconds(lambda: cca(flat_x, flat_y).correlations, repeats),
-        fourier=_seconds(lambda: dft_cca(x, y).correlations, repeats),
+        **seconds(
+            {
+                "flat": lambda: cca(flat_x, flat_y).correlations,
+                "fourier": lambda: dft_cca(x, y).correlations,
+            },
+            repeats,
+        ),
     )
 
 
@@ -80,10 +85,27 @@ def slope(sizes: np.ndarray, values: np.ndarray) -> float:
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
-def _seconds(work: Callable[[], object], repeats: int) -> float:
-    taken = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+def seconds(
+    works: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 0
+) -> dict[str, float]:
+    """Time pieces of work; the least of all times of each counts.
+
+    They take turns, so that a machine that is busy for a while is so for all of them, and what
+    else runs can only add to a time.
+
+    Parameters
+    ----------
+    works : mapping of str to callable
+    repeats : int
+        How often each is timed.
+    warm_up : int
+        How often each is done before.
+    """
+    least = dict.fromkeys(works, float("inf"))
+    for i in range(warm_up + repeats):
+        for name, work in works.items():
+            started = time.perf_counter()
+            work()
+            if i >= warm_up:
+                least[name] = min(least[name], time.perf_counter() - started)
+    return least

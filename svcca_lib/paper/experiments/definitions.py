@@ -1,4 +1,4 @@
-r"""The two forks in the paper's definition, on the same networks: what does each way make of them.
+r"""The six ways to read the paper's definition, on the same networks: what each makes of them.
 
 What 99 % is of: the variance (section 2) or the sum of the singular values (Appendix A). What the
 sum of the correlations is divided by: the directions kept (which gives a diagonal of 1, as in the
@@ -20,20 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib import (
-    FourierSubspace,
-    capture,
-    dft_cca,
-)
-from svcca_lib.paper.data.images import ImageData, spread
-from svcca_lib.paper.experiments.dynamics import (
+from svcca_lib import FourierSubspace, dft_cca
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.crossings import settling_times
+from svcca_lib.paper.experiments.inputs import Images, images_of
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.experiments.ranks import (
     RankCorrelation,
     depth_correlation,
     matrix_correlation,
     nearness,
-    settling_times,
 )
-from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
 from svcca_lib.similarity import MeanOver
@@ -41,12 +38,12 @@ from svcca_lib.subspace import Energy
 
 ENERGIES: tuple[Energy, ...] = ("variance", "singular_values")
 MEANS: tuple[MeanOver, ...] = ("kept", "smaller_layer", "weighted")
-READINGS = tuple(product(ENERGIES, MEANS))  # the first is this book's
+DEFINITIONS = tuple(product(ENERGIES, MEANS))  # the first is this book's
 
 
 @dataclass(frozen=True, eq=False)
-class Forks:
-    """Similarities under the six readings, in the order of `READINGS`.
+class Defined:
+    """Similarities by the six definitions, in the order of `DEFINITIONS`.
 
     Attributes
     ----------
@@ -77,11 +74,11 @@ class Forks:
 
     @property
     def widest_ratio(self) -> float:
-        """Directions that one reading of 99 % keeps for each of the other, in the extreme layer."""
+        """Directions that one kind of 99 % keeps for each of the other, in the extreme layer."""
         return float((self.kept.max(axis=0) / self.kept.min(axis=0).clip(1)).max())
 
     def bottom_up(self, fractions: Sequence[float], threshold: float) -> list[RankCorrelation]:
-        """Correlate depth and settling time in every reading, without the last layer.
+        """Correlate depth and settling time by every definition, without the last layer.
 
         A layer has settled where its similarity to the end stays above `threshold` of what it is
         at the end: over neurons, a layer is not 1 with itself.
@@ -92,7 +89,7 @@ class Forks:
         ]
 
     def orders(self) -> np.ndarray:
-        """Rank correlation of each reading's matrix of layers with that of the first, (6,)."""
+        """Rank correlation of each definition's matrix of layers with that of the first, (6,)."""
         return np.array([matrix_correlation(m, self.layers[0], draws=1).rho for m in self.layers])
 
     @property
@@ -102,7 +99,7 @@ class Forks:
         return matrix_correlation(near, self.layers[0], draws=1).rho
 
 
-def six_readings(
+def six_definitions(
     run: TrainedNetwork,
     other: TrainedNetwork,
     data: ImageData,
@@ -111,8 +108,8 @@ def six_readings(
     layers: Sequence[str],
     fractions: Sequence[float],
     images: int,
-) -> Forks:
-    """Compare layers of a network in time, across seeds and with each other, in all six readings.
+) -> Defined:
+    """Compare layers in time, across seeds and with each other by all six definitions.
 
     Parameters
     ----------
@@ -129,22 +126,22 @@ def six_readings(
 
     Returns
     -------
-    Forks
+    Defined
 
     Notes
     -----
     Convolutional layers go through the DFT (`svcca_lib.dft_cca`), as in the chapter on dynamics.
     """
-    inputs = data.normalised(data.train_images[spread(len(data.train_images), images)])
+    shown = images_of(data, images)
 
     def make() -> tuple[dict[str, Tensor], dict[str, int]]:
-        own = np.ones((len(READINGS), len(fractions), len(layers)))
-        seeds, chance = np.ones((2, len(READINGS), len(layers)))
-        between = np.ones((len(READINGS), len(layers), len(layers)))
+        own = np.ones((len(DEFINITIONS), len(fractions), len(layers)))
+        seeds, chance = np.ones((2, len(DEFINITIONS), len(layers)))
+        between = np.ones((len(DEFINITIONS), len(layers), len(layers)))
         kept = np.zeros((len(ENERGIES), len(layers)))
-        end = _fits(run, 1.0, layers, inputs)
+        end = _fits(run, 1.0, layers, shown)
         for state, fraction in ((other, 1.0), *((run, f) for f in fractions[:-1])):
-            for j, both in enumerate(_fits(state, fraction, layers, inputs)):
+            for j, both in enumerate(_fits(state, fraction, layers, shown)):
                 found = [_compared(a, b) for a, b in zip(both, end[j], strict=True)]
                 similarities, by_chance = np.concatenate(found, axis=1)
                 if state is other:
@@ -159,34 +156,29 @@ def six_readings(
                 for i in range(j + 1):
                     between[at, i, j] = between[at, j, i] = _compared(end[i][e], layer)[0]
         own[:, -1] = between.diagonal(axis1=1, axis2=2)
-        neurons = [x[0].numel() for x in capture(run.network(), list(layers), inputs[:1]).values()]
+        neurons = [layer[0].channels * layer[0].size[0] * layer[0].size[1] for layer in end]
         tensors = {"own": own, "seeds": seeds, "chance": chance, "layers": between, "kept": kept}
         tensors["neurons"] = np.array(neurons, dtype=np.float64)
-        return {name: torch.from_numpy(x) for name, x in tensors.items()}, {"n": len(inputs)}
+        return {name: torch.from_numpy(x) for name, x in tensors.items()}, {"n": len(shown)}
 
     artefact = measured(
         store,
         "forks",
         [run, other],
-        {
-            "data": data.fingerprint,
-            "layers": list(layers),
-            "fractions": list(fractions),
-            "images": len(inputs),
-        },
+        {"layers": list(layers), "fractions": list(fractions), "images": len(shown)},
         make,
-        name=f"{run.config.network.arch}-{data.name}-s{run.config.seed}",
+        data=data,
     )
-    return Forks(
+    return Defined(
         **{name: tensor.numpy() for name, tensor in artefact.tensors.items()}, n=artefact.meta["n"]
     )
 
 
 def _fits(
-    run: TrainedNetwork, fraction: float, layers: Sequence[str], inputs: Tensor
+    run: TrainedNetwork, fraction: float, layers: Sequence[str], shown: Images
 ) -> list[list[FourierSubspace]]:
     """Decompose each layer of a network, once for each of `ENERGIES`."""
-    responses = capture(run.network(fraction), list(layers), inputs)
+    responses = shown.responses(run.network(fraction), layers)
     found = []
     for layer in layers:
         x = responses.pop(layer)

@@ -12,7 +12,7 @@ Kornblith et al. 2019, section 6.1.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -21,36 +21,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib import (
-    FourierSubspace,
-    SampleSizeWarning,
-    capture,
-)
+from svcca_lib import FourierSubspace, SampleSizeWarning
 from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
-from svcca_lib.paper.data.images import ImageData, spread
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.experiments.measures import NAMED, OVER_NEURONS
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
 from svcca_lib.similarity import bound
 
-Reading = Literal["flattened", "means"]
+# Of a convolution, in the words of `svcca_lib.compare`: every pixel of every channel a neuron
+# (Kornblith's), spatial means, or one frequency at a time.
+Reading = Literal["pixels", "mean", "dft"]
 # Similarities that differ by less share a hit, by as much as they are near: what is equal but for
 # rounding, as CCA is for all layers where images are few, would else be decided by it.
 TIE = 1e-3
-# Equation (1) divides by the neurons; this book's default divides by the directions kept.
-OVER_NEURONS = "CCA, over neurons"
-INDICES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "CCA": ("cca", {}),
-        OVER_NEURONS: ("svcca", {"keep": 1.0, "mean_over": "smaller_layer"}),
-        "SVCCA": ("svcca", {}),
-        "PWCCA": ("pwcca", {}),
-        "linear regression": ("linear_regression", {}),
-        "Procrustes": ("procrustes", {}),
-        "CKA": ("cka", {}),
-    }
-)
-FOURIER_KEEP: Mapping[str, float] = MappingProxyType({"CCA": 1.0, "SVCCA": 0.99})
+MEASURES = ("CCA", OVER_NEURONS, "SVCCA", "PWCCA", "linear regression", "Procrustes", "CKA")
+FOURIER_KEEP: Mapping[str, float] = MappingProxyType({"CCA": 1.0, "SVCCA": 0.99})  # those by DFT
+
+Responses = Callable[[int], dict[str, Tensor]]  # of the layers of one of the networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +50,7 @@ class Matching:
     Attributes
     ----------
     tables : dict of str to array, shape (networks, networks, layers, layers)
-        Index -> similarity of layer k of network i to layer l of network j.
+        Measure -> similarity of layer k of network i to layer l of network j.
     layers : tuple of str
     n : int
         Images.
@@ -73,25 +63,25 @@ class Matching:
     def only(self, networks: Sequence[int]) -> Matching:
         """Return the same of some of the networks, by their positions."""
         at = np.ix_(networks, networks)
-        return replace(self, tables={index: table[at] for index, table in self.tables.items()})
+        return replace(self, tables={name: table[at] for name, table in self.tables.items()})
 
-    def accuracy(self, index: str, off: int = 0) -> np.ndarray:
+    def accuracy(self, measure: str, off: int = 0) -> np.ndarray:
         """Share of the layers that find their counterpart, one value an ordered pair of networks.
 
         Layers that tie for the most similar share the hit: where every similarity is 1, the share
         is that of guessing. `off` layers up or down still count as found. See `hits`.
         """
-        tables = self.tables[index]
+        tables = self.tables[measure]
         pairs = [(i, j) for i in range(len(tables)) for j in range(len(tables)) if i != j]
         return np.array([hits(tables[i, j], off) for i, j in pairs])
 
-    def specificity(self, index: str) -> np.ndarray:
+    def specificity(self, measure: str) -> np.ndarray:
         """Share of layers that another seed changes less than one layer up or down does.
 
         One value an ordered pair of networks (Ding et al. 2021: a measure should tell layers of one
         network apart before it tells seeds apart). A tie counts as half a layer.
         """
-        tables, layers = self.tables[index], len(self.layers)
+        tables, layers = self.tables[measure], len(self.layers)
         found = []
         for i in range(len(tables)):
             neighbours = [
@@ -130,9 +120,9 @@ def match(
     *,
     layers: Sequence[str],
     images: int,
-    reading: Reading | Literal["dft"],
+    reading: Reading,
 ) -> Matching:
-    """Compare the layers of all pairs of networks by every index that the reading allows.
+    """Compare the layers of all pairs of networks by every measure that the reading allows.
 
     Parameters
     ----------
@@ -144,118 +134,113 @@ def match(
     layers : sequence of str
     images : int
         Training images, at most.
-    reading : {"flattened", "means", "dft"}
-        Convolutional layers with every pixel of every channel a neuron (Kornblith's), by their
-        spatial means, or one frequency at a time (CCA and SVCCA alone).
+    reading : {"pixels", "mean", "dft"}
+        Of convolutional layers; under "dft" there are CCA and SVCCA alone.
 
     Returns
     -------
     Matching
     """
-    inputs = data.normalised(data.train_images[spread(len(data.train_images), images)])
+    shown = images_of(data, images)
 
     def make() -> tuple[dict[str, Tensor], dict[str, int]]:
         networks = [run.network() for run in runs]
 
         def responses(i: int) -> dict[str, Tensor]:
-            return capture(networks[i], list(layers), inputs)
+            return shown.responses(networks[i], layers)
 
         if reading == "dft":
             tables = _by_frequency(len(runs), responses)
         else:
-            tables = _by_index(len(runs), responses, reading)
-        return {k: torch.from_numpy(v) for k, v in tables.items()}, {"n": len(inputs)}
+            tables = _by_measure(len(runs), responses, reading)
+        return {k: torch.from_numpy(v) for k, v in tables.items()}, {"n": len(shown)}
 
-    artefact = measured(
-        store,
-        "matching",
-        runs,
-        {
-            "data": data.fingerprint,
-            "layers": list(layers),
-            "images": len(inputs),
-            "reading": reading,
-        },
-        make,
-        name=f"{runs[0].config.network.arch}-{data.name}-{reading}",
-    )
+    config = {"layers": list(layers), "images": len(shown), "reading": reading}
+    name = f"{runs[0].config.network.arch}-{data.name}-{reading}"
+    artefact = measured(store, "matching", runs, config, make, data=data, name=name)
     tables = {name: tensor.numpy() for name, tensor in artefact.tensors.items()}
     return Matching(tables, tuple(layers), artefact.meta["n"])
 
 
-def _by_frequency(networks: int, responses: Any) -> dict[str, np.ndarray]:
-    tables = {}
-    for index, keep in FOURIER_KEEP.items():
+def _by_frequency(networks: int, responses: Responses) -> dict[str, np.ndarray]:
+    def gathered(i: int, keep: float) -> FourierLayers:
+        layers = responses(i)
+        return FourierLayers.gather(
+            (name, FourierSubspace.fit(layers.pop(name), keep)) for name in list(layers)
+        )
 
-        def gathered(i: int, keep: float = keep) -> FourierLayers:
-            layers = responses(i)
-            return FourierLayers.gather(
-                (name, FourierSubspace.fit(layers.pop(name), keep)) for name in list(layers)
-            )
-
-        rows: dict[tuple[int, int], np.ndarray] = {}
-        for i in range(networks):
-            left = gathered(i)
-            rows[i, i] = pairwise_dft_cca(left, left)[0]
-            for j in range(i + 1, networks):
-                rows[i, j] = pairwise_dft_cca(left, gathered(j))[0]
-                rows[j, i] = rows[i, j].T
-        tables[index] = _stacked(rows, networks)
-    return tables
+    return {
+        name: _all_pairs(
+            networks,
+            lambda i, keep=keep: gathered(i, keep),  # type: ignore[misc]
+            lambda left, right: pairwise_dft_cca(left, right)[0],
+            symmetric=True,
+        )
+        for name, keep in FOURIER_KEEP.items()
+    }
 
 
-def _by_index(networks: int, responses: Any, reading: Reading) -> dict[str, np.ndarray]:
-    tables: dict[str, np.ndarray] = {}
+def _by_measure(networks: int, responses: Responses, reading: Reading) -> dict[str, np.ndarray]:
     # What no rotation changes is found in coordinates no wider than there are datapoints.
     widths, small = [], []
     for i in range(networks):
         layers = [_read(x, reading) for x in responses(i).values()]
         widths.append(np.array([layer.shape[1] for layer in layers]))
         small.append([coordinates(layer) for layer in layers])
+    tables: dict[str, np.ndarray] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
-        for index, (measure, options) in INDICES.items():
-            if index == OVER_NEURONS:  # as many as there were before the rotation: see below
-                measure, options = INDICES["CCA"]
-            chosen, prepare, compare = bound(measure, options)
-            rotates = "orthogonal" in chosen.invariant_to
+        for name in MEASURES:
+            # As many neurons as there were before the rotation: see below
+            measure, prepare, compare = bound(*NAMED["CCA" if name == OVER_NEURONS else name])
+            rotates = "orthogonal" in measure.invariant_to
 
             def ready(i: int, prepare: Any = prepare, rotates: bool = rotates) -> list[Any]:
                 layers = small[i] if rotates else [_read(x, reading) for x in responses(i).values()]
                 return [prepare(x, "layer") for x in layers]
 
+            def table(left: list[Any], right: list[Any], compare: Any = compare) -> np.ndarray:
+                return np.array([[compare(a, b).similarity for b in right] for a in left])
+
             # Whole layers of all networks at once would be gigabytes.
             kept = [ready(i) for i in range(networks)] if rotates else None
-            rows: dict[tuple[int, int], np.ndarray] = {}
-            for i in range(networks):
-                left = kept[i] if kept else ready(i)
-                rows[i, i] = _table(left, left, compare)
-                for j in range(i + 1, networks):
-                    right = kept[j] if kept else ready(j)
-                    rows[i, j] = _table(left, right, compare)
-                    rows[j, i] = rows[i, j].T if chosen.symmetric else _table(right, left, compare)
-            if index == OVER_NEURONS:
-                ranks = [np.array([layer.rank for layer in layers]) for layers in kept or ()]
-                for i, j in rows:
-                    directions = np.minimum.outer(ranks[i], ranks[j])
-                    rows[i, j] = rows[i, j] * directions / np.minimum.outer(widths[i], widths[j])
-            tables[index] = _stacked(rows, networks)
+            layers_of = kept.__getitem__ if kept else ready
+            tables[name] = _all_pairs(networks, layers_of, table, symmetric=measure.symmetric)
+            if name == OVER_NEURONS:
+                ranks = np.array([[layer.rank for layer in layers] for layers in kept or ()])
+                directions, neurons = (
+                    np.minimum(of[:, None, :, None], of[None, :, None, :])
+                    for of in (ranks, np.array(widths))
+                )
+                tables[name] = tables[name] * directions / neurons
     return tables
 
 
-def _table(left: list[Any], right: list[Any], compare: Any) -> np.ndarray:
-    return np.array([[compare(a, b).similarity for b in right] for a in left])
-
-
-def _stacked(rows: Mapping[tuple[int, int], np.ndarray], networks: int) -> np.ndarray:
-    return np.stack([np.stack([rows[i, j] for j in range(networks)]) for i in range(networks)])
+def _all_pairs(
+    networks: int,
+    layers_of: Callable[[int], Any],
+    table: Callable[[Any, Any], np.ndarray],
+    *,
+    symmetric: bool,
+) -> np.ndarray:
+    """Compare all pairs, (networks, networks, layers, layers); two networks are held at once."""
+    rows: dict[tuple[int, int], np.ndarray] = {}
+    for i in range(networks):
+        left = layers_of(i)
+        rows[i, i] = table(left, left)
+        for j in range(i + 1, networks):
+            right = layers_of(j)
+            rows[i, j] = table(left, right)
+            rows[j, i] = rows[i, j].T if symmetric else table(right, left)
+    everyone = range(networks)
+    return np.array([[rows[i, j] for j in everyone] for i in everyone])
 
 
 def _read(x: Tensor, reading: Reading) -> Tensor:
     """Turn a layer's responses (n, c, h, w) or (n, p) into rows, in float64."""
-    if x.ndim == 2:
-        return x.double()
-    return x.double().mean((2, 3)) if reading == "means" else x.flatten(1).double()
+    if x.ndim == 4 and reading == "mean":
+        return x.double().mean((2, 3))
+    return x.flatten(1).double()
 
 
 def coordinates(x: Tensor) -> Tensor:

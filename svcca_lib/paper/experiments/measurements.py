@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
+from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.store import identity
 from svcca_lib.paper.store.store import Artefact, Store
-from svcca_lib.paper.training.training import Run
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -32,10 +33,11 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 def measured(
     store: Store,
     kind: str,
-    runs: Sequence[Run],
+    networks: Sequence[TrainedNetwork | Mapping[str, Tensor]],
     config: Mapping[str, Any],
     make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
     *,
+    data: ImageData | None = None,
     name: str = "",
 ) -> Artefact:
     """Load what was measured on these networks, or measure and keep it.
@@ -45,20 +47,27 @@ def measured(
     store : Store
     kind : str
         What is measured; a folder of the store.
-    runs : sequence of Run
-        The trained networks, in the order in which `make` takes them.
+    networks : sequence of TrainedNetwork, or of mappings of str to Tensor
+        Trained networks, or the weights of others, in the order in which `make` takes them.
     config : mapping
         Everything else that decides the result, as JSON values.
     make : callable
         ``make()`` returns ``(tensors, meta)``. The file that defines it is part of what
         identifies the result, see `identity.of_measurement`.
+    data : ImageData, optional
+        What the networks are shown.
     name : str
-        Begins the folder's name.
+        Begins the folder's name; by default the first network's, where there are data.
     """
-    of = [fingerprint(run.tensors) for run in runs]
+    tensors = [n if isinstance(n, Mapping) else n.tensors for n in networks]
+    config = {**config, "networks": [fingerprint(weights) for weights in tensors]}
+    if data is not None:
+        config["data"] = data.fingerprint
+        first = networks[0]
+        if not name and not isinstance(first, Mapping):
+            name = f"{first.config.network.arch}-{data.name}-s{first.config.seed}"
 
     def measure(workspace: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return make()
 
-    version = identity.of_measurement(make)
-    return store.fetch(kind, {**config, "networks": of}, measure, version=version, name=name)
+    return store.fetch(kind, config, measure, version=identity.of_measurement(make), name=name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,9 +29,8 @@ from svcca_lib import (
     permutation_test,
     svcca,
 )
-
-if TYPE_CHECKING:
-    from svcca_lib.paper.training.trained import TrainedNetwork
+from svcca_lib.paper.experiments.inputs import shuffled
+from svcca_lib.paper.training.trained import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def not_centred(x: Tensor, y: Tensor, seed: int = 0) -> Mistake:
     seed : int
         Of the shuffling of `y`.
     """
-    other = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))]
+    other = shuffled(y, seed)
     norms = torch.linalg.norm(x.T @ x) * torch.linalg.norm(other.T @ other)
     wrong = torch.linalg.norm(x.T @ other) ** 2 / norms
     return Mistake(
@@ -111,16 +109,15 @@ def too_few_images(x: Tensor, y: Tensor, seed: int = 0) -> Mistake:
     seed : int
         Of the shuffling.
     """
-    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
-    few = x.shape[1]
+    other, few = shuffled(y, seed), x.shape[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SampleSizeWarning)  # that is the mistake
-        wrong = cca(x[:few], y[order[:few]]).similarity
+        wrong = cca(x[:few], other[:few]).similarity
     return Mistake(
         "as many images as neurons",
         "more images, held out",
         wrong,
-        held_out_cca(x, y[order]).similarity,
+        held_out_cca(x, other).similarity,
         truth=0.0,
     )
 

@@ -18,12 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib import capture, projection_matrix
-from svcca_lib.paper.data.images import ImageData, spread
+from svcca_lib import projection_matrix
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.crossings import enough
+from svcca_lib.paper.experiments.inputs import images_of, split_at
 from svcca_lib.paper.training.evaluation import evaluate
 from svcca_lib.paper.training.networks import Network
 
 Others = Literal["predicted", "mean"]
+
+BATCH = 500  # images that go through a network at a time
 
 # Of the largest variance, added to every neuron's own: it leaves predictions as they are and gives
 # neurons that are dead or depend on others the smallest coefficients.
@@ -79,12 +83,7 @@ class CutNetwork:
 
 
 def cut(
-    network: Network,
-    layers: Sequence[str],
-    data: ImageData,
-    *,
-    images: int | None = None,
-    batch_size: int = 500,
+    network: Network, layers: Sequence[str], data: ImageData, *, images: int | None = None
 ) -> dict[str, CutNetwork]:
     """Run a network over the data once and cut it above each of some layers.
 
@@ -97,34 +96,23 @@ def cut(
     data : ImageData
     images : int, optional
         How many training images; all by default. Restrictions are fitted on them.
-    batch_size : int
-        Bounds the memory, not the result.
 
     Raises
     ------
     ValueError
         If a layer is not a stage of the network: only there is the rest of it a chain.
     """
-    stages = dict(network.stages())
-    for layer in layers:
-        if layer not in stages:
-            raise ValueError(f"expected layers among the stages {', '.join(stages)}; got {layer!r}")
-
-    def responses(pixels: Tensor) -> dict[str, Tensor]:
-        batches = (data.normalised(batch) for batch in pixels.split(batch_size))
-        return capture(network, layers, batches)
-
-    rows = spread(len(data.train_images), images)
-    train, test = responses(data.train_images[rows]), responses(data.test_images)
-    names = list(stages)
+    above = {layer: split_at(network, layer)[1] for layer in layers}
+    shown = images_of(data, images), images_of(data, part="test")
+    train, test = (part.responses(network, layers, BATCH) for part in shown)
     return {
         layer: CutNetwork(
             name=layer,
             train=train[layer].flatten(1),  # (n, c, h, w) -> (n, c * h * w)
             test=test[layer].flatten(1),
             shape=tuple(test[layer].shape[1:]),
-            labels=data.test_labels,
-            above=nn.Sequential(*(stages[name] for name in names[names.index(layer) + 1 :])),
+            labels=shown[1].labels,
+            above=above[layer],
         )
         for layer in layers
     }
@@ -180,7 +168,27 @@ def on_neurons(
     -------
     array, shape (len(counts),)
     """
-    return np.array([layer.accuracy(kept) for kept in _from_neurons(layer, order, counts, others)])
+    return np.array([layer.accuracy(kept) for kept in from_neurons(layer, order, counts, others)])
+
+
+def from_neurons(
+    layer: CutNetwork, order: Tensor, counts: Sequence[int], others: Others
+) -> Iterator[Tensor]:
+    """Yield the test responses of a layer of which only k neurons are left, for each k.
+
+    In one tensor, which the next one changes; the arguments are those of `on_neurons`.
+    """
+    mean = layer._mean.float()
+    restricted = mean.repeat(len(layer.test), 1)
+    if others == "predicted":
+        for prediction in _predictions(layer, order, counts):
+            yield torch.add(prediction, mean, out=restricted)
+    else:
+        done = 0
+        for k in counts:
+            restricted[:, order[done:k]] = layer.test[:, order[done:k]]
+            yield restricted
+            done = k
 
 
 def on_directions_of_neurons(
@@ -337,61 +345,6 @@ def steps(most: int, points: int = 16) -> np.ndarray:
     return np.unique(np.geomspace(1, most, points).round().astype(int))
 
 
-@dataclass(frozen=True)
-class Needed:
-    """How many directions or neurons an accuracy takes.
-
-    Attributes
-    ----------
-    count : float
-        Interpolated between two counts.
-    reached : bool
-        False where the largest count was not enough: it is `count`, and a lower bound.
-    """
-
-    count: float
-    reached: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.count:.1f}" if self.reached else f"not reached by {self.count:g}"
-
-
-def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> Needed:
-    """Return where an accuracy first reaches `wanted`, interpolated between two counts.
-
-    Examples
-    --------
-    >>> print(enough([10, 20], [0.7, 0.9], 0.8), enough([10, 20], [0.7, 0.9], 0.95), sep="; ")
-    15.0; not reached by 20
-    """
-    reached = np.flatnonzero(np.asarray(accuracies) >= wanted)
-    if not len(reached):
-        return Needed(float(counts[-1]), reached=False)
-    i = reached[0]
-    if i == 0:
-        return Needed(float(counts[0]))
-    return Needed(float(np.interp(wanted, accuracies[i - 1 : i + 1], counts[i - 1 : i + 1])))
-
-
-def times_as_many(neurons: Needed, directions: Needed, width: int) -> float:
-    """How many times as many neurons as directions a layer needs, or a lower bound of it.
-
-    Parameters
-    ----------
-    neurons, directions : Needed
-        Neurons that were never enough count as many as were tried. Directions that never were
-        count as the whole layer, which is enough by definition.
-    width : int
-        Of the layer.
-
-    Examples
-    --------
-    >>> times_as_many(Needed(30), Needed(10), 50), times_as_many(Needed(30), Needed(10, False), 50)
-    (3.0, 0.6)
-    """
-    return neurons.count / (directions.count if directions.reached else width)
-
-
 def reproduced(original: Tensor, restricted: Tensor) -> float:
     """Share of the variance of outputs, shape (n, d), that is left after a restriction (R squared).
 
@@ -412,26 +365,6 @@ def random_orders(width: int, draws: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
         yield torch.randperm(width, generator=generator)
-
-
-def _from_neurons(
-    layer: CutNetwork, order: Tensor, counts: Sequence[int], others: Others
-) -> Iterator[Tensor]:
-    """Yield the responses to the test images of a layer of which only k neurons are left.
-
-    In one tensor, which the next one changes.
-    """
-    mean = layer._mean.float()
-    restricted = mean.repeat(len(layer.test), 1)
-    if others == "predicted":
-        for prediction in _predictions(layer, order, counts):
-            yield torch.add(prediction, mean, out=restricted)
-    else:
-        done = 0
-        for k in counts:
-            restricted[:, order[done:k]] = layer.test[:, order[done:k]]
-            yield restricted
-            done = k
 
 
 def _predictions(

@@ -13,25 +13,20 @@ Morcos, Raghu and Bengio 2018, section 3. Raghu et al. 2017, Appendix B.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
-from types import MappingProxyType
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from svcca_lib import SampleSizeWarning, Similarity, cca, cka, pwcca, svcca
-from svcca_lib.paper.store import identity
+from svcca_lib import SampleSizeWarning
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.experiments.measures import OF_SUMS, similarity
 from svcca_lib.paper.store.store import Store
 
-INDICES: Mapping[str, Callable[[np.ndarray, np.ndarray], Similarity]] = MappingProxyType(
-    {
-        "mean CCA": cca,
-        "SVCCA, 99 % of variance": svcca,
-        "SVCCA, 99 % of singular values": lambda x, y: svcca(x, y, energy="singular_values"),
-        "PWCCA": pwcca,
-        "CKA": cka,
-    }
-)
+EXPLORED = ("SVCCA, 99 % of variance", "PWCCA", "CKA")
+MEASURES = ("mean CCA", "SVCCA, 99 % of variance", OF_SUMS, "PWCCA", "CKA")
 
 
 def planted(
@@ -112,19 +107,16 @@ def by_signal(
     Returns
     -------
     dict of str to array, shape (len(signals),)
-        Index of `INDICES` -> similarities.
+        Measure of `MEASURES` -> similarities.
     """
     made = [pairs(signal) for signal in signals]
-    return {
-        name: np.array([measure(x, y).similarity for x, y in made])
-        for name, measure in INDICES.items()
-    }
+    return {name: np.array([similarity(name, x, y) for x, y in made]) for name in MEASURES}
 
 
 def below(
     first: np.ndarray, second: np.ndarray, names: Sequence[str], least: float = 1e-3
 ) -> list[str]:
-    """Say where one index is below another by more than `least`, and by how much.
+    """Say where one measure is below another by more than `least`, and by how much.
 
     Examples
     --------
@@ -133,9 +125,6 @@ def below(
     """
     short = np.subtract(second, first)
     return [f"{name} (by {by:.3f})" for name, by in zip(names, short, strict=True) if by > least]
-
-
-EXPLORED = ("SVCCA, 99 % of variance", "PWCCA", "CKA")
 
 
 def grid(
@@ -163,32 +152,21 @@ def grid(
     Returns
     -------
     dict of str to array, shape (sizes, neurons, signals)
-        Index of `EXPLORED` -> mean similarity.
+        Measure of `EXPLORED` -> mean similarity.
     """
-    import torch
+    values = {"sizes": sizes, "neurons": neurons, "signals": signals}
+    shape = tuple(map(len, values.values()))
 
-    shape = (len(sizes), len(neurons), len(signals))
-
-    def make(_: object) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
         found = {name: np.empty(shape) for name in EXPLORED}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
-            for at in product(*map(range, shape)):
-                n, p, d = (
-                    values[i] for values, i in zip((sizes, neurons, signals), at, strict=True)
-                )
+            for at, (n, p, d) in zip(np.ndindex(shape), product(*values.values()), strict=True):
                 pairs = [planted(n, p, min(d, p), noise, seed) for seed in range(draws)]
                 for name in EXPLORED:
-                    found[name][at] = np.mean([INDICES[name](*pair).similarity for pair in pairs])
-        return {name: torch.from_numpy(values) for name, values in found.items()}, {}
+                    found[name][at] = np.mean([similarity(name, *pair) for pair in pairs])
+        return {name: torch.from_numpy(array) for name, array in found.items()}, {}
 
-    config = {
-        "sizes": list(sizes),
-        "neurons": list(neurons),
-        "signals": list(signals),
-        "noise": noise,
-        "draws": draws,
-    }
-    version = identity.of_measurement(make)
-    artefact = store.fetch("explorer", config, make, version=version, name="signal-and-noise")
+    config = {**{name: list(of) for name, of in values.items()}, "noise": noise, "draws": draws}
+    artefact = measured(store, "explorer", [], config, make, name="signal-and-noise")
     return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}

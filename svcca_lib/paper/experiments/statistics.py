@@ -61,10 +61,25 @@ def student(
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) < 2:
         raise ValueError(f"an interval needs at least 2 values, one a seed; got {array.shape}")
-    n, mean = len(array), float(array.mean())
-    deviation = math.sqrt(array.var(ddof=1) + resolution**2 / 12)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    mean, half = float(array.mean()), float(half_widths(array, level, resolution))
+    return Interval(mean, mean - half, mean + half, len(array))
+
+
+def half_widths(
+    values: np.ndarray, level: float = LEVEL, resolution: float = 0.0
+) -> np.ndarray | np.float64:
+    """Return half of Student's interval of each mean over the first dimension; see `student`.
+
+    Parameters
+    ----------
+    values : array, shape (n, ...)
+        Of a single value, n = 1, nothing is known: NaN.
+    """
+    n = len(values)
+    if n < 2:
+        return np.full(np.shape(values)[1:], np.nan)
+    deviation = np.sqrt(values.var(0, ddof=1) + resolution**2 / 12)
+    return stats.t.ppf((1 + level) / 2, n - 1) * deviation / math.sqrt(n)
 
 
 def paired_interval(

@@ -14,22 +14,13 @@ Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, Theorem 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import numpy as np
 
-from svcca_lib import Similarity, cca, cka, procrustes, pwcca, svcca
+from svcca_lib.paper.experiments.measures import similarity
 
-INDICES: Mapping[str, Callable[[np.ndarray, np.ndarray], Similarity]] = MappingProxyType(
-    {
-        "mean CCA": cca,
-        "PWCCA": pwcca,
-        "SVCCA": svcca,
-        "Procrustes": procrustes,
-        "CKA": cka,
-    }
-)
+MEASURES = ("mean CCA", "PWCCA", "SVCCA", "Procrustes", "CKA")
 
 
 def unseen(readout: np.ndarray, layer: np.ndarray) -> np.ndarray:
@@ -89,13 +80,10 @@ def attack(
     Returns
     -------
     dict of str to array, shape (len(lengths),)
-        Index of `INDICES` -> similarity.
+        Measure of `MEASURES` -> similarity.
     """
     moved = [translated(layer, subset, direction, length) for length in lengths]
-    return {
-        name: np.array([measure(layer, other).similarity for other in moved])
-        for name, measure in INDICES.items()
-    }
+    return {name: np.array([similarity(name, layer, z) for z in moved]) for name in MEASURES}
 
 
 def limit(layer: np.ndarray, subset: np.ndarray) -> float:

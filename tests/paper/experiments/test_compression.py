@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -15,13 +13,12 @@ from svcca_lib.paper.experiments.compression import (
     head,
     most_that_pays,
     ordered,
-    responses,
-    seconds,
     smallest_ratio,
     study,
     variants,
     weights,
 )
+from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.evaluation import evaluate
@@ -79,7 +76,7 @@ def runs(data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def recorded(runs, data):
     networks = [run.network() for run in runs]
-    return [responses(n, (*TOP, "logits"), data.train_images, data) for n in networks]
+    return [images_of(data).responses(n, (*TOP, "logits")) for n in networks]
 
 
 class TestOrdered:
@@ -156,7 +153,7 @@ class TestHead:
         torch.testing.assert_close(logits, recorded[0]["logits"])
 
     def test_a_layer_that_is_no_stage_is_an_error(self, runs):
-        with pytest.raises(ValueError, match="layer must be one of in, c1"):
+        with pytest.raises(ValueError, match="layer must be one of the stages in, c1"):
             head(runs[0].network(), "c9")
 
 
@@ -265,24 +262,3 @@ class TestMostThatPays:
             neurons = len(directions[name].mean)
             assert round(0.8 * neurons) > most_that_pays(neurons, outputs)
         assert weights(compressed(network, directions, 0.8)) == weights(network)
-
-
-def test_seconds_are_the_least_of_each_network_after_two_passes_that_warm_up():
-    order = []
-
-    class Sleepy(torch.nn.Module):
-        def __init__(self, *times):
-            super().__init__()
-            self.times = list(times)
-
-        def forward(self, x):
-            order.append(len(self.times))
-            time.sleep(self.times.pop(0))
-            return x
-
-    x = torch.zeros(1)
-    networks = {"a": (Sleepy(0, 0, 0.2, 0.05), x), "b": (Sleepy(0.1, 0.1, 0.01, 0.2), x)}
-    found = seconds(networks, repeats=2)
-    assert 0.05 <= found["a"] < 0.2
-    assert 0.01 <= found["b"] < 0.1
-    assert order == [4, 4, 3, 3, 2, 2, 1, 1]  # in turn

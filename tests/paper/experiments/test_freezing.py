@@ -8,11 +8,13 @@ from svcca_lib.paper.data.images import spread
 from svcca_lib.paper.data.sources import load
 from svcca_lib.paper.experiments.freezing import (
     Matched,
-    StepTimes,
     below_since,
     final_accuracy,
-    forward_flops,
     loudest_responses,
+)
+from svcca_lib.paper.experiments.freezing_savings import (
+    StepTimes,
+    forward_flops,
     savings,
     step_times,
 )

@@ -85,7 +85,7 @@ def test_directions_are_fitted_on_as_many_training_images_as_asked_for(network, 
 
 
 def test_cutting_inside_a_stage_is_refused(network, digits):
-    with pytest.raises(ValueError, match=r"among the stages in, c1.*'fc1\.linear'"):
+    with pytest.raises(ValueError, match=r"one of the stages in, c1.*'fc1\.linear'"):
         restriction.cut(network, ["fc1.linear"], digits)
 
 
@@ -114,7 +114,7 @@ def test_one_fit_for_all_counts_is_the_projection_of_each(layer, weights):
 def test_kept_neurons_predict_the_others_by_least_squares(layer):
     kept = torch.tensor([3, 7, 11, 28])  # the last one is dead
     for k, got in zip(
-        (2, 4), restriction._from_neurons(layer, kept, (2, 4), "predicted"), strict=True
+        (2, 4), restriction.from_neurons(layer, kept, (2, 4), "predicted"), strict=True
     ):
         x = layer.train[:, kept[:k]].double().numpy()
         x = np.column_stack([x, np.ones(len(x))])
@@ -127,13 +127,13 @@ def test_neurons_that_hold_the_same_predict_as_one(layer):
     twice = torch.cat([layer.train, layer.train[:, :1]], dim=1)
     test = torch.cat([layer.test, layer.test[:, :1]], dim=1)
     wide = CutNetwork(**{**vars_of(layer), "train": twice, "test": test, "shape": (31,)})
-    (one,) = restriction._from_neurons(layer, torch.tensor([0, 3]), [2], "predicted")
-    (both,) = restriction._from_neurons(wide, torch.tensor([0, 30, 3]), [3], "predicted")
+    (one,) = restriction.from_neurons(layer, torch.tensor([0, 3]), [2], "predicted")
+    (both,) = restriction.from_neurons(wide, torch.tensor([0, 30, 3]), [3], "predicted")
     assert torch.allclose(both[:, :30], one, atol=1e-4)
 
 
 def test_silent_neurons_stay_at_their_training_mean(layer):
-    (got,) = restriction._from_neurons(layer, torch.tensor([2]), [1], "mean")
+    (got,) = restriction.from_neurons(layer, torch.tensor([2]), [1], "mean")
     assert torch.equal(got[:, 2], layer.test[:, 2])
     rest = [j for j in range(30) if j != 2]
     assert torch.allclose(got[:, rest], layer.train.mean(dim=0)[rest].expand(600, -1), atol=1e-5)
@@ -224,25 +224,6 @@ def test_steps_are_ascending_whole_numbers_from_one_to_the_end():
         assert steps[0] == 1
         assert steps[-1] == most
         assert (np.diff(steps) > 0).all()
-
-
-def test_enough_is_where_the_curve_first_reaches_or_its_end():
-    counts = np.array([1, 5, 9])
-    assert restriction.enough(counts, [0.2, 0.9, 0.8], 0.9) == restriction.Needed(5)
-    assert restriction.enough(counts, [0.2, 1.0, 0.1], 0.6).count == pytest.approx(3)
-    assert restriction.enough(counts, [0.9, 0.1, 1.0], 0.8) == restriction.Needed(1)
-
-
-def test_what_is_never_reached_is_said_and_bounds_the_ratio_from_below():
-    never = restriction.enough(np.array([1, 5, 9]), [0.2, 0.3, 0.4], 0.8)
-    assert never == restriction.Needed(9, reached=False)
-    assert str(never) == "not reached by 9"
-    assert str(restriction.Needed(2.345)) == "2.3"
-    three = restriction.Needed(3)
-    assert restriction.times_as_many(never, three, 20) == 3
-    assert restriction.times_as_many(three, three, 20) == 1
-    # Too few directions are not taken for few: all 20 neurons are as good as 20 directions.
-    assert restriction.times_as_many(never, never, 20) == 9 / 20
 
 
 def test_reproduced_is_one_for_the_same_and_zero_for_the_mean():

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from svcca_lib.__main__ import app
 from svcca_lib.paper.experiments.measurements import measured
-from svcca_lib.paper.running import notebooks
+from svcca_lib.paper.running import imports
 from svcca_lib.paper.store import identity
 from svcca_lib.paper.store.identity import LOCK, digest, locked
 from svcca_lib.paper.store.paths import PACKAGE
@@ -39,13 +39,49 @@ def test_all_that_decides_a_number_is_under_a_version():
     lock = tomllib.loads(LOCK.read_text())
     inside = {path for entry in lock.values() for path in identity.files(entry["code"])}
     modules = [".".join([PACKAGE.name, *_parts(path)]) for path in inside]
-    reached = {path for path in notebooks.module_files(modules) if path.stem != "__init__"}
+    reached = {path for path in imports.module_files(modules) if path.stem != "__init__"}
     left = {path.relative_to(PACKAGE).as_posix() for path in reached - inside}
     assert not [path for path in left if not path.startswith(NEUTRAL)]
 
 
 def _parts(path):
     return path.relative_to(PACKAGE).with_suffix("").parts
+
+
+def _called(path):
+    """Names of the functions that a file calls, without what they are attributes of."""
+    calls = (n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call))
+    return {f.id if isinstance(f, ast.Name) else getattr(f, "attr", "") for f in calls}
+
+
+EXPERIMENTS = PACKAGE / "paper" / "experiments"
+# Where results are kept under the weights they belong to: it decides no number either.
+KEEPING = EXPERIMENTS / "measurements.py"
+KEPT = [
+    path
+    for path in sorted(EXPERIMENTS.glob("*.py"))
+    if path != KEEPING and {"measured", "of_measurement"} & _called(path)
+]
+
+
+def test_there_are_experiments_whose_results_are_kept():
+    assert {path.stem for path in KEPT} >= {"layer_matrices", "matching", "definitions"}
+
+
+@pytest.mark.parametrize("experiment", KEPT, ids=lambda path: path.stem)
+def test_what_is_kept_of_an_experiment_is_decided_by_its_file_and_by_what_is_under_a_version(
+    experiment,
+):
+    """Its key has its own file and the two versions; so it imports nothing else that decides."""
+    lock = tomllib.loads(LOCK.read_text())
+    inside = {path for entry in lock.values() for path in identity.files(entry["code"])}
+    reached = imports.module_files([".".join([PACKAGE.name, *_parts(experiment)])])
+    left = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in reached
+        if path.stem != "__init__" and path not in inside | {experiment, KEEPING}
+    ]
+    assert not [path for path in left if not path.startswith(NEUTRAL)]
 
 
 # ------------------------------------------------------------------- a planted change, a pure move

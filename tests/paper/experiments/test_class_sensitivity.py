@@ -8,6 +8,7 @@ from PIL import Image
 from svcca_lib import SampleSizeWarning, capture, dft_cca
 from svcca_lib.paper.data import imagenet, images, sources
 from svcca_lib.paper.experiments import class_sensitivity
+from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig, build
@@ -32,11 +33,11 @@ def run():
 
 
 def test_spatial_means_give_dft_cca_of_the_whole_maps_with_a_vector(run, data):
-    images = data.train_images[:150]
+    images = images_of(data, 150)
     network = run.network()
     layers = ("conv", "unit1.res", "unit3.res", "bn")
-    means = class_sensitivity.spatial_means(network, layers, images, data.normalised)
-    whole = capture(network, [*layers, "logits"], data.normalised(images))
+    means = class_sensitivity.spatial_means(network, layers, images)
+    whole = capture(network, [*layers, "logits"], images.inputs)
     logits = whole["logits"].double()
     values, chance = class_sensitivity.logit_similarity(means, logits[:, [2, 7]], 1.0)
     for i, name in enumerate(layers):

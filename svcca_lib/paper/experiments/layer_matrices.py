@@ -1,0 +1,128 @@
+r"""Layers during training against layers at its end: the matrices of the paper's Figure 4.
+
+References
+----------
+Raghu et al. 2017, section 4.1, Figure 4, Appendix Figures 3 and 4.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.decomposed import decomposed
+from svcca_lib.paper.experiments.inputs import images_of
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.trained import TrainedNetwork
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Similarity of the layers of one network, at several times, to those of a finished one.
+
+    Attributes
+    ----------
+    fractions : tuple of float
+        Fractions of training, ascending.
+    layers, labels : tuple of str
+        Names of the layers from the input upward, and what the paper calls them.
+    similarity : array, shape (t, layers, layers)
+        Row: a layer at that time; column: a layer of the finished network.
+    chance : array, shape (t, layers, layers)
+        What independent layers of these sizes would give.
+    n : int
+        Images.
+    """
+
+    fractions: tuple[float, ...]
+    layers: tuple[str, ...]
+    labels: tuple[str, ...]
+    similarity: np.ndarray
+    chance: np.ndarray
+    n: int
+
+    def at(self, fraction: float) -> np.ndarray:
+        """Return the matrix at one of `fractions`, shape (layers, layers)."""
+        return self.similarity[self.fractions.index(fraction)]
+
+    @property
+    def own(self) -> np.ndarray:
+        """Similarity of each layer to its own final state, shape (t, layers)."""
+        return self.similarity.diagonal(axis1=1, axis2=2)
+
+
+def layer_matrices(
+    run: TrainedNetwork,
+    data: ImageData,
+    store: Store,
+    *,
+    images: int,
+    fractions: Sequence[float] | None = None,
+    final: TrainedNetwork | None = None,
+    keep: float = 0.99,
+) -> Matrices:
+    """Compare every layer of a network on its way with every layer of a finished network.
+
+    Parameters
+    ----------
+    run : TrainedNetwork
+        The network on its way.
+    data : ImageData
+    store : Store
+        Where the matrices are kept: they are computed once for given weights.
+    images : int
+        Training images at most: the datapoints of the CCA.
+    fractions : sequence of float, optional
+        Times to look at; all that the run has kept by default.
+    final : TrainedNetwork, optional
+        The finished network; by default `run` itself.
+    keep : float
+        Of the variance of each layer.
+
+    Returns
+    -------
+    Matrices
+
+    Notes
+    -----
+    Each layer is decomposed once for each time, as `decomposed` says. The bases of two networks are
+    in memory: at most 8 n h w c bytes a convolutional layer of c channels, less by what the cut
+    leaves out.
+    """
+    final = final or run
+    times = tuple(run.fractions if fractions is None else fractions)
+    network, shown = run.network(times[-1]), images_of(data, images)
+
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+        columns = FourierLayers.gather(decomposed(final.network(), shown, keep))
+        found = []
+        for fraction in times:
+            logger.info("layers of %s at %g of training", run.config.network.arch, fraction)
+            if final is run and fraction == 1.0:
+                found.append(pairwise_dft_cca(columns, columns))
+            else:  # without a name: gone before those of the next time come
+                rows = decomposed(run.network(fraction), shown, keep)
+                found.append(pairwise_dft_cca(FourierLayers.gather(rows), columns))
+        similarity, chance = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
+        return {"similarity": similarity, "chance": chance}, {"n": len(shown)}
+
+    artefact = measured(
+        store,
+        "layer-similarity",
+        [run] if final is run else [run, final],
+        {"images": len(shown), "fractions": times, "keep": keep},
+        make,
+        data=data,
+    )
+    similarity, chance = (artefact.tensors[name].numpy() for name in ("similarity", "chance"))
+    return Matrices(times, network.layers, network.labels, similarity, chance, artefact.meta["n"])

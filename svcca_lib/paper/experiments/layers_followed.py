@@ -1,0 +1,118 @@
+r"""The layers of a network followed to their own ends: when each has come to its final state.
+
+The cells are those of the matrices of Figure 4, without the many that say nothing of it.
+
+References
+----------
+Raghu et al. 2017, section 4.1, Appendix Figure 3.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.paper.data.images import ImageData
+from svcca_lib.paper.experiments.decomposed import decomposed
+from svcca_lib.paper.experiments.inputs import images_of
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.trained import TrainedNetwork
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The layers of one network on their way, each against its own end, and all pairs at the end.
+
+    Attributes
+    ----------
+    fractions : tuple of float
+        Fractions of training, ascending, the last being 1.
+    labels : tuple of str
+        What the paper calls the layers, from the input upward.
+    own : array, shape (t, layers)
+        Similarity of each layer to its own final state.
+    end, chance : array, shape (layers, layers)
+        Similarity of all pairs of layers of the finished network, and that of independent layers.
+    n : int
+        Images.
+    """
+
+    fractions: tuple[float, ...]
+    labels: tuple[str, ...]
+    own: np.ndarray
+    end: np.ndarray
+    chance: np.ndarray
+    n: int
+
+
+def follow(
+    run: TrainedNetwork,
+    data: ImageData,
+    store: Store,
+    *,
+    images: int,
+    fractions: Sequence[float],
+    keep: float = 0.99,
+) -> Followed:
+    """Compare every layer with its own end, and all layers with each other only at the end.
+
+    Parameters
+    ----------
+    run : TrainedNetwork
+    data : ImageData
+    store : Store
+        Where the result is kept.
+    images : int
+        Training images at most: the datapoints of the CCA.
+    fractions : sequence of float
+        Times to look at; the last must be 1.
+    keep : float
+        Of the variance of each layer.
+
+    Raises
+    ------
+    ValueError
+        If the times do not go to the end.
+    """
+    times = tuple(fractions)
+    if times[-1] != 1:
+        raise ValueError(f"layers are followed to the end of training, 1; got {times[-1]:g}")
+    shown = images_of(data, images)
+
+    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+        final = FourierLayers.gather(decomposed(run.network(), shown, keep))
+        end, chance = pairwise_dft_cca(final, final)
+        own = []
+        for fraction in times[:-1]:
+            logger.info("layers of %s at %g of training", run.config.network.arch, fraction)
+            layers = decomposed(run.network(fraction), shown, keep)
+            own.append(
+                [
+                    pairwise_dft_cca(FourierLayers.gather([(name, layer)]), final.only(name))[0][
+                        0, 0
+                    ]
+                    for name, layer in layers
+                ]
+            )
+        found = {"own": np.array([*own, end.diagonal()]), "end": end, "chance": chance}
+        return {name: torch.from_numpy(part) for name, part in found.items()}, {"n": len(shown)}
+
+    artefact = measured(
+        store,
+        "layers-followed",
+        [run],
+        {"images": len(shown), "fractions": times, "keep": keep},
+        make,
+        data=data,
+    )
+    own, end, chance = (artefact.tensors[name].numpy() for name in ("own", "end", "chance"))
+    return Followed(times, run.network().labels, own, end, chance, artefact.meta["n"])

@@ -1,0 +1,30 @@
+"""The cells of the paper's own Figure 4, as recovered from the published image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).with_name("figure4")
+
+
+def figure_4(name: str, percent: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """Read one panel.
+
+    Parameters
+    ----------
+    name : str
+        "conv" or "res".
+    percent : int
+        0, 35, 75 or 100.
+
+    Returns
+    -------
+    labels : tuple of str
+    matrix : array, shape (layers, layers)
+        Row: layer during training; column: layer at the end.
+    """
+    path = FOLDER / f"fig4_{name}_{percent:03d}.csv"
+    labels = tuple(path.read_text(encoding="utf-8").splitlines()[0].split(","))
+    return labels, np.loadtxt(path, delimiter=",", skiprows=1)
