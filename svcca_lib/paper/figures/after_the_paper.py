@@ -7,18 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from svcca_lib.paper.figures.style import (
-    BLUE,
-    CHANCE,
-    DASHED,
-    GREY,
-    VERMILLION,
-    Style,
-    drawn,
-    key,
-    letters,
-    panels,
-)
+from svcca_lib.paper.figures.palette import BLUE, CHANCE, DASHED, GREY, VERMILLION, Style
+from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 
 @drawn

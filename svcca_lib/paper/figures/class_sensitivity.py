@@ -9,18 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.style import (
-    BLUE,
-    CHANCE,
-    DASHED,
-    INK,
-    VERMILLION,
-    Style,
-    drawn,
-    key,
-    letters,
-    panels,
-)
+from svcca_lib.paper.figures.palette import BLUE, CHANCE, DASHED, INK, VERMILLION, Style
+from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 FIVE: tuple[Style, ...] = (
     {"color": BLUE},

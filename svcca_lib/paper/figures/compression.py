@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.style import (
+from svcca_lib.paper.figures.palette import (
     ASIDE,
     BLUE,
     DASHED,
@@ -20,11 +20,8 @@ from svcca_lib.paper.figures.style import (
     SKY,
     VERMILLION,
     Style,
-    drawn,
-    letters,
-    lines,
-    panels,
 )
+from svcca_lib.paper.figures.style import drawn, letters, lines, panels
 
 SHARES: tuple[Style, ...] = tuple(
     {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 3, "linewidth": 1.3}

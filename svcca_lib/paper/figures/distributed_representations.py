@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.style import (
+from svcca_lib.paper.figures.palette import (
     ASIDE,
     BLUE,
     FINE,
@@ -22,11 +22,8 @@ from svcca_lib.paper.figures.style import (
     SHORT,
     VERMILLION,
     Style,
-    drawn,
-    key,
-    letters,
-    panels,
 )
+from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.4}
 LINES_2A: Mapping[str, Style] = {

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.figures.heatmaps import colour_bar, heat_map
-from svcca_lib.paper.figures.style import (
+from svcca_lib.paper.figures.palette import (
     BLUE,
     DOTTED,
     FINE,
@@ -24,11 +24,8 @@ from svcca_lib.paper.figures.style import (
     LONG,
     ORANGE,
     Style,
-    drawn,
-    key,
-    letters,
-    panels,
 )
+from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 TIMES: tuple[Style, ...] = (
     {"color": GREY, "linestyle": FINE},

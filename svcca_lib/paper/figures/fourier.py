@@ -10,18 +10,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.heatmaps import colour_bar
-from svcca_lib.paper.figures.style import (
-    ABOVE_NOTE,
-    BLUE,
-    GREY,
-    VERMILLION,
-    Style,
-    drawn,
-    key,
-    letters,
-    note,
-    panels,
-)
+from svcca_lib.paper.figures.palette import BLUE, GREY, VERMILLION, Style
+from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, note, panels
 
 FLAT: Style = {"color": VERMILLION, "marker": "s"}
 FOURIER: Style = {"color": BLUE, "marker": "o"}

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve, step_axis
-from svcca_lib.paper.figures.style import (
+from svcca_lib.paper.figures.palette import (
     ASIDE,
     BLUE,
     CHANCE,
@@ -19,11 +19,8 @@ from svcca_lib.paper.figures.style import (
     SHORT,
     VERMILLION,
     Style,
-    drawn,
-    key,
-    letters,
-    panels,
 )
+from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 SEEDS = ("-", LONG, SHORT, "-.", (0, (7, 1.5, 1, 1.5, 1, 1.5)))  # dashes, for each in turn
 MARKERS = "os^Dv*"  # of layers, with `COLOURS`

@@ -9,32 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from svcca_lib.paper.figures.style import (
-    ABOVE_NOTE,
-    ASIDE,
-    BLUE,
-    GREEN,
-    INK,
-    LEVEL,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    Style,
-    drawn,
-    key,
-    letters,
-    panels,
-)
+from svcca_lib.paper.figures.palette import ASIDE, COLOURS, INK, LEVEL, Style
+from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, panels
 
-SERIES: tuple[Style, ...] = (
-    {"color": BLUE, "marker": "o"},
-    {"color": VERMILLION, "marker": "s"},
-    {"color": GREEN, "marker": "D"},
-    {"color": PURPLE, "marker": "^"},
-    {"color": ORANGE, "marker": "v"},
-    {"color": SKY, "marker": "P"},
-    {"color": INK, "marker": "x"},
+SERIES: tuple[Style, ...] = tuple(
+    {"color": colour, "marker": marker}
+    for colour, marker in zip((*COLOURS, INK), "osD^vPx", strict=True)
 )
 
 

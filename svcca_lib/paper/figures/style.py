@@ -1,18 +1,16 @@
-"""The look of every figure: an opaque white card of the book's width, its fonts, colours and lines.
+"""The look of every figure: an opaque white card of the book's width, its fonts, axes and keys.
 
 A figure is drawn by one function of its chapter's file: arrays in, a Matplotlib figure out, drawing
 only. What the numbers are is decided before they come here. Each function is marked `drawn`, which
-sets the style whatever the reader's own settings, and builds its panels with `panels`.
-
-For dark pages `dark` makes the same drawing in light ink. The colours are those of Okabe and Ito,
-which readers with any common colour blindness can tell apart; nothing is told by colour alone.
+sets the style whatever the reader's own settings, and builds its panels with `panels`. For dark
+pages `dark` makes the same drawing in light ink.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeAlias
+from typing import Any, ParamSpec
 
 import matplotlib.style
 import numpy as np
@@ -21,21 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from svcca_lib.paper.figures.palette import COLOURS, GREY, INK, Style
+
 P = ParamSpec("P")
-Style: TypeAlias = Mapping[str, Any]  # properties of a line or a text, as Matplotlib names them
 
 WIDTH = 7.6  # inches, as wide as the text of a page: 760 pixels
 ABOVE_NOTE = 17  # points between a panel and its title where a `note` comes between them
-
-BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#B5589A"
-ORANGE, SKY, INK, GREY, PALE = "#E69F00", "#56B4E9", "#1a1a1a", "#767676", "#c8c8c8"
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)  # of curves, in this order
-
-DASHED, DOTTED = (0, (4, 1.6)), (0, (1, 2))
-LONG, SHORT, FINE = (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1.4))  # where more are to be told apart
-LEVEL: Style = {"color": GREY, "linewidth": 0.9, "linestyle": DOTTED}  # a height to compare with
-CHANCE: Style = {"color": GREY, "linewidth": 1, "linestyle": DOTTED}  # the same as a curve
-ASIDE: Style = {"color": GREY, "fontsize": 7.5}  # words in a panel, at such a line
 
 STYLE: Style = {
     "figure.dpi": 100,

@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from svcca_lib.paper.figures.style import (
-    ABOVE_NOTE,
+from svcca_lib.paper.figures.palette import (
     BLUE,
     COLOURS,
     DASHED,
@@ -19,12 +18,8 @@ from svcca_lib.paper.figures.style import (
     PALE,
     VERMILLION,
     Style,
-    drawn,
-    key,
-    letters,
-    note,
-    panels,
 )
+from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, note, panels
 
 NET_1: Style = {"color": "#73b1d8", "linewidth": 2.4}  # light, and as light on black
 NET_2: Style = {"color": VERMILLION, "linewidth": 1.2, "linestyle": DASHED}

@@ -7,18 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from svcca_lib.paper.chapter.chapter import _svg
-from svcca_lib.paper.figures import figures
+from svcca_lib.paper.chapter.drawings import svg
 from svcca_lib.paper.figures.dark import GROUND, ON_BRIGHT, ON_DEEP, contrast, darkened, on_dark
-
-COLOURED = [
-    figures.BLUE,
-    figures.VERMILLION,
-    figures.GREEN,
-    figures.PURPLE,
-    figures.ORANGE,
-    figures.SKY,
-]
+from svcca_lib.paper.figures.palette import COLOURS, GREY, INK
 
 
 def channels(colour):
@@ -30,19 +21,19 @@ def test_contrast_has_the_values_that_wcag_gives():
     assert contrast(channels("#767676"), [1, 1, 1]) == pytest.approx(4.54, abs=0.005)
 
 
-@pytest.mark.parametrize("colour", [*COLOURED, figures.INK, figures.GREY, "#440154"])
+@pytest.mark.parametrize("colour", [*COLOURS, INK, GREY, "#440154"])
 def test_every_colour_of_text_and_lines_can_be_read_on_a_dark_page(colour):
     assert contrast(channels(on_dark(colour.lower())), [GROUND] * 3) >= 4.5
 
 
-@pytest.mark.parametrize("colour", COLOURED)
+@pytest.mark.parametrize("colour", COLOURS)
 def test_a_colour_keeps_its_hue(colour):
     before, after = (colorsys.rgb_to_hsv(*channels(c))[0] for c in (colour, on_dark(colour)))
     assert after == pytest.approx(before, abs=0.01)
 
 
 def test_colours_stay_different_from_each_other():
-    found = [np.array(channels(on_dark(colour.lower()))) for colour in COLOURED]
+    found = [np.array(channels(on_dark(colour.lower()))) for colour in COLOURS]
     apart = [np.abs(a - b).max() for i, a in enumerate(found) for b in found[:i]]
     assert min(apart) > 0.1
 
@@ -62,7 +53,7 @@ def test_a_drawing_changes_in_its_colours_alone():
     ax = figure.subplots()
     ax.plot([0, 1], [0, 1], color="black")
     ax.imshow(np.eye(3), cmap="viridis")
-    light = _svg(figure, "x")
+    light = svg(figure, "x")
     dark = darkened(light)
     assert "#ffffff" in light
     assert "#ffffff" not in dark

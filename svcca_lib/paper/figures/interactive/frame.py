@@ -1,0 +1,79 @@
+"""What figures that a reader can move have in common: a card of the page, numbers and a script.
+
+A figure is one piece of HTML: numbers, measured beforehand, as JSON, and the script that draws
+them. It loads nothing, so that it works offline, in a notebook and in the built book alike, and in
+the colours of the page, light or dark; where there is none, dark on white.
+
+The HTML and the script of ``kind.py`` lie beside it as ``kind.html`` and ``kind.js``.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from string import Template
+
+import numpy as np
+
+_IDENT = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def framed(
+    kind: str, ident: str, title: str, data: Mapping[str, object], width: str, **body: object
+) -> str:
+    """Return the HTML of one figure.
+
+    Parameters
+    ----------
+    kind : str
+        ``"scrubber"`` or ``"explorer"``.
+    ident : str
+        Unique on the page: lower-case letters, digits and hyphens.
+    title : str
+    data : mapping
+        What the script reads.
+    width : str
+        At most, in units of CSS.
+    **body
+        What ``kind.html`` leaves open, as HTML.
+
+    Raises
+    ------
+    ValueError
+        If `ident` is no such name.
+    """
+    if not _IDENT.fullmatch(ident):
+        raise ValueError(f"ident must be lower-case letters, digits and hyphens; got {ident!r}")
+    compact = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    return filled(
+        "frame.html",
+        kind=kind,
+        ident=ident,
+        width=width,
+        body=filled(f"{kind}.html", ident=ident, title=html.escape(title), **body),
+        script=filled(f"{kind}.js", ident=ident, data=compact),
+    )
+
+
+def filled(file: str, **values: object) -> str:
+    """Return a file of this folder with its ``$names`` replaced."""
+    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+    return Template(text.rstrip("\n")).substitute(values)
+
+
+def thousandths(what: str, values: np.ndarray) -> np.ndarray:
+    """Return numbers as whole thousandths, which are short in JSON.
+
+    Raises
+    ------
+    ValueError
+        If one is not in [0, 1].
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"{what} must hold numbers in [0, 1]")
+    whole: np.ndarray = np.rint(1000 * values).astype(int)
+    return whole
