@@ -14,7 +14,7 @@ import torch
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from svcca_lib.paper.chapter import regression
-from svcca_lib.paper.running import machines
+from svcca_lib.paper.running import kernels, machines
 
 ROOT = Path(__file__).parent
 
@@ -37,7 +37,7 @@ def pytest_configure(config):
         # As many workers as cores: one thread for each, in this process and in those it starts.
         # Rounding depends on the number of threads, and some tests compare the two bit for bit.
         torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
-    config.svcca_foreign = machines.foreign() if config.option.foreign else None
+    config.svcca_foreign = kernels.foreign() if config.option.foreign else None
 
 
 def pytest_unconfigure(config):
@@ -80,5 +80,6 @@ def compare_outputs(self, test, ref, skip_compare=None):
 
 
 # In the class itself: it names itself in its `super` call, so that a subclass put in its place in
-# nbval's module would be its own parent. tests/paper/chapter/test_regression.py sees that nbval calls it.
+# nbval's module would be its own parent. tests/paper/chapter/test_regression.py sees that nbval
+# calls it.
 IPyNbCell.compare_outputs = compare_outputs

@@ -24,7 +24,8 @@ from pathlib import Path
 import psutil
 
 from svcca_lib.paper.chapter.ledger import Ledger
-from svcca_lib.paper.running import progress, sweep
+from svcca_lib.paper.running import progress, table
+from svcca_lib.paper.running.plan import Layout, Plan
 
 ROOT = Path(__file__).parents[1]
 CLI = [sys.executable, "-m", "svcca_lib"]
@@ -37,7 +38,7 @@ class Trial:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.layout = sweep.Layout(folder)
+        self.layout = Layout(folder)
         self.finished: dict[str, str] = {}
         self.began = time.monotonic()
 
@@ -57,8 +58,7 @@ class Trial:
 
     def done(self) -> dict[str, str]:
         """Return the records of the finished jobs by their names."""
-        plan = sweep.Plan.read(self.folder)
-        rows = [sweep.row(self.layout, job) for job in plan.jobs]
+        rows = table.rows(Plan.read(self.folder), self.layout)
         names = [row.job.name for row in rows if row.state == "done"]
         return {name: self.layout.record(name).read_text() for name in names}
 
@@ -167,7 +167,7 @@ def run(folder: Path, fill: Callable[[], Callable[[], None]] | None) -> None:
     engine = trial.resume()
     assert engine.wait() == 1, "the job with the wrong parameter fails"
     trial.keep()
-    rows = [sweep.row(trial.layout, job) for job in sweep.Plan.read(folder).jobs]
+    rows = table.rows(Plan.read(folder), trial.layout)
     assert [r.state for r in rows].count("done") == 24
     (failed,) = (r for r in rows if r.state != "done")
     assert failed.state == "failed"

@@ -16,15 +16,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from svcca_lib.paper.chapter.claims import Claim, Ledger, intervals, number
-from svcca_lib.paper.experiments.statistics import student
+from svcca_lib.paper.chapter.claims import Claim, intervals
+from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.chapter.tables import flat, with_column
+from svcca_lib.paper.experiments.statistics import half_widths
 from svcca_lib.paper.figures.over_seeds import over_seeds
-from svcca_lib.paper.running import sweep
+from svcca_lib.paper.running import table
+from svcca_lib.paper.running.grid import point
+from svcca_lib.paper.running.plan import Job, Layout, Plan
+from svcca_lib.paper.running.table import Row
 from svcca_lib.paper.store.files import write_json
 
-FOLDER = "collected"
 _STYLE = """
 body { font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 }
@@ -98,10 +101,10 @@ def collect(folder: Path, level: float = 0.95) -> list[Group]:
     ValueError
         If the folder holds no sweep, or none of its jobs is done.
     """
-    plan, layout = sweep.Plan.read(folder), sweep.Layout(folder)
-    together: dict[str, list[sweep.Row]] = {}
-    for job in plan.jobs:
-        together.setdefault(_group_name(job), []).append(sweep.row(layout, job))
+    plan, layout = Plan.read(folder), Layout(folder)
+    together: dict[str, list[Row]] = {}
+    for row in table.rows(plan, layout):
+        together.setdefault(_group_name(row.job), []).append(row)
     groups = []
     for name, rows in sorted(together.items()):
         done = sorted(
@@ -112,49 +115,33 @@ def collect(folder: Path, level: float = 0.95) -> list[Group]:
             groups.append(_gather(layout, name, done, len(rows) - len(done), level))
     if not groups:
         raise ValueError(f"none of the {len(plan.jobs)} jobs in {folder} is done")
-    target = folder / FOLDER
-    write_json(target / "ledger.json", [group.to_dict() for group in groups])
-    rows = [_row(group, claim, held) for group in groups for claim, held in _pairs(group)]
-    pd.DataFrame(rows).to_csv(target / "ledger.csv", index=False)
-    (target / "index.html").write_text(_page(groups, level), encoding="utf-8")
+    write_json(layout.collected / "ledger.json", [group.to_dict() for group in groups])
+    lines = [_line(group, claim, held) for group in groups for claim, held in _pairs(group)]
+    pd.DataFrame(lines).to_csv(layout.collected / "ledger.csv", index=False)
+    page(layout).write_text(_page(groups, level), encoding="utf-8")
     return groups
 
 
-def interval(values: Sequence[float] | np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return Student's interval of the mean over the first dimension; NaN of a single value.
-
-    Examples
-    --------
-    >>> low, high = interval([1.0, 2.0, 3.0], 0.95)
-    >>> round(float(low), 3), round(float(high), 3)
-    (-0.484, 4.484)
-    """
-    array = np.asarray(values, dtype=np.float64)
-    n = len(array)
-    mean = array.mean(0)
-    if n < 2:
-        return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    half = stats.t.ppf((1 + level) / 2, n - 1) * array.std(0, ddof=1) / np.sqrt(n)
-    return mean - half, mean + half
+def page(layout: Layout) -> Path:
+    """Return where the page with every ledger and figure of a sweep lies."""
+    return layout.collected / "index.html"
 
 
-def _group_name(job: sweep.Job) -> str:
+def _group_name(job: Job) -> str:
     """Name a job by everything but its seed."""
     rest = {name: value for name, value in job.parameters.items() if name != "seed"}
-    return f"{job.chapter}/{sweep.point(rest)}"
+    return f"{job.chapter}/{point(rest)}"
 
 
-def _gather(
-    layout: sweep.Layout, name: str, rows: Sequence[sweep.Row], missing: int, level: float
-) -> Group:
-    ledgers = [Ledger.read(layout.results(row.job.name) / "claims.json") for row in rows]
+def _gather(layout: Layout, name: str, rows: Sequence[Row], missing: int, level: float) -> Group:
+    ledgers = [Ledger.read(layout.results(row.job.name)) for row in rows]
     ids = [claim.id for claim in ledgers[0].claims]
     if any([claim.id for claim in ledger.claims] != ids for ledger in ledgers):
         raise ValueError(f"the jobs of {name} make different claims: resume the sweep first")
     together = list(zip(*(ledger.claims for ledger in ledgers), strict=True))
     used = Counter(t.id for row in rows for t in row.job.trainings)
     folders = [layout.results(row.job.name) for row in rows]
-    drawn, left_out = _figures(folders, layout.folder / FOLDER / name, level)
+    drawn, left_out = _figures(folders, layout.collected / name, level)
     return Group(
         name,
         tuple(row.job.parameters.get("seed", 0) for row in rows),
@@ -173,10 +160,9 @@ def _over_seeds(claims: Sequence[Claim], level: float) -> Claim:
     if len(claims) == 1:
         return first
     values = tuple(claim.measured for claim in claims)
-    nulls = [claim.null for claim in claims]
-    null = None if first.null is None else nulls
-    interval, margin = intervals(values, null, interval=student(values, level))
-    mean = None if null is None else float(np.mean(nulls))
+    nulls = [claim.null for claim in claims if claim.null is not None] or None
+    interval, margin = intervals(values, nulls, level=level)
+    mean = None if nulls is None else float(np.mean(nulls))
     return replace(first, values=values, over="seeds", interval=interval, null=mean, margin=margin)
 
 
@@ -196,8 +182,8 @@ def _figures(
             left_out.append(path.stem)
             continue
         stacked = np.stack([table.to_numpy(np.float64) for table in numbers])
-        low, high = interval(stacked, level)
-        parts = {"": stacked.mean(0), ".low": low, ".high": high}
+        mean, half = stacked.mean(0), half_widths(stacked, level)
+        parts = {"": mean, ".low": mean - half, ".high": mean + half}
         frames = {end: pd.DataFrame(a, columns=first.columns) for end, a in parts.items()}
         pd.concat([f.add_suffix(end) for end, f in frames.items()], axis="columns").to_csv(
             target / path.name, index=False, float_format="%.9g"
@@ -212,25 +198,12 @@ def _pairs(group: Group) -> Iterable[tuple[Claim, int]]:
     return zip(group.ledger.claims, group.holding, strict=True)
 
 
-def _row(group: Group, claim: Claim, holding: int) -> dict[str, Any]:
-    low, high = claim.interval or (None, None)
+def _line(group: Group, claim: Claim, holding: int) -> dict[str, Any]:
     return {
         "group": group.name,
         "seeds": len(group.seeds),
-        "claim": claim.id,
-        "figure": claim.figure,
-        "statement": claim.statement,
-        "kind": claim.kind,
-        "mean": claim.measured,
-        "low": low,
-        "high": high,
-        "smallest": min(claim.values),
-        "largest": max(claim.values),
-        "needs": str(claim.rule),
-        "null": claim.null,
-        "verdict": str(claim.verdict),
+        **flat(claim),
         "seeds_holding": holding,
-        "paper": claim.paper,
         "seeds_share_networks": group.shared,
     }
 
@@ -253,18 +226,8 @@ def _page(groups: Sequence[Group], level: float) -> str:
                 " Jobs of neighbouring seeds share networks here, so they are not independent and "
                 "the intervals are too narrow; take seeds further apart."
             )
-        titles = ("Claim", "Measured", "Needed", "Verdict", "Seeds")
-        head = "".join(f"<th scope=col>{title}</th>" for title in titles)
-        parts.append(f"</p><table><thead><tr>{head}</tr></thead><tbody>")
-        for claim, holding in _pairs(group):
-            measured = number(claim.measured)
-            if claim.interval is not None:
-                measured += f" [{number(claim.interval[0])}, {number(claim.interval[1])}]"
-            holds = f"holds for {holding} of {len(group.seeds)}"
-            said = f"{html.escape(claim.statement)} <em>{html.escape(claim.figure)}</em>"
-            cells = (said, measured, str(claim.rule), str(claim.verdict), holds)
-            parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-        parts.append("</tbody></table>")
+        holding = [f"holds for {count} of {len(group.seeds)}" for count in group.holding]
+        parts.append("</p>" + with_column(group.ledger.claims, "Seeds", holding, f"{group.name}-"))
         for figure in group.figures:
             source = html.escape(f"{group.name}/{figure}")
             parts.append(

@@ -10,20 +10,20 @@ import json
 import statistics
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from svcca_lib.paper.chapter.provenance import duration
-from svcca_lib.paper.running import progress, sweep
+from svcca_lib.paper.running import progress, table
+from svcca_lib.paper.running.plan import Layout, Plan
 
 EVERY = 1.0  # seconds between two looks
 
@@ -62,81 +62,46 @@ class Event:
         return f"{text}: {self.error}" if self.error else text
 
 
-class Listener(Protocol):
-    """What a run is told to."""
-
-    def tell(self, event: Event) -> None:
-        """A step began or ended."""
-
-    def show(self, lines: list[str]) -> None:
-        """What is under way now, a line for each step and one for all."""
-
-    def close(self) -> None:
-        """No more is to come."""
-
-
 class Lines:
-    """A plain line for each step that ended: for logs."""
+    """For people: a line for each step that ended and, on a terminal, live lines below them."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+        console = Console(file=stream, force_terminal=stream.isatty(), highlight=False)
+        # Shows nothing where there is no terminal: a log is no place for what changes every second.
+        self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def tell(self, event: Event) -> None:
         """Write steps that ended."""
-        if event.state != "running":
-            print(time.strftime("%H:%M:%S"), event, file=self.stream, flush=True)
+        console = self._live.console
+        if event.state == "running":
+            return
+        if console.is_terminal:
+            console.print(Text(str(event), style="green" if event.state == "done" else "red"))
+        else:
+            console.print(Text(f"{time.strftime('%H:%M:%S')} {event}"), soft_wrap=True)
 
     def show(self, lines: list[str]) -> None:
-        """Write nothing: a log is no place for what changes every second."""
+        """Replace the live lines: one for each step that is under way and one for all."""
+        width = self._live.console.width
+        self._live.start()
+        self._live.update(Text("\n".join(line[:width] for line in lines)), refresh=True)
 
     def close(self) -> None:
-        """Leave the stream open: it is the caller's."""
+        """Take the live lines away; the stream is the caller's."""
+        self._live.stop()
 
 
-class Json:
-    """An object in a line for each event: for machines."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+class Json(Lines):
+    """For machines: an object in a line for each event."""
 
     def tell(self, event: Event) -> None:
         """Write what is known of the event."""
         known = {key: value for key, value in asdict(event).items() if value not in (None, "")}
-        print(json.dumps({"time": round(time.time(), 1), **known}), file=self.stream, flush=True)
+        stream = self._live.console.file
+        print(json.dumps({"time": round(time.time(), 1), **known}), file=stream, flush=True)
 
     def show(self, lines: list[str]) -> None:
         """Write nothing: see the files of the steps."""
-
-    def close(self) -> None:
-        """Leave the stream open: it is the caller's."""
-
-
-class Terminal:
-    """A line for each step under way, kept up to date, below those that ended."""
-
-    def __init__(self, console: Console) -> None:
-        self.live = Live(console=console, auto_refresh=False, transient=True)
-        self.live.start()
-
-    def tell(self, event: Event) -> None:
-        """Print steps that ended, above the live lines."""
-        style = {"failed": "red", "stopped": "red", "done": "green"}.get(event.state)
-        if style:
-            self.live.console.print(Text(str(event), style=style))
-
-    def show(self, lines: list[str]) -> None:
-        """Replace the live lines."""
-        width = self.live.console.width
-        self.live.update(Text("\n".join(line[:width] for line in lines)), refresh=True)
-
-    def close(self) -> None:
-        """Take the live lines away."""
-        self.live.stop()
-
-
-def for_stream(stream: TextIO) -> Listener:
-    """Return live lines for a terminal, plain ones for anything else."""
-    return Terminal(Console(file=stream)) if stream.isatty() else Lines(stream)
 
 
 class Watch:
@@ -146,33 +111,28 @@ class Watch:
     ----------
     plan, layout
         What to look at, and where.
-    listener : Listener
-    table : bool
+    listener : Lines
+    keep_table : bool
         Keep the table of the sweep up to date.
-
-    Attributes
-    ----------
-    stopped : list of str
-        Steps that failed or were killed meanwhile.
     """
 
     def __init__(
-        self, plan: sweep.Plan, layout: sweep.Layout, listener: Listener, table: bool = False
+        self, plan: Plan, layout: Layout, listener: Lines, keep_table: bool = False
     ) -> None:
-        self.plan, self.layout, self.listener, self.table = plan, layout, listener, table
-        self.folder = layout.folder
+        self.plan, self.layout, self.listener = plan, layout, listener
+        self.keep_table = keep_table
         self.jobs = {job.name: job for job in plan.jobs}
         self.records = {f"training {name}": layout.trained(name) for name in plan.trainings}
         self.records |= {name: layout.record(name) for name in self.jobs}
         self.states: dict[str, progress.State] = {}
         self._seen: dict[str, tuple[progress.State, int]] = {}
-        self.took: dict[str, list[float]] = defaultdict(list)  # seconds of a kind's finished steps
+        self._took: dict[str, list[float]] = defaultdict(list)  # seconds of a kind's finished steps
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     @property
     def stopped(self) -> list[str]:
-        """Steps that failed or were killed."""
+        """Steps that failed or were killed meanwhile."""
         return [name for name, state in self.states.items() if state in ("failed", "stopped")]
 
     def __enter__(self) -> Watch:
@@ -181,7 +141,7 @@ class Watch:
             # That a step stopped in an earlier run is no news of this one.
             self.states[name] = "waiting" if state in ("failed", "stopped") else state
             if state == "done":
-                self._learn(name, progress.read(record))
+                self._learn(name, progress.said(record, state))
         self._thread.start()
         return self
 
@@ -192,6 +152,14 @@ class Watch:
         self._thread.join()
         self._update()
         self.listener.close()
+
+    def lines(self) -> list[str]:
+        """Return a line for each step under way: where it is and what time it has left."""
+        return [
+            self._line(name, progress.read(progress.pulse_path(record)) or {})
+            for name, record in self.records.items()
+            if progress.state(record) == "running"
+        ]
 
     def _look(self) -> None:
         while not self._over.wait(EVERY):
@@ -205,50 +173,30 @@ class Watch:
                 self._seen[name], self.states[name], news = (state, stamp), state, True
                 if state != "waiting":
                     self.listener.tell(self._event(name, state))
-        if self.table and news:
+        if self.keep_table and news:
             with suppress(OSError):  # a full disk: the next look tries again
-                sweep.write_table(
-                    self.folder, [sweep.row(self.layout, job) for job in self.plan.jobs]
-                )
-        self.listener.show([*self.lines(), counts(self.states.values())])
-
-    def lines(self) -> list[str]:
-        """Return a line for each step under way: where it is and what time it has left."""
-        return [
-            self._line(name, progress.read(progress.pulse_path(record)) or {})
-            for name, record in self.records.items()
-            if progress.state(record) == "running"
-        ]
+                table.write(table.rows(self.plan, self.layout), self.layout)
+        self.listener.show([*self.lines(), table.counts(self.states.values())])
 
     def _event(self, name: str, state: progress.State) -> Event:
-        if state == "running":
-            return Event(name, state)
-        if name not in self.jobs:
-            paths = {"done": self.records[name], "failed": progress.failed_path(self.records[name])}
-            said = (progress.read(paths[state]) if state in paths else None) or {}
-            claims = ()
-        else:
-            row = sweep.row(self.layout, self.jobs[name])
-            said, claims = row.record, row.claims
+        said = progress.said(self.records[name], state)
         if state == "done":
             self._learn(name, said)
-        return Event(
-            name,
-            state,
-            said.get("seconds"),
-            len(claims) or None,
-            sum(claim["holds"] for claim in claims) if claims else None,
-            sweep.first_line(said.get("error", "")),
-        )
+        seconds, error = said.get("seconds"), table.first_line(said.get("error", ""))
+        if state != "done" or name not in self.jobs:
+            return Event(name, state, seconds, error=error)
+        row = table.row(self.layout, self.jobs[name])
+        claims, holding = (len(row.claims), row.holding) if row.claims else (None, None)
+        return Event(name, state, seconds, claims, holding, error)
 
-    def _learn(self, name: str, said: Mapping[str, Any] | None) -> None:
-        if said and "seconds" in said:
-            self.took[self._kind(name)].append(said["seconds"])
+    def _learn(self, name: str, said: dict[str, Any]) -> None:
+        if "seconds" in said:
+            self._took[self._kind(name)].append(said["seconds"])
 
     def _kind(self, name: str) -> str:
         return name.split("/")[0] if name in self.jobs else name.rpartition("-")[0]
 
-    def _line(self, name: str, pulse: Mapping[str, Any]) -> str:
+    def _line(self, name: str, pulse: dict[str, Any]) -> str:
         """Return where a step is and, where that can be judged, the time it has left."""
         spent = max(0.0, time.time() - pulse.get("started", time.time()))
         where, left = f"{duration(spent)}", None
@@ -257,7 +205,7 @@ class Watch:
             left = pulse["seconds"] / max(pulse["step"], 1) * (pulse["steps"] - pulse["step"])
         elif "cell" in pulse:
             where = f"cell {pulse['cell']} of {pulse['cells']}"
-        if left is None and (took := self.took.get(self._kind(name))):
+        if left is None and (took := self._took.get(self._kind(name))):
             left = max(0.0, statistics.median(took) - spent)
         return f"{name}: {where}" + (f", {duration(left)} left" if left is not None else "")
 
@@ -269,17 +217,3 @@ def _look_at(record: Path) -> tuple[progress.State, int]:
         if state == "failed":
             return state, progress.failed_path(record).stat().st_mtime_ns
     return state, 0
-
-
-def counts(states: Iterable[str]) -> str:
-    """Return how many steps are in which state, in words.
-
-    Examples
-    --------
-    >>> counts(["done", "waiting", "done"])
-    '2 of 3 done, 1 waiting'
-    """
-    found = Counter(states)
-    parts = [f"{found['done']} of {found.total()} done"]
-    order = ("running", "failed", "stopped", "waiting")
-    return ", ".join([*parts, *(f"{found[state]} {state}" for state in order if found[state])])

@@ -66,7 +66,7 @@ def compare(request: Request) -> LayerTable | None:
     ValueError
         For a network or inputs that there are not, or fewer batches than processes.
     """
-    with _group() as (rank, world, device):
+    with group() as (rank, world, device):
         first = _network(request.first, request).to(device).eval()
         second = first
         if request.second != request.first:
@@ -74,15 +74,16 @@ def compare(request: Request) -> LayerTable | None:
         layers = [_layers(first, request.layers)]
         if second is not first:
             layers.append(_layers(second, request.layers))
-        batches = (batch.to(device) for batch in _share(request, rank, world))
-        moments = gather(first, second, batches, *layers, conv=request.conv, progress=False)
+        batches = (batch.to(device) for batch in share(_batches(request), rank, world))
+        conv: Any = request.conv  # checked there
+        moments = gather(first, second, batches, *layers, conv=conv, progress=False)
         if world > 1:
             moments.all_reduce()
         return moments.table(request.measure) if rank == 0 else None
 
 
 @contextmanager
-def _group() -> Iterator[tuple[int, int, torch.device]]:
+def group() -> Iterator[tuple[int, int, torch.device]]:
     """Join the other processes, if torchrun started any: rank, how many, device of this one."""
     world = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_RANK", 0))
@@ -101,11 +102,11 @@ def _group() -> Iterator[tuple[int, int, torch.device]]:
 
 
 def _network(name: str, request: Request) -> nn.Module:
-    from svcca_lib.paper.chapter import chapter
+    from svcca_lib.paper.chapter.trainings import train
 
     if trained := _TRAINED.fullmatch(name):
         training, seed, fraction = trained.groups()
-        run = chapter.train(request.profile, training, int(seed), request.data, progress=False)
+        run = train(request.profile, training, int(seed), request.data, progress=False)
         return run.network(float(fraction or 1.0))
     network = _imported(name)
     if not isinstance(network, nn.Module):
@@ -113,20 +114,14 @@ def _network(name: str, request: Request) -> nn.Module:
     return network
 
 
-def _share(request: Request, rank: int, world: int) -> Iterator[Tensor]:
-    """Yield every `world`-th batch, from the one of this rank."""
-    from svcca_lib.paper import profiles
+def share(batches: Iterable[Tensor], rank: int, world: int) -> Iterator[Tensor]:
+    """Yield every `world`-th batch, from the one of this rank.
 
-    if request.inputs:
-        inputs: Tensor | Iterable[Tensor] = _imported(request.inputs)
-    else:
-        trained = _TRAINED.fullmatch(request.first)
-        scale = profiles.profile(request.profile)
-        data = scale.dataset(trained[1] if trained else "convnet", request.data)
-        if not hasattr(data, "train_images"):
-            raise ValueError(f"for {request.first} give its inputs: --inputs MODULE:NAME")
-        inputs = data.normalised(data.train_images[: request.images])
-    batches = inputs.split(request.batch_size) if isinstance(inputs, Tensor) else inputs
+    Raises
+    ------
+    ValueError
+        If there is none for it.
+    """
     mine = itertools.islice(batches, rank, None, world)
     first = next(mine, None)
     if first is None:
@@ -136,6 +131,23 @@ def _share(request: Request, rank: int, world: int) -> Iterator[Tensor]:
         )
     yield first
     yield from mine
+
+
+def _batches(request: Request) -> Iterable[Tensor]:
+    """Return the inputs that are asked for, in batches."""
+    from svcca_lib.paper import profiles
+    from svcca_lib.paper.data.images import ImageData
+
+    if request.inputs:
+        inputs: Tensor | Iterable[Tensor] = _imported(request.inputs)
+    else:
+        trained = _TRAINED.fullmatch(request.first)
+        scale = profiles.profile(request.profile)
+        data = scale.dataset(trained[1] if trained else "convnet", request.data)
+        if not isinstance(data, ImageData):
+            raise ValueError(f"for {request.first} give its inputs: --inputs MODULE:NAME")
+        inputs = data.normalised(data.train_images[: request.images])
+    return torch.split(inputs, request.batch_size) if isinstance(inputs, Tensor) else inputs
 
 
 def _layers(network: nn.Module, layers: str) -> Any:

@@ -1,4 +1,4 @@
-"""Snakemake, started with what this project always wants, and a report of what it did.
+"""Snakemake, started with what this project always wants.
 
 The graph itself is in ``workflow/Snakefile``; this is the front that ``make`` and the command line
 call. It is one process with Snakemake, so that whatever ends the one ends the other.
@@ -19,11 +19,11 @@ from pathlib import Path
 from types import FrameType
 
 import psutil
-from filelock import FileLock, Timeout
 
-from svcca_lib.paper.chapter.provenance import duration
-from svcca_lib.paper.publishing import site
-from svcca_lib.paper.running import devices, display, notebooks, progress, sweep
+from svcca_lib.paper.chapter.ledger import Book
+from svcca_lib.paper.publishing import results, site
+from svcca_lib.paper.running import devices, display, plan
+from svcca_lib.paper.running.plan import Layout, Plan
 
 PROFILES = Path("workflow", "profiles")
 ON_A_CLUSTER = 4  # threads of a job, where nothing else is said
@@ -74,14 +74,15 @@ def run_book(
         If another run is under way in the working folder, or the workflow cannot be started.
     """
     config = {key: value for key, value in config.items() if value}
-    plan = sweep.book(root, config["profile"], config.get("data", ""))
-    layout = sweep.Layout(Path("build", config["profile"]).absolute(), "book")
-    watch = display.Watch(plan, layout, display.for_stream(sys.stderr))
-    return _run(root, Path.cwd(), Path("build/.lock"), targets, config, settings, watch)
+    here, profile = Path.cwd(), config["profile"]
+    layout, lock = Layout.of_book(profile, here), here / "build" / ".lock"
+    book = plan.book(root, profile, config.get("data", ""))
+    watch = display.Watch(book, layout, display.Lines(sys.stderr))
+    return _run(root, here, lock, targets, config, settings or Settings(), watch)
 
 
 def run_sweep(
-    root: Path, folder: Path, listener: display.Listener, settings: Settings | None = None
+    root: Path, folder: Path, listener: display.Lines, settings: Settings | None = None
 ) -> int:
     """Run whatever is missing of a sweep, has failed or is out of date; return the exit status.
 
@@ -91,7 +92,7 @@ def run_sweep(
         The repository.
     folder : Path
         Of the sweep.
-    listener : display.Listener
+    listener : display.Lines
         Is told how it goes.
     settings : Settings, optional
 
@@ -102,15 +103,14 @@ def run_sweep(
     """
     settings = settings or Settings()
     folder = folder.resolve()
-    plan, layout = sweep.Plan.read(folder), sweep.Layout(folder)
-    config = {"plan": "."}
+    sweep, layout = Plan.read(folder), Layout(folder)
     threads = settings.threads or ON_A_CLUSTER
     if not settings.on and not settings.threads:
         cores = settings.cores or os.cpu_count() or 1
-        threads = cores // max(1, min(cores, len(plan.jobs)))
-    config["threads"] = str(threads)
-    watch = display.Watch(plan, layout, listener, table=True)
-    return _run(root, folder, folder / ".lock", ["chapters"], config, settings, watch)
+        threads = cores // max(1, min(cores, len(sweep.jobs)))
+    config = {"plan": ".", "threads": str(threads)}
+    watch = display.Watch(sweep, layout, listener, keep_table=True)
+    return _run(root, folder, layout.lock, ["chapters"], config, settings, watch)
 
 
 def _run(
@@ -119,19 +119,18 @@ def _run(
     lock: Path,
     targets: Sequence[str],
     config: Mapping[str, str],
-    settings: Settings | None,
+    settings: Settings,
     watch: display.Watch,
 ) -> int:
     """Run Snakemake in this process, with its working folder in `folder`."""
-    settings = settings or Settings()
     config, where = dict(config), _where(root, settings)
-    if not settings.on and (gpus := devices.count()):
-        config["gpus"] = str(gpus)
-        where += ["--resources", f"mem_mb={_memory()}", f"gpu={gpus}"]
+    if not settings.on:
+        where += ["--resources", f"mem_mb={psutil.virtual_memory().total // 10**6}"]
+        if gpus := devices.count():
+            config["gpus"] = str(gpus)
+            where.append(f"gpu={gpus}")
         if gpus > 1:
             os.environ.setdefault(devices.VISIBLE, ",".join(map(str, range(gpus))))
-    elif not settings.on:
-        where += ["--resources", f"mem_mb={_memory()}"]
     command = [
         *("--snakefile", str(root / "workflow" / "Snakefile"), "--directory", str(folder)),
         *("--keep-going", "--scheduler", "greedy"),
@@ -145,18 +144,14 @@ def _run(
         *("--config", *(f"{key}={value}" for key, value in config.items())),
         *("--", *targets),
     ]
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            with watch, _errors(folder) as errors, _interruptible() as interrupted:
-                status = _snakemake(command)
-            if interrupted:
-                return INTERRUPTED
-            if status and not watch.stopped and errors:
-                raise RuntimeError("\n".join(errors))
-            return status
-    except Timeout:
-        raise RuntimeError(f"another run is under way in {folder}; wait for it") from None
+    with plan.alone(lock):
+        with watch, _errors(folder) as errors, _interruptible() as interrupted:
+            status = _snakemake(command)
+        if interrupted:
+            return INTERRUPTED
+        if status and not watch.stopped and errors:
+            raise RuntimeError("\n".join(errors))
+        return status
 
 
 def _snakemake(command: Sequence[str]) -> int:
@@ -188,18 +183,11 @@ def _where(root: Path, settings: Settings) -> list[str]:
     for path in (ready / settings.on, Path(settings.on)):
         if (path / "config.yaml").is_file():
             jobs = ["--jobs", str(settings.cores)] if settings.cores else []
-            # Commands of the profile lie beside it.
-            os.environ["PATH"] = f"{path.resolve()}{os.pathsep}{os.environ.get('PATH', '')}"
             return ["--workflow-profile", str(path.resolve()), *jobs]
     names = ", ".join(sorted(path.parent.name for path in ready.glob("*/config.yaml")))
     raise ValueError(
         f"on must be one of {names}, or a folder with a config.yaml; got {settings.on}"
     )
-
-
-def _memory() -> int:
-    """Return the memory of this machine in MB."""
-    return psutil.virtual_memory().total // 10**6
 
 
 @contextmanager
@@ -256,7 +244,7 @@ def from_scratch(root: Path, folder: Path) -> int:
     Executed chapters are then in ``build/quick/book`` of that folder, trained networks in
     ``store``. Returns the exit status.
     """
-    command = [sys.executable, "-m", "svcca_lib", "workflow", "chapters", "--root", root]
+    command = [sys.executable, "-m", "svcca_lib", "workflow", "chapters", "--root", str(root)]
     stores = {"SVCCA_STORE": str(folder / "store"), "SVCCA_REFERENCE": "", "SVCCA_TRAIN": ""}
     return _patiently(command, cwd=folder, env=os.environ | stores)
 
@@ -278,56 +266,22 @@ def remake_reference(root: Path) -> None:
         raise RuntimeError("a chapter failed: reference/ and the stored outputs are as they were")
     shutil.rmtree(root / "reference", ignore_errors=True)
     shutil.copytree(folder / "store" / "network", root / "reference" / "network")
+    executed = Layout.of_book("quick", folder)
     for name in site.chapters(root):
-        executed = folder / "build" / "quick" / "book" / f"{name}.ipynb"
-        shutil.copyfile(executed, root / "book" / f"{name}.ipynb")
-    site.write_results(site.stored(root), root)
+        shutil.copyfile(executed.notebook(name), root / "book" / f"{name}.ipynb")
+    results.write_results(Book.gather("quick", root=root), root)
 
 
 def _patiently(
-    command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> int:
     """Run a command to its end, which on Ctrl-C or a termination it finds by itself."""
     process = subprocess.Popen(command, cwd=cwd, env=env)
-    handlers = {
-        signal.SIGINT: signal.SIG_IGN,  # the terminal interrupts the whole group of processes
-        signal.SIGTERM: lambda *_: process.terminate(),
-    }
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    # The terminal interrupts the whole group of processes.
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminated = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         return process.wait()
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def summary(plan: sweep.Plan, layout: sweep.Layout, most: int = 45) -> str:
-    """Return how the steps of a plan stand: times, claims, and where to look at what failed.
-
-    Parameters
-    ----------
-    plan : Plan
-    layout : Layout
-    most : int
-        Steps that are listed one by one; of more than that, those that failed or were stopped.
-    """
-    lines = []
-    for name in plan.trainings:
-        record = layout.trained(name)
-        lines.append((f"training {name}", progress.state(record), progress.read(record), record))
-    for job in plan.jobs:
-        row = sweep.row(layout, job)
-        said = dict(row.record) | {"claims": row}
-        lines.append((job.name, row.state, said, layout.record(job.name)))
-    texts = []
-    for name, state, said, record in lines:
-        if state in ("done", "waiting") and len(lines) > most:
-            continue
-        row = (said or {}).get("claims")
-        time = duration(said["seconds"]) if state == "done" and said else state
-        more = f"   {row.holding} of {len(row.claims)} claims hold" if row and row.claims else ""
-        if state in ("failed", "stopped"):
-            shown = notebooks.unfinished(layout.notebook(name))
-            more = f"   see {shown if shown.is_file() else layout.log(record)}"
-        texts.append(f"  {name:48}{time:>12}{more}")
-    return "\n".join([*texts, f"  {display.counts([state for _, state, *_ in lines])}"])
+        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGTERM, terminated)

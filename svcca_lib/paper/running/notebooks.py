@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,9 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from traitlets import default
 
-from svcca_lib.paper.store import paths
 from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
-
-PACKAGE = "svcca_lib"
 
 
 class ChapterError(RuntimeError):
@@ -105,7 +102,7 @@ def parse(known: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any
     return check(known, given)
 
 
-def run(
+def execute(
     notebook: Path,
     output: Path,
     given: Mapping[str, Any] | None = None,
@@ -162,7 +159,8 @@ def run(
     except (PapermillExecutionError, DeadKernelError) as error:
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
     publishable(executed, known)
-    write_whole(output, nbformat.writes(executed).rstrip("\n") + "\n")
+    text = nbformat.writes(executed)  # type: ignore[no-untyped-call]
+    write_whole(output, text.rstrip("\n") + "\n")
     stopped.unlink()
     with suppress(OSError):  # another chapter may be under way there
         stopped.parent.rmdir()
@@ -185,7 +183,8 @@ class _Announce:
     ) -> None:
         self.name = notebook.stem
         self.note = note
-        self.cells = len(nbformat.read(notebook, as_version=4).cells) + injected
+        cells = nbformat.read(notebook, as_version=4).cells  # type: ignore[no-untyped-call]
+        self.cells = len(cells) + injected
         self.every = every
         self.due = time.monotonic()
 
@@ -233,67 +232,11 @@ def _injected(source: str, known: Mapping[str, Any]) -> str:
     """Return the injected assignments that a reader needs, or nothing."""
     lines = []
     for statement in ast.parse(source).body:
-        name = statement.targets[0].id
+        assert isinstance(statement, ast.Assign)  # papermill injects nothing else
+        name = ast.unparse(statement.targets[0])
         value = ast.literal_eval(statement.value)
         if name == "data":
             value = value.partition(":")[0]
         if name != "out" and value != known[name]:
             lines.append(f"{name} = {value!r}")
     return "\n".join(["# Parameters", *lines]) if lines else ""
-
-
-def sources(notebook: Path) -> list[Path]:
-    """Return the files of this package that a notebook's imports reach, sorted.
-
-    A chapter is out of date when one of them changes.
-    """
-    cells = nbformat.read(notebook, as_version=4).cells
-    code = "\n".join(
-        line
-        for cell in cells
-        if cell.cell_type == "code"
-        for line in cell.source.splitlines()
-        if not line.lstrip().startswith(("%", "!"))
-    )
-    return module_files(_imports(ast.parse(code), package=""))
-
-
-def module_files(modules: Iterable[str]) -> list[Path]:
-    """Return the files of the named modules of this package and of all they import."""
-    found: dict[str, Path] = {}
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
-        # Importing a.b.c runs a and a.b as well.
-        parents = [module.rsplit(".", n)[0] for n in range(1, module.count(".") + 1)]
-        for name in (module, *parents):
-            if name in found or (path := _file(name)) is None:
-                continue
-            found[name] = path
-            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            waiting += _imports(ast.parse(path.read_text(encoding="utf-8")), package)
-    return sorted(found.values())
-
-
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """Yield every module of this package that `tree` may import, at the top or in a function.
-
-    ``from a import b`` yields ``a`` and ``a.b``, as ``b`` may be a module.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            base = ".".join(part for part in (parent, node.module) if part)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] == PACKAGE)
-
-
-def _file(module: str) -> Path | None:
-    """Return the file of a module of this package, or None if there is no such module."""
-    path = paths.PACKAGE.joinpath(*module.split(".")[1:])
-    candidates = (path / "__init__.py", path.with_suffix(".py"))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -1,4 +1,4 @@
-"""Where a step of a run is, said in small files beside its record, on any machine.
+"""Where a step is, said in small files beside its record, on any machine.
 
 A step is a training or a chapter. Its record ``X.json`` exists when it has finished; ``X.pulse``
 says, renewed while the process lives, how far it is; ``X.failed`` why it stopped. Whoever shares
@@ -160,8 +160,15 @@ def _cost(started: float) -> dict[str, float]:
 def read(path: Path) -> dict[str, Any] | None:
     """Return what a file of a step says; None where there is none, or it is being replaced."""
     with suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
     return None
+
+
+def said(record: Path, state: State) -> dict[str, Any]:
+    """Return what a step in this state left: its record, or why it failed; else nothing."""
+    paths = {"done": record, "failed": failed_path(record)}
+    return (read(paths[state]) if state in paths else None) or {}
 
 
 def state(record: Path) -> State:

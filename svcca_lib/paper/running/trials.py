@@ -1,4 +1,4 @@
-"""The tests on other machines: pytest in a process of each machine's, and a table of the results.
+"""The tests on other machines: pytest in a process of each machine's.
 
 Below the folder of the results each machine has its own: of each part of the tests a junit file,
 what pytest said, and a record with the state of the code that was tested. A part whose record is of
@@ -16,15 +16,18 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
+from rich.console import Console
+from rich.text import Text
+
+from svcca_lib.paper.chapter.drift import ELSEWHERE
 from svcca_lib.paper.chapter.provenance import duration
-from svcca_lib.paper.running import machines
+from svcca_lib.paper.running import kernels, machines, outcomes
 from svcca_lib.paper.running.machines import Machine
-from svcca_lib.paper.store.files import write_json
+from svcca_lib.paper.running.outcomes import Outcome
 
 NOTEBOOKS, ORACLES, SCRATCH = "notebooks", "oracles", "scratch"
 PARTS = (NOTEBOOKS, ORACLES, SCRATCH)
@@ -42,52 +45,6 @@ TESTS = {
 FOLDER = Path("build", "machines")
 # Of pytest: all passed, some failed. Whatever else it ends with is no result.
 ENDED = (0, 1)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one part of the tests went on one machine.
-
-    Attributes
-    ----------
-    machine, part : str
-    state : str
-        Of the code, see `state`.
-    passed, failed, skipped : int
-    seconds : float
-    kernels : str
-        What the tests computed with.
-    failures : tuple of str
-        Each test that failed, and how, in a line.
-    """
-
-    machine: str
-    part: str
-    state: str
-    passed: int
-    failed: int
-    skipped: int
-    seconds: float
-    kernels: str
-    failures: tuple[str, ...] = ()
-
-    def write(self, path: Path) -> None:
-        """Write it to a file, which is there only when it is whole."""
-        write_json(path, asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Outcome | None:
-        """Return what a file holds; None if there is none, or of another make."""
-        try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**said | {"failures": tuple(said["failures"])})
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-
-    @property
-    def counts(self) -> str:
-        """Passed, failed and skipped, and how long it took."""
-        return f"{self.passed}/{self.failed}/{self.skipped}  {duration(self.seconds)}"
 
 
 @dataclass(frozen=True)
@@ -152,7 +109,7 @@ def _say(text: str) -> None:
     print(text, flush=True)  # hours pass, and a file would show nothing of them
 
 
-def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterable[Outcome | str]:
+def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterator[Outcome | str]:
     """Run what is missing; yield how each part went, or a sentence where a machine cannot be had.
 
     A sentence that tells of an error begins with ``error:``.
@@ -165,12 +122,14 @@ def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterable[Outcome | str
             continue
         folder = plan.folder.absolute() / machine.name
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {part: Outcome.read(folder / f"{part}.json") for part in plan.parts_of(machine)}
-        missing = [part for part, known in kept.items() if known is None or known.state != now]
-        for part in kept:
-            if part not in missing:
-                say(f"{title} {part}: kept, {kept[part].counts}")
-                yield kept[part]
+        missing = []
+        for part in plan.parts_of(machine):
+            known = Outcome.read(folder / f"{part}.json")
+            if known is None or known.state != now:
+                missing.append(part)
+            else:
+                say(f"{title} {part}: kept, {known.counts}")
+                yield known
         if not missing:
             continue
         try:
@@ -178,7 +137,7 @@ def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterable[Outcome | str
         except RuntimeError as error:
             yield f"error: {machine.name}: {error}"
             continue
-        if wrong := machines.check(machine, python):
+        if wrong := kernels.check(machine, python):
             yield f"error: {wrong}"
             continue
         for part in missing:
@@ -202,12 +161,12 @@ def _part(
     status = _watched(command(machine, part, python, junit), machine, root, log, title)
     if status not in ENDED or not junit.is_file():
         return f"error: {machine.name}: pytest ended with status {status} in {part}, see {log}"
-    counts = tally(junit.read_text(encoding="utf-8"))
+    counts = outcomes.tally(junit.read_text(encoding="utf-8"))
     outcome = Outcome(
         *(machine.name, part, now),
         **counts,
         seconds=round(time.monotonic() - started, 1),
-        kernels=str(machines.seen(machine, python)),
+        kernels=str(kernels.seen(machine, python)),
     )
     outcome.write(record)
     say(f"{title}: {outcome.counts}")
@@ -225,26 +184,6 @@ def command(machine: Machine, part: str, python: str, junit: Path) -> list[str]:
     return [python, "-m", "pytest", *TESTS[part], *shared, *options]
 
 
-def tally(junit: str) -> dict:
-    """Return what a junit file counts: passed, failed, skipped, and the failures."""
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
-    failures = []
-    for case in ElementTree.fromstring(junit).iter("testcase"):
-        wrong = [e for e in case if e.tag in ("failure", "error")]
-        if wrong:
-            name = "::".join(filter(None, (case.get("classname"), case.get("name"))))
-            failures.append(f"{name}: {_told(wrong[0])}")
-        kind = "failed" if wrong else "passed" if case.find("skipped") is None else "skipped"
-        counts[kind] += 1
-    return counts | {"failures": tuple(failures)}
-
-
-def measured(junit: str) -> dict[str, float]:
-    """Return the claims' numbers that the from-scratch tests recorded, by ``CHAPTER/ID``."""
-    found = ElementTree.fromstring(junit).iter("property")
-    return {each.get("name", ""): float(each.get("value", "nan")) for each in found}
-
-
 def keep(plan: Plan) -> Path:
     """Write what the from-scratch runs measured to where the ledger and the tests look for it.
 
@@ -253,65 +192,16 @@ def keep(plan: Plan) -> Path:
     Returns
     -------
     Path
-        ``reference/machines.json``: machine -> claim -> number.
+        `drift.ELSEWHERE` of the repository: machine -> claim -> number.
     """
-    path = plan.root / "reference" / "machines.json"
+    path = plan.root / ELSEWHERE
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name in plan.scratch:
         junit = plan.folder / name / f"{SCRATCH}.xml"
-        if junit.is_file() and (numbers := measured(junit.read_text(encoding="utf-8"))):
+        if junit.is_file() and (numbers := outcomes.measured(junit.read_text(encoding="utf-8"))):
             kept[name] = numbers
     path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path
-
-
-def _told(wrong: ElementTree.Element) -> str:
-    """Return in a line what a test that failed says: its message, of a cell what went wrong."""
-    message, text = wrong.get("message") or "", wrong.text or ""
-    cell = "Notebook cell" in message
-    coloured = text if cell or not message else message
-    # A terminal's colours; XML has no escape character, and pytest writes it out.
-    plain = re.sub(r"(?:\x1b|#x1B)\[[\d;]*m", "", coloured)
-    lines = [line.strip() for line in plain.splitlines() if line.strip()] or ["no message"]
-    if not cell or len(lines) < 3:
-        return lines[0][:200]
-    what = re.sub(r"^Cell \d+: ", "", lines[1])
-    # An error is the last line of its traceback; the first of the differences are enough.
-    found = lines[lines.index("Traceback:") + 1 :] if "Traceback:" in lines else lines[2:]
-    told = found[:3] if "differ" in what else found[-1:]
-    return ": ".join([what, *told])[:200]
-
-
-def table(results: Sequence[Outcome | str], parts: Sequence[str] = PARTS) -> str:
-    """Return results as a table, a machine a row, and below it all that failed.
-
-    A cell has passed/failed/skipped and the time.
-    """
-    outcomes = [r for r in results if isinstance(r, Outcome)]
-    found = {(o.machine, o.part): o for o in outcomes}
-    kernels = {o.machine: o.kernels for o in outcomes}
-    shown = [part for part in parts if any(o.part == part for o in outcomes)]
-    rows = [["machine", "computes with", *shown]]
-    for name in kernels:
-        cells = (found.get((name, part)) for part in shown)
-        rows.append([name, kernels[name], *(cell.counts if cell else "-" for cell in cells)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    if not outcomes:
-        lines = []
-    failures = [f"{o.machine}, {o.part}: {text}" for o in outcomes for text in o.failures]
-    told = [result for result in results if isinstance(result, str)]
-    return "\n".join(
-        [*lines, *(["", *told] if told else []), *(["", *failures] if failures else [])]
-    )
-
-
-def failed(results: Iterable[Outcome | str]) -> bool:
-    """Return whether a test failed, or a machine could not be had that should have been."""
-    return any(r.startswith("error:") if isinstance(r, str) else r.failed > 0 for r in results)
 
 
 def state(root: Path) -> str:
@@ -344,21 +234,22 @@ def interpreter(
     if not machine.versions:
         return sys.executable
     wanted = "\n".join(lowest((root / "pyproject.toml").read_text(encoding="utf-8")))
-    python, made = folder / "venv" / "bin" / "python", folder / "constraints.txt"
-    if made.is_file() and made.read_text(encoding="utf-8") == wanted and python.is_file():
-        return str(python)
-    say(f"{machine.name}: installing the oldest versions into {folder / 'venv'}")
+    venv, made = folder / "venv", folder / "constraints.txt"
+    python = str(venv / "bin" / "python")
+    if made.is_file() and made.read_text(encoding="utf-8") == wanted and Path(python).is_file():
+        return python
+    say(f"{machine.name}: installing the oldest versions into {venv}")
     asked = folder / "asked.txt"
     asked.write_text(wanted, encoding="utf-8")
-    install = [python, "-m", "pip", "install", "--quiet", "-c", asked, "-e", f"{root}[test]"]
+    install = [python, "-m", "pip", "install", "--quiet", "-c", str(asked), "-e", f"{root}[test]"]
     # The oldest Python, too: those after it have no wheels of the oldest NumPy.
     base = shutil.which("python3.11") or sys.executable
-    for step in ([base, "-m", "venv", "--clear", folder / "venv"], install):
+    for step in ([base, "-m", "venv", "--clear", str(venv)], install):
         done = subprocess.run(step, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"the oldest versions do not install. {done.stderr.strip()}")
     asked.replace(made)
-    return str(python)
+    return python
 
 
 def lowest(pyproject: str) -> list[str]:
@@ -373,7 +264,7 @@ def lowest(pyproject: str) -> list[str]:
 _EXTRAS = ("data", "book", "pdf", "workflow", "test")
 
 
-def _names(text: str, known: Mapping | Sequence, kind: str) -> tuple[str, ...]:
+def _names(text: str, known: Collection[str], kind: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"{kind} are {', '.join(known)}; got {', '.join(unknown)}")
@@ -384,9 +275,9 @@ def _watched(
     command: Sequence[str], machine: Machine, root: Path, log: Path, title: str, wait: float = 1.0
 ) -> int:
     """Run a command on a machine to its end, or to Ctrl-C; on a terminal, say how far it is."""
-    shown = sys.stderr.isatty()
     started = time.monotonic()
-    with log.open("wb") as said:
+    # Where there is no terminal the status shows nothing.
+    with log.open("wb") as said, Console(stderr=True).status(Text(title)) as shown:
         process = subprocess.Popen(
             command,
             cwd=root,
@@ -400,9 +291,8 @@ def _watched(
                 try:
                     return process.wait(wait)
                 except subprocess.TimeoutExpired:
-                    if shown:
-                        text = f"{title}: {_percent(log)}  {duration(time.monotonic() - started)}"
-                        print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
+                    took = duration(time.monotonic() - started)
+                    shown.update(Text(f"{title}: {_percent(log)}  {took}"))
         except KeyboardInterrupt:
             process.wait()  # the terminal has interrupted it, too
             raise
@@ -410,8 +300,6 @@ def _watched(
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-            if shown:
-                print(f"\r{'':78}\r", end="", file=sys.stderr, flush=True)
 
 
 def _percent(log: Path) -> str:

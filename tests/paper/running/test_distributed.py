@@ -64,12 +64,11 @@ def test_networks_and_inputs_of_ones_own(tmp_path, monkeypatch):
         distributed.compare(distributed.Request("convnet", "mine:model"))
 
 
-def test_every_process_needs_a_batch(monkeypatch):
-    request = distributed.Request("a:b", "a:b", inputs="torch:ones", batch_size=10)
-    monkeypatch.setattr(distributed, "_imported", lambda name: torch.ones(25, 2))
-    assert [batch.tolist() for batch in distributed._share(request, 2, 3)] == [[[1.0, 1.0]] * 5]
+def test_every_process_needs_a_batch():
+    batches = torch.ones(25, 2).split(10)
+    assert [batch.tolist() for batch in distributed.share(batches, 2, 3)] == [[[1.0, 1.0]] * 5]
     with pytest.raises(ValueError, match="fewer than 4"):
-        list(distributed._share(request, 3, 4))
+        list(distributed.share(batches, 3, 4))
 
 
 def test_all_reduce_needs_a_process_group():
@@ -97,5 +96,5 @@ def test_all_reduce_of_nothing_is_refused(tmp_path):
 
 def test_no_environment_of_torchrun_is_needed():
     assert "WORLD_SIZE" not in os.environ
-    with distributed._group() as (rank, world, _):
+    with distributed.group() as (rank, world, _):
         assert (rank, world) == (0, 1)

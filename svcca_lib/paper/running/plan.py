@@ -1,0 +1,298 @@
+"""What is to be made, and where it lies: a plan of jobs, and the layout of their files.
+
+A plan is data, and all that the workflow needs: ``sweep.json`` in the folder of a sweep. The book
+itself is a plan as well, of one job for each chapter, so one graph serves both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from svcca_lib.paper import profiles
+from svcca_lib.paper.chapter.ledger import CLAIMS, LEDGER
+from svcca_lib.paper.publishing import site
+from svcca_lib.paper.running import notebooks, progress
+from svcca_lib.paper.store.files import write_json
+
+GATHERING = LEDGER  # gathers what the others measured: `collect` does that for a sweep
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training that jobs need.
+
+    Attributes
+    ----------
+    profile, name, seed, data, width
+        As of `chapter.train`.
+    """
+
+    profile: str
+    name: str
+    seed: int
+    data: str = ""
+    width: int = 0
+
+    @property
+    def id(self) -> str:
+        """A name that is no other training's, and a plain file name."""
+        parts = [self.profile, self.name, str(self.seed)]
+        if self.width:
+            parts.append(f"w{self.width}")
+        if self.data:
+            parts.append(short_digest(self.data))
+        return "-".join(parts)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The training as ``python -m svcca_lib train`` takes it."""
+        given = [self.name, f"--seed={self.seed}", f"--profile={self.profile}"]
+        return [*given, f"--data={self.data}", f"--width={self.width}"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One chapter with one set of parameters.
+
+    Attributes
+    ----------
+    name : str
+        Where its results lie in the folder of the sweep; it follows from the parameters alone.
+    notebook : str
+        The chapter; a path within the repository, or absolute.
+    parameters : dict
+        Profile, seed, and what differs from the chapter's defaults.
+    """
+
+    name: str
+    notebook: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def chapter(self) -> str:
+        """The chapter's name."""
+        return Path(self.notebook).stem
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """Trainings that have to be there before the chapter runs."""
+        if self.chapter not in profiles.CHAPTERS:
+            return ()
+        given = self.parameters
+        scale = profiles.profile(given["profile"])
+        found = []
+        for name, offset in scale.trainings(self.chapter):
+            data = "" if name == "toy" else given.get("data", "")
+            width = given.get("width", 0) if name.startswith(("convnet", "resnet")) else 0
+            found.append(Training(scale.name, name, given["seed"] + offset, data, width))
+        return tuple(found)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The parameters as ``python -m svcca_lib execute`` takes them."""
+        return [text for pair in self.parameters.items() for text in ("-p", "{}={}".format(*pair))]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a plan's files lie: the book's below ``build/PROFILE``, a sweep's in its own folder."""
+
+    folder: Path
+    notebooks: str = "notebooks"
+
+    @classmethod
+    def of_book(cls, profile: str, below: Path = Path()) -> Layout:
+        """Return where the book's files lie, below a folder or the working one."""
+        return cls(below / "build" / profile, "book")
+
+    @property
+    def plan(self) -> Path:
+        """The plan of a sweep."""
+        return self.folder / "sweep.json"
+
+    @property
+    def table(self) -> Path:
+        """The table of a sweep."""
+        return self.folder / "table.csv"
+
+    @property
+    def table_json(self) -> Path:
+        """The same with every claim in full."""
+        return self.folder / "table.json"
+
+    @property
+    def collected(self) -> Path:
+        """The folder of what `collect` gathers over the seeds."""
+        return self.folder / "collected"
+
+    @property
+    def everything(self) -> list[Path]:
+        """All that a sweep makes in its folder."""
+        folders = (self.notebooks, "results", "trained", "logs", ".snakemake")
+        files = (self.plan, self.table, self.table_json)
+        return [*(self.folder / name for name in folders), self.collected, *files]
+
+    @property
+    def lock(self) -> Path:
+        """The lock of a sweep that is under way."""
+        return self.folder / ".lock"
+
+    def notebook(self, job: str) -> Path:
+        """Return where a job's executed notebook goes."""
+        return self.folder / self.notebooks / f"{job}.ipynb"
+
+    def results(self, job: str) -> Path:
+        """Return the folder of a job's figures, data and claims."""
+        return self.folder / "results" / job
+
+    def claims(self, job: str) -> Path:
+        """Return the ledger that a job's chapter writes."""
+        return self.results(job) / CLAIMS
+
+    def record(self, job: str) -> Path:
+        """Return the record of a job: there when the job is done."""
+        return self.results(job) / "run.json"
+
+    def trained(self, training: str) -> Path:
+        """Return the record of a training."""
+        return self.folder / "trained" / f"{training}.json"
+
+    def log(self, record: Path) -> Path:
+        """Return the log of the step that leaves this record."""
+        within = record.relative_to(self.folder)
+        job = within.parts[0] == "results"
+        step = Path(*within.parts[1:-1]) if job else within.with_suffix("")
+        return self.folder / "logs" / step.with_name(f"{step.name}.log")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a sweep.
+
+    Attributes
+    ----------
+    jobs : tuple of Job
+    timeout : float or None
+        Seconds that one cell of a chapter may take.
+    """
+
+    jobs: tuple[Job, ...]
+    timeout: float | None = None
+
+    @property
+    def trainings(self) -> dict[str, Training]:
+        """Every training that a job needs, once, by its id."""
+        return {t.id: t for job in self.jobs for t in job.trainings}
+
+    def joined(self, other: Plan) -> Plan:
+        """Return the jobs of both, those that are in both once, with the other's timeout."""
+        jobs = {job.name: job for job in (*self.jobs, *other.jobs)}
+        return Plan(tuple(jobs[name] for name in sorted(jobs)), other.timeout)
+
+    def write(self, folder: Path) -> None:
+        """Write the plan into the folder of the sweep."""
+        write_json(Layout(folder).plan, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan:
+        """Read the plan of a sweep.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds none.
+        """
+        path = Layout(folder).plan
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ValueError(
+                f"{folder} is not the folder of a sweep: it holds no {path.name}; start one with "
+                "`python -m svcca_lib run ... --out FOLDER`"
+            ) from None
+        return cls(tuple(Job(**job) for job in values["jobs"]), values["timeout"])
+
+
+def book(root: Path, profile: str, data: str = "", seed: int = 0) -> Plan:
+    """Return the plan of the book: every chapter once."""
+    given = {"profile": profile, "seed": seed} | ({"data": data} if data else {})
+    names = site.chapters(root)
+    return Plan(tuple(Job(name, f"book/{name}.ipynb", given) for name in names))
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the lock of a folder, so that nothing else works there.
+
+    Raises
+    ------
+    RuntimeError
+        If another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        folder = lock.absolute().parent
+        raise RuntimeError(f"another run is under way in {folder}; wait for it") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def removable(plan: Plan, layout: Layout, what: str) -> list[Path]:
+    """Return what of a sweep can go.
+
+    Parameters
+    ----------
+    plan : Plan
+    layout : Layout
+    what : {"unfinished", "failed", "everything"}
+        Notebooks that did not get to their end, and files of processes that were killed; also
+        results and logs of the jobs that failed; or all that the sweep made.
+    """
+    if what == "everything":
+        return [path for path in layout.everything if path.exists()]
+    found = [notebooks.unfinished(layout.notebook(job.name)).parent for job in plan.jobs]
+    found += layout.folder.rglob("*.partial")
+    jobs = [layout.record(job.name) for job in plan.jobs]
+    for record in (*jobs, *map(layout.trained, plan.trainings)):
+        state = progress.state(record)
+        if state == "stopped":
+            found.append(progress.pulse_path(record))
+        if state in ("stopped", "failed") and what == "failed":
+            found.append(record.parent if record in jobs else progress.failed_path(record))
+            found.append(layout.log(record))
+    return [path for path in dict.fromkeys(found) if path.exists()]
+
+
+def remove(layout: Layout, paths: Iterable[Path]) -> None:
+    """Remove what a sweep holds.
+
+    Raises
+    ------
+    RuntimeError
+        If the sweep is under way.
+    """
+    with alone(layout.lock):
+        for path in paths:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def short_digest(text: str) -> str:
+    """Return a few hexadecimal digits that tell texts apart in a name."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
