@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -100,7 +100,7 @@ class Chapter:
     @cached_property
     def data(self) -> ImageData:
         """The images, loaded at first use."""
-        images = self.profile.dataset("convnet", self._spec)
+        images = cast("ImageData", self.profile.dataset("convnet", self._spec))
         self._datasets[images.label] = images.fingerprint
         return images
 

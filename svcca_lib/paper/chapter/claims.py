@@ -281,6 +281,7 @@ def intervals(
     null: Sequence[float] | None = None,
     *,
     interval: Interval | tuple[float, float] | None = None,
+    level: float = LEVEL,
     resolution: float = 0.0,
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     """Return the interval of a claim's number, and that of the number less its null.
@@ -293,6 +294,8 @@ def intervals(
         As many as values, which are then subtracted one by one, or other numbers, whose mean is.
     interval : Interval or (float, float), optional
         Of the mean, in place of Student's.
+    level : float
+        Coverage of Student's intervals.
     resolution : float
         Of the values; see `statistics.student`.
 
@@ -304,12 +307,12 @@ def intervals(
     if interval is None:
         if len(values) < 2:
             return None, None
-        interval = student(values, resolution=resolution)
+        interval = student(values, level, resolution)
     low, high = (interval.low, interval.high) if isinstance(interval, Interval) else interval
     if null is None:
         return (float(low), float(high)), None
     if len(null) == len(values) > 1:
-        less = student(np.subtract(values, null), resolution=resolution)
+        less = student(np.subtract(values, null), level, resolution)
         return (float(low), float(high)), (less.low, less.high)
     mean = float(np.mean(null))
     return (float(low), float(high)), (float(low) - mean, float(high) - mean)

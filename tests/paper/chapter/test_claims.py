@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from ledgers import claim, single
 from scipy import stats
@@ -10,9 +11,11 @@ from svcca_lib.paper.chapter.claims import (
     Verdict,
     at_least,
     at_most,
+    intervals,
     number,
     within,
 )
+from svcca_lib.paper.experiments.statistics import student
 
 
 @pytest.mark.parametrize(
@@ -127,3 +130,11 @@ def test_number_hides_what_differs_between_machines(a, b, text):
 
 def test_number_shows_a_change_in_the_third_digit():
     assert number(0.876) != number(0.877)
+
+
+def test_a_level_reaches_the_interval_and_the_margin_over_the_null():
+    values, null = [0.7, 0.8, 0.95], [0.1, 0.3, 0.2]
+    ends, margin = intervals(values, null, level=0.8)
+    less = student(np.subtract(values, null), 0.8)
+    assert ends == pytest.approx((student(values, 0.8).low, student(values, 0.8).high))
+    assert margin == pytest.approx((less.low, less.high))
