@@ -24,6 +24,7 @@ from svcca_lib.paper.experiments import (
     recurrent,
     restriction,
     theorems,
+    translation_invariance,
 )
 from svcca_lib.paper.store.store import Store
 
@@ -113,10 +114,12 @@ def test_freeze_training(chapter, name, units):
 
 def test_convolutions_in_the_fourier_basis(chapter):
     ch = chapter("03-fourier")
-    circular = theorems.with_borders(ch.run("convnet"), "circular")
-    images = theorems.reduced(ch.data.normalised(ch.data.train_images[:4]).double(), 4)
-    shifted = theorems.translations(images)
-    found = theorems.responses(circular, {"c1": (0, 1), "c2": (0, 1)}, shifted)
+    circular = translation_invariance.with_borders(ch.run("convnet"), "circular")
+    images = translation_invariance.reduced(
+        ch.data.normalised(ch.data.train_images[:4]).double(), 4
+    )
+    shifted = translation_invariance.translations(images)
+    found = translation_invariance.responses(circular, {"c1": (0, 1), "c2": (0, 1)}, shifted)
     assert theorems.off_circulant(found["c1"], found["c2"]).worst < 1e-20
 
 

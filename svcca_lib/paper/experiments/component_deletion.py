@@ -78,7 +78,8 @@ class Deletion:
     def seeds(self, measure: str) -> np.ndarray:
         """Mean distance that another seed makes, nothing deleted; shape (references,)."""
         whole = self.distance[measure][:, :, 0]
-        return (whole.sum(axis=1) - whole.diagonal()) / (len(whole) - 1)
+        mean: np.ndarray = (whole.sum(axis=1) - whole.diagonal()) / (len(whole) - 1)
+        return mean
 
     def noticed(self, measure: str) -> np.ndarray:
         """Share of the reference's components deleted when it is as far away as a seed.
@@ -182,7 +183,8 @@ def shortfall(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     >>> shortfall({"a": np.array([0.9, 0.5]), "b": np.array([0.2, 0.3])}).round(3).tolist()
     [0.1, 0.4]
     """
-    return np.max([values.max() - values for values in scores.values()], axis=0)
+    most: np.ndarray = np.max([values.max() - values for values in scores.values()], axis=0)
+    return most
 
 
 def mean_ranks(scores: Mapping[str, np.ndarray], tie: float) -> np.ndarray:
@@ -209,4 +211,5 @@ def mean_ranks(scores: Mapping[str, np.ndarray], tie: float) -> np.ndarray:
     for values in scores.values():
         ahead = (0.5 + (values[None, :] - values[:, None]) / (2 * tie)).clip(0, 1)
         places.append(0.5 + ahead.sum(axis=1))  # half of it is the measure itself
-    return np.mean(places, axis=0)
+    means: np.ndarray = np.mean(places, axis=0)
+    return means

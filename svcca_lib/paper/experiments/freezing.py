@@ -155,7 +155,7 @@ def loudest_responses(
     """
     images = images_of(data, limit).inputs
 
-    def measure(run: TrainedNetwork) -> dict[str, float]:
+    def measure(run: TrainedNetwork) -> tuple[dict[str, Tensor], dict[str, float]]:
         network = run.network()
         norms = {
             name: module
@@ -164,27 +164,29 @@ def loudest_responses(
         }
         largest = dict.fromkeys(norms, 0.0)
 
-        def watch(name: str) -> None:
+        def watch(name: str, mean: Tensor, deviation: Tensor) -> None:
             def before(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-                x = inputs[0].movedim(1, -1)  # channels last
-                z = (x - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+                z = (inputs[0].movedim(1, -1) - mean) / deviation  # channels last
                 largest[name] = max(largest[name], float(z.abs().max()))
 
             norms[name].register_forward_pre_hook(before)
 
-        for name in norms:
-            watch(name)
+        for name, norm in norms.items():
+            state = norm.state_dict()
+            watch(name, state["running_mean"], (state["running_var"] + norm.eps).sqrt())
         windows = translation_windows(images, run.config.translate)
         extremes = sorted({0, run.config.translate, 2 * run.config.translate})
         with torch.no_grad():
             for down in extremes:
                 for right in extremes:
-                    for part in windows[:, down, right].split(500):
+                    for part in torch.split(windows[:, down, right], 500):
                         network(part.permute(0, 3, 1, 2))
-        return largest
+        return {}, largest
 
     def kept(run: TrainedNetwork) -> dict[str, float]:
-        make = lambda: ({}, measure(run))  # noqa: E731
+        def make() -> tuple[dict[str, Tensor], dict[str, float]]:
+            return measure(run)
+
         return measured(store, "loudest", [run], {"limit": limit}, make, data=data).meta
 
     return [kept(run) for run in runs]

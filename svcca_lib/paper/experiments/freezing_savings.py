@@ -13,6 +13,7 @@ Raghu et al. 2017, section 4.2.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,21 +95,20 @@ def forward_flops(config: TrainConfig) -> dict[str, int]:
     """
     network = build(config.network, config.seed).to("meta").eval()
     cost = dict.fromkeys(network.groups, 0)
-    handles = []
+
+    def counts(group: str, weights: int) -> Callable[[nn.Module, object, Tensor], None]:
+        def count(layer: nn.Module, inputs: object, output: Tensor) -> None:
+            positions = output.numel() // output.shape[1]  # of (n, c, h, w) or (n, c)
+            cost[group] += 2 * weights * positions
+
+        return count
+
     for group, names in network.groups.items():
         for module in (m for name in names for m in network.get_submodule(name).modules()):
             if isinstance(module, nn.Conv2d | nn.Linear):
-
-                def count(layer: nn.Module, _: object, output: Tensor, group: str = group) -> None:
-                    # (n, c, h, w) or (n, c)
-                    positions = output.numel() // output.shape[1]
-                    cost[group] += 2 * layer.weight.numel() * positions
-
-                handles.append(module.register_forward_hook(count))
+                module.register_forward_hook(counts(group, module.weight.numel()))
     with torch.no_grad():
         network(torch.empty(config.batch_size, *config.network.inputs, device="meta"))
-    for handle in handles:
-        handle.remove()
     return cost
 
 

@@ -44,7 +44,7 @@ class Images:
 
     def batches(self, size: int = BATCH) -> Iterator[Tensor]:
         """Yield so many at a time as the networks take them."""
-        return (self.prepare(part) for part in self.pixels.split(size))
+        return (self.prepare(part) for part in torch.split(self.pixels, size))
 
     def responses(
         self, network: nn.Module, layers: Sequence[str], batch: int = BATCH

@@ -53,7 +53,8 @@ class Matrices:
 
     def at(self, fraction: float) -> np.ndarray:
         """Return the matrix at one of `fractions`, shape (layers, layers)."""
-        return self.similarity[self.fractions.index(fraction)]
+        matrix: np.ndarray = self.similarity[self.fractions.index(fraction)]
+        return matrix
 
     @property
     def own(self) -> np.ndarray:

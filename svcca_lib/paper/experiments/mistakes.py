@@ -8,8 +8,10 @@ in which they occur in practice; the library does none of them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,11 +63,32 @@ class Mistake:
         return abs(self.wrong - self.right)
 
 
+@contextmanager
+def _without_a_warning() -> Iterator[None]:
+    """The library would say that there are too few images: that is part of the mistake."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SampleSizeWarning)
+        yield
+
+
+@contextmanager
+def _hooked(
+    model: nn.Module, layer: str, keep: Callable[[Tensor], Tensor]
+) -> Iterator[list[Tensor]]:
+    """Collect what `keep` makes of each output of a layer, as a hand-written hook does."""
+    kept: list[Tensor] = []
+    handle = model.get_submodule(layer).register_forward_hook(
+        lambda module, args, output: kept.append(keep(output))
+    )
+    yield kept
+    handle.remove()
+
+
 def shuffled_twice(model: nn.Module, layer: str, inputs: Tensor, seed: int = 0) -> Mistake:
     """Record a model twice with a loader that shuffles, and compare it with itself by CKA."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        loader = DataLoader(inputs, batch_size=100, shuffle=True)  # type: ignore[arg-type]
+        loader: Any = DataLoader(inputs, batch_size=100, shuffle=True)  # type: ignore[arg-type]
         x, y = (capture(model, layer, loader)[layer] for _ in range(2))
         right = compare(model, model, loader, layer, measure="cka", conv="mean", progress=False)
     return Mistake(
@@ -110,8 +133,7 @@ def too_few_images(x: Tensor, y: Tensor, seed: int = 0) -> Mistake:
         Of the shuffling.
     """
     other, few = shuffled(y, seed), x.shape[1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SampleSizeWarning)  # that is the mistake
+    with _without_a_warning():
         wrong = cca(x[:few], other[:few]).similarity
     return Mistake(
         "as many images as neurons",
@@ -131,12 +153,11 @@ def averaged_over_batches(x: Tensor, y: Tensor, batch: int) -> Mistake:
     batch : int
         Rows of a batch, more than there are neurons.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SampleSizeWarning)  # part of the mistake
-        pairs = zip(x.split(batch), y.split(batch), strict=True)
+    with _without_a_warning():
+        pairs = zip(torch.split(x, batch), torch.split(y, batch), strict=True)
         wrong = np.mean([cca(a, b).similarity for a, b in pairs if len(a) == batch])
     moments = Moments()
-    for a, b in zip(x.split(batch), y.split(batch), strict=True):
+    for a, b in zip(torch.split(x, batch), torch.split(y, batch), strict=True):
         moments.update(a, b)
     return Mistake(
         "CCA averaged over minibatches",
@@ -170,7 +191,8 @@ def no_rank_cut(x: Tensor, y: Tensor) -> Mistake:
 
     def inverse_root(z: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(covariance(z, z))
-        return vectors / values.abs().clamp(min=1e-12).sqrt() @ vectors.T
+        root: Tensor = vectors / values.abs().clamp(min=1e-12).sqrt() @ vectors.T
+        return root
 
     wrong = torch.linalg.svdvals(inverse_root(a) @ covariance(a, b) @ inverse_root(b))[0]
     return Mistake(
@@ -192,13 +214,8 @@ def overwritten(model: nn.Sequential, layer: str, inputs: Tensor) -> Mistake:
     layer : str
     inputs : Tensor
     """
-    kept: list[Tensor] = []
-    handle = model.get_submodule(layer).register_forward_hook(
-        lambda module, args, output: kept.append(output.detach())
-    )
-    with torch.no_grad():
+    with torch.no_grad(), _hooked(model, layer, Tensor.detach) as kept:
         model.eval()(inputs)
-    handle.remove()
     copied = capture(model, layer, inputs)[layer]
     return Mistake(
         "a hook without a copy, below an in-place ReLU",
@@ -223,15 +240,10 @@ def training_mode(model: nn.Module, layer: str, inputs: Tensor, batch: int = 32)
     """
     state = {name: value.clone() for name, value in model.state_dict().items()}
     proper = capture(model, layer, inputs)[layer]
-    outputs: list[Tensor] = []
-    handle = model.get_submodule(layer).register_forward_hook(
-        lambda module, args, output: outputs.append(output.detach().clone())
-    )
-    with torch.no_grad():
+    with torch.no_grad(), _hooked(model, layer, Tensor.clone) as outputs:
         model.train()
-        for part in inputs.split(batch):
+        for part in torch.split(inputs, batch):
             model(part)
-    handle.remove()
     model.load_state_dict(state)
     model.eval()
     return Mistake(
@@ -259,8 +271,7 @@ def without_chance(pairs: Sequence[tuple[Tensor, Tensor]], images: Sequence[int]
         By how much the first pair is ahead: as the numbers are, and on equal, many images.
     """
     many = images[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SampleSizeWarning)  # part of the mistake
+    with _without_a_warning():
         unequal = [svcca(x[:n], y[:n]).similarity for (x, y), n in zip(pairs, images, strict=True)]
     equal = [svcca(x[:many], y[:many]).similarity for x, y in pairs]
     return Mistake(

@@ -60,4 +60,5 @@ def _standardised(columns: np.ndarray) -> np.ndarray:
     if not deviation.all():
         dead = int(np.argmin(deviation != 0))
         raise ValueError(f"expected columns that vary; column {dead} does not: choose another")
-    return (columns - columns.mean(axis=0)) / deviation
+    standardised: np.ndarray = (columns - columns.mean(axis=0)) / deviation
+    return standardised

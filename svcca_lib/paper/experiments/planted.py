@@ -29,7 +29,8 @@ def distorted(neurons: np.ndarray, seed: int) -> np.ndarray:
     # Of several rotations, the one that is farthest from leaving some neuron as it is.
     rotation = min((_rotation(p, rng) for _ in range(20)), key=lambda r: np.abs(r).max())
     scales = rng.uniform(0.5, 4.0, size=p)
-    return neurons[:, rng.permutation(p)] @ rotation * scales
+    mixed: np.ndarray = neurons[:, rng.permutation(p)] @ rotation * scales
+    return mixed
 
 
 def recovered(neurons: np.ndarray, layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -61,10 +61,8 @@ def matrix_correlation(
     ranks, others = stats.rankdata(ours[off]), np.zeros_like(theirs)
     others[off] = stats.rankdata(theirs[off])
 
-    def relabelled(order: np.ndarray) -> np.ndarray:
-        return others[np.ix_(order, order)][off]
-
-    shuffled = np.stack([relabelled(rng.permutation(len(ours))) for _ in range(draws)])
+    orders = (rng.permutation(len(ours)) for _ in range(draws))
+    shuffled = np.stack([others[np.ix_(order, order)][off] for order in orders])
     return _ranked(_pearson(ranks, others[off][None])[0], _pearson(ranks, shuffled))
 
 
@@ -100,8 +98,9 @@ def off_diagonal(matrix: np.ndarray) -> np.ndarray:
 
 def nearness(layers: int) -> np.ndarray:
     """Return the matrix that knows nothing but that near layers are alike: ``-abs(i - j)``."""
-    depth = np.arange(layers)
-    return -np.abs(depth[:, None] - depth).astype(np.float64)
+    depth = np.arange(layers, dtype=np.float64)
+    near: np.ndarray = -np.abs(depth[:, None] - depth)
+    return near
 
 
 def by_distance(matrix: np.ndarray) -> np.ndarray:
@@ -121,7 +120,8 @@ def _pearson(x: np.ndarray, ys: np.ndarray) -> np.ndarray:
     """Correlate x, (n,), with each row of ys, (m, n); 0 where a row is constant."""
     a, b = x - x.mean(), ys - ys.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(a) * np.linalg.norm(b, axis=1)
-    return np.divide(b @ a, norms, out=np.zeros(len(ys)), where=norms > 0)
+    found: np.ndarray = np.divide(b @ a, norms, out=np.zeros(len(ys)), where=norms > 0)
+    return found
 
 
 def _ranked(rho: float, shuffled: np.ndarray) -> RankCorrelation:

@@ -136,7 +136,7 @@ def convergence(
 def _decomposed(
     run: TrainedNetwork, fraction: float, layers: tuple[str, ...], inputs: Tensor, keep: float
 ) -> list[Subspace]:
-    responses = capture(run.network(fraction), layers, inputs.split(BATCH))
+    responses = capture(run.network(fraction), layers, torch.split(inputs, BATCH))
     # (sequences, time, width) -> (sequences * time, width)
     return [Subspace.fit(responses[name].flatten(0, 1), keep=keep) for name in layers]
 
@@ -156,7 +156,8 @@ def progress(similarity: np.ndarray) -> np.ndarray:
     """
     start = similarity[0]
     way = np.where(1 - start > 1e-9, 1 - start, np.nan)
-    return (similarity - start) / way
+    covered: np.ndarray = (similarity - start) / way
+    return covered
 
 
 def time_average(fractions: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -171,7 +172,8 @@ def time_average(fractions: np.ndarray, values: np.ndarray) -> np.ndarray:
     -------
     array, shape (layers,)
     """
-    return np.trapezoid(values, fractions, axis=0) / (fractions[-1] - fractions[0])
+    area: np.ndarray = np.trapezoid(values, fractions, axis=0) / (fractions[-1] - fractions[0])
+    return area
 
 
 def perplexity(network: nn.Module, tokens: Tensor, context: int) -> float:
@@ -191,7 +193,7 @@ def perplexity(network: nn.Module, tokens: Tensor, context: int) -> float:
     windows = tokens.unfold(0, context + 1, context)  # (stretches, context + 1)
     total = 0.0
     with torch.no_grad():
-        for part in windows.split(BATCH):
+        for part in torch.split(windows, BATCH):
             logits = network(part[:, :-1]).flatten(0, 1)
             total += float(functional.cross_entropy(logits, part[:, 1:].flatten(), reduction="sum"))
     return math.exp(total / windows[:, 1:].numel())

@@ -90,7 +90,8 @@ def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0, own: float =
     _, _, vt = np.linalg.svd(centred, full_matrices=False)
     kept = centred @ vt[:signal].T @ vt[:signal]
     order = np.random.default_rng(seed).permutation(len(layer))
-    return kept + own * kept[order] + (centred - kept)[order]
+    noisy: np.ndarray = kept + own * kept[order] + (centred - kept)[order]
+    return noisy
 
 
 def by_signal(

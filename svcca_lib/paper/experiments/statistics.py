@@ -79,7 +79,9 @@ def half_widths(
     if n < 2:
         return np.full(np.shape(values)[1:], np.nan)
     deviation = np.sqrt(values.var(0, ddof=1) + resolution**2 / 12)
-    return stats.t.ppf((1 + level) / 2, n - 1) * deviation / math.sqrt(n)
+    factor = float(stats.t.ppf((1 + level) / 2, n - 1))
+    half: np.ndarray | np.float64 = factor * deviation / math.sqrt(n)
+    return half
 
 
 def paired_interval(

@@ -52,7 +52,8 @@ def unseen(readout: np.ndarray, layer: np.ndarray) -> np.ndarray:
         )
     projected = (layer - layer.mean(axis=0)) @ null.T
     _, _, directions = np.linalg.svd(projected, full_matrices=False)
-    return directions[-1] @ null
+    least: np.ndarray = directions[-1] @ null
+    return least
 
 
 def translated(
@@ -69,7 +70,8 @@ def translated(
         In root mean square norms of the centred rows.
     """
     scale = np.sqrt(((layer - layer.mean(axis=0)) ** 2).sum(axis=1).mean())
-    return layer + length * scale * subset[:, None] * direction
+    moved: np.ndarray = layer + length * scale * subset[:, None] * direction
+    return moved
 
 
 def attack(

@@ -13,116 +13,15 @@ Raghu et al. 2017, section 3 and Appendix B: Lemmas 1 to 3, Theorems 1 and 2.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from svcca_lib import capture, cca, dft_cca, pixels_as_neurons
-from svcca_lib.paper.training.networks import Network, build
-from svcca_lib.paper.training.trained import TrainedNetwork
-
-BATCH = 512  # images whose responses in all channels are held at a time
-
-
-# --- data and layers as the theorems ask for them ------------------------------------------------
-
-
-def reduced(images: Tensor, size: int) -> Tensor:
-    """Average images down to at most `size` pixels a side; smaller ones stay as they are.
-
-    Parameters
-    ----------
-    images : Tensor, shape (n, c, h, h)
-    size : int
-
-    Raises
-    ------
-    ValueError
-        If the images are larger and their side is no multiple of `size`.
-    """
-    side = images.shape[-1]
-    if side <= size:
-        return images
-    if side % size:
-        raise ValueError(f"size must divide the side of the images, {side}; got {size}")
-    return functional.avg_pool2d(images, side // size)
-
-
-def translations(images: Tensor, reach: int | None = None) -> Tensor:
-    """Shift every image circularly: the data set of Theorem 1.
-
-    Parameters
-    ----------
-    images : Tensor, shape (n, c, h, w)
-    reach : int, optional
-        Shifts from -reach to reach pixels along both axes; by default all there are, which closes
-        the data set under translation.
-
-    Returns
-    -------
-    Tensor, shape (n * shifts, c, h, w)
-        No shift twice.
-    """
-
-    def along(side: int) -> list[int]:
-        if reach is None or 2 * reach + 1 >= side:
-            return list(range(side))
-        return list(range(-reach, reach + 1))
-
-    _, _, h, w = images.shape
-    return torch.cat([torch.roll(images, (i, j), (2, 3)) for i in along(h) for j in along(w)])
-
-
-def with_borders(run: TrainedNetwork, padding: Literal["zeros", "circular"]) -> Network:
-    """Return the finished network with borders of a kind, its weights as trained, in float64."""
-    network = build(replace(run.config.network, padding=padding), run.config.seed)
-    network.load_state_dict(run.network().state_dict())
-    return network.double().eval().requires_grad_(False)
-
-
-def responses(
-    network: Network, layers: Mapping[str, Sequence[int] | None], images: Tensor
-) -> dict[str, Tensor]:
-    """Record some channels of some layers; nothing above the highest of these layers runs.
-
-    The convolutional part of a network takes images of any size.
-
-    Parameters
-    ----------
-    network : Network
-    layers : mapping of str to sequence of int
-        Stage of the network -> channels, or None for all of them.
-    images : Tensor, shape (n, c, h, w)
-
-    Returns
-    -------
-    dict of str to Tensor, shape (n, channels, h', w')
-    """
-    stages = network.stages()
-    names = [name for name, _ in stages]
-    last = max(names.index(name) for name in layers)
-    below = nn.Sequential(OrderedDict(stages[: last + 1]))
-    parts: dict[str, list[Tensor]] = {name: [] for name in layers}
-    for batch in images.split(BATCH):
-        for name, output in capture(below, list(layers), batch).items():
-            channels = layers[name]
-            parts[name].append(output if channels is None else output[:, list(channels)])
-    return {name: torch.cat(outputs) for name, outputs in parts.items()}
-
-
-def liveliest(network: Network, name: str, images: Tensor, count: int) -> tuple[int, ...]:
-    """Return the channels of a layer that vary most over images, the liveliest first."""
-    outputs = responses(network, {name: None}, images)[name]
-    order = outputs.var(0).mean((1, 2)).argsort(descending=True)
-    return tuple(order[:count].tolist())
-
-
-# --- the theorems --------------------------------------------------------------------------------
+from svcca_lib import cca, dft_cca, pixels_as_neurons
 
 
 @dataclass(frozen=True)
@@ -152,8 +51,8 @@ class Energy:
 
 def spectrum(x: Tensor) -> Tensor:
     """Orthonormal DFT of the centred layer: (n, c, h, w) real to (n, c, h, w) complex."""
-    x = x.double()
-    return torch.fft.fft2(x - x.mean(0), norm="ortho")
+    transformed: Tensor = torch.fft.fft2(_centred(x), norm="ortho")
+    return transformed
 
 
 def between_frequencies(x: Tensor, y: Tensor) -> Energy:
@@ -181,7 +80,7 @@ def off_circulant(x: Tensor, y: Tensor) -> Energy:
     ----------
     x, y : Tensor, shape (n, c1, h, w) and (n, c2, h, w)
     """
-    x, y = (z.double() - z.double().mean(0) for z in (x, y))
+    x, y = _centred(x), _centred(y)
     (_, c, h, w), d = x.shape, y.shape[1]
     covariance = _covariance(x, y).reshape(c, h, w, d, h, w)
     rest = covariance - _circulant_part(covariance)
@@ -202,7 +101,7 @@ def undiagonalised(x: Tensor, y: Tensor) -> float:
         Share of the energy.
     """
     h, w = x.shape[1:]
-    x, y = (z.double() - z.double().mean(0) for z in (x, y))
+    x, y = _centred(x), _centred(y)
     covariance = _covariance(x[:, None], y[:, None]).reshape(1, h, w, 1, h, w)
     matrix = _circulant_part(covariance).reshape(h * w, h * w)
     waves = torch.fft.fft2(torch.eye(h * w).double().reshape(-1, h, w), norm="ortho")
@@ -221,7 +120,7 @@ def moved_by_dft(x: Tensor, y: Tensor) -> float:
     plain, transformed = (
         torch.linalg.svdvals(_basis(a).mH @ _basis(b))
         for a, b in (
-            (x.double() - x.double().mean(0), y.double() - y.double().mean(0)),
+            (_centred(x), _centred(y)),
             (spectrum(x[:, None]), spectrum(y[:, None])),
         )
     )
@@ -268,7 +167,7 @@ def against_flat(x: Tensor, y: Tensor) -> Comparison:
 
 def channel_covariance(x: Tensor, basis: Literal["pixels", "dft"]) -> Tensor:
     """Absolute covariance of one channel, (n, h, w), in either basis: (h * w, h * w)."""
-    z = spectrum(x[:, None]) if basis == "dft" else (x.double() - x.double().mean(0))[:, None]
+    z = spectrum(x[:, None]) if basis == "dft" else _centred(x)[:, None]
     size = x.shape[1] * x.shape[2]
     return _covariance(z, z).abs().reshape(size, size) / (len(x) - 1)
 
@@ -281,7 +180,9 @@ def off_diagonal(matrix: Tensor) -> float:
     )
 
 
-# --- algebra -------------------------------------------------------------------------------------
+def _centred(x: Tensor) -> Tensor:
+    x = x.double()
+    return x - x.mean(0)
 
 
 def _covariance(x: Tensor, y: Tensor) -> Tensor:
@@ -311,13 +212,15 @@ def _equal_frequencies(one: Sequence[int], other: Sequence[int]) -> Tensor:
         masks.append(same)
     rows, columns = masks
     mask = rows[:, None, :, None] & columns[None, :, None, :]  # (h1, w1, h2, w2)
-    return mask.reshape(math.prod(one), math.prod(other))
+    flat: Tensor = mask.reshape(math.prod(one), math.prod(other))
+    return flat
 
 
 def _basis(x: Tensor) -> Tensor:
     """Orthonormal basis (n, rank) of the columns of centred x, real or complex."""
     u, s, _ = torch.linalg.svd(x.reshape(len(x), -1), full_matrices=False)
-    return u[:, s > max(x.shape) * torch.finfo(s.dtype).eps * s[0]]
+    basis: Tensor = u[:, s > max(x.shape) * torch.finfo(s.dtype).eps * s[0]]
+    return basis
 
 
 def _largest_gap(a: Tensor, b: Tensor) -> float:
