@@ -1,8 +1,8 @@
 """The scales of the book: which data, how wide the networks, how long the trainings.
 
-A profile is data. A chapter asks for a training by name ("convnet"), the profile fills the name
-with numbers, and `CHAPTERS` says which trainings each chapter uses, so that the workflow can have
-them made beforehand and share them between chapters.
+A profile is data: recipes by name ("convnet"), to be bound to data and seed. `CHAPTERS` says which
+trainings each chapter uses, so that the workflow can have them made beforehand and share them
+between chapters; both bind them by `Profile.bind`.
 
 A "-freeze" training is its base training with a freeze schedule and nothing else changed; a
 "-constant" one keeps its first learning rate to the end, and may be frozen on top of it.
@@ -21,18 +21,17 @@ size, translations and the sizes of the LSTM are our choices.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from svcca_lib.paper.data import sources, toy
-from svcca_lib.paper.data.images import ImageData
-from svcca_lib.paper.data.text import TextData
-from svcca_lib.paper.data.toy import ToyData
+from svcca_lib.paper.data.sources import Data, Kind, Spec, load
+from svcca_lib.paper.data.toy import toy
 from svcca_lib.paper.training.config import FreezeSchedule, TrainConfig
-from svcca_lib.paper.training.networks import NetworkConfig, build
+from svcca_lib.paper.training.networks import Arch, NetworkConfig, freezing_units, kind_of_data
 
 FREEZE, CONSTANT = "-freeze", "-constant"
 
@@ -82,6 +81,120 @@ CHAPTERS: Mapping[str, tuple[tuple[str, int], ...]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, whatever the data and the seed.
+
+    Attributes
+    ----------
+    arch
+        Architecture of the network.
+    sizes
+        Its widths and depth, as `NetworkConfig` takes them.
+    settings
+        Of the training, as `TrainConfig` takes them.
+    freezes
+        Whether its layers are frozen one after another.
+    """
+
+    arch: Arch
+    sizes: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    freezes: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of data that the network learns from."""
+        return kind_of_data(self.arch)
+
+    def but(self, **settings: Any) -> Recipe:
+        """Return the recipe with other settings."""
+        return replace(self, settings={**self.settings, **settings})
+
+    def bind(self, data: Data, seed: int) -> TrainConfig:
+        """Return what trains the network of a seed on given data.
+
+        Raises
+        ------
+        TypeError
+            If the data are not of the kind that the network learns from.
+        """
+        if data.kind != self.kind:
+            raise TypeError(f"{self.arch!r} needs data of the kind {self.kind}; got {data.kind}")
+        network = NetworkConfig(self.arch, data.inputs, data.outputs, **self.sizes)
+        config = TrainConfig(network, data.fingerprint, seed, **self.settings)
+        if not self.freezes:
+            return config
+        # Unit g of L is frozen at g / L of training (section 4.2), so the last one never.
+        *frozen, _ = freezing_units(network)
+        units = len(frozen) + 1
+        schedule = FreezeSchedule(tuple(frozen), start=1 / units, end=len(frozen) / units)
+        return replace(config, freeze=schedule)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a profile, bound to its seed, its data and its width.
+
+    Attributes
+    ----------
+    profile, name
+        Such as "quick" and "convnet-freeze".
+    seed
+        Of the initial weights and of the batches.
+    data
+        A specification for `sources.load` in place of the profile's own; empty for that.
+    width
+        Channels of the first convolutions of the ConvNet in place of the profile's; the ResNet
+        widens in proportion. 0 for the profile's own.
+
+    Raises
+    ------
+    ValueError
+        If there is no such training, or `data` or `width` mean nothing for it.
+    """
+
+    profile: str
+    name: str
+    seed: int
+    data: str = ""
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        kind = self.recipe.kind
+        if self.data and (given := Spec.parse(self.data).kind) != kind:
+            raise ValueError(
+                f"training {self.name!r} needs data of the kind {kind}; {self.data!r} is of the "
+                f"kind {given}"
+            )
+
+    @property
+    def id(self) -> str:
+        """A name that is no other training's, and a plain file name."""
+        parts = [self.profile, self.name, str(self.seed)]
+        if self.width:
+            parts.append(f"w{self.width}")
+        if self.data:
+            parts.append(hashlib.sha256(self.data.encode()).hexdigest()[:6])
+        return "-".join(parts)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it trains."""
+        return profile(self.profile).recipe(self.name, self.width)
+
+    def load(self) -> Data:
+        """Load what it learns from."""
+        scale, kind = profile(self.profile), self.recipe.kind
+        if kind == "toy":
+            return toy(scale.toy_points)
+        return load(self.data or (scale.images if kind == "images" else scale.text))
+
+    def config(self, data: Data) -> TrainConfig:
+        """Return its configuration for what `load` gave."""
+        return self.recipe.bind(data, self.seed)
+
+
+@dataclass(frozen=True)
 class Profile:
     """One scale of the book.
 
@@ -89,98 +202,83 @@ class Profile:
     ----------
     name
         "quick", "cifar10" or "paper".
-    data, text
-        Specifications of the images and of the text, for `sources.load` and `sources.text`.
+    images, text
+        Specifications of data, for `sources.load`.
     toy_points
         Samples of the toy targets.
     seeds
         Offsets of the seeds that a statement over seeds uses, from 0 upward.
     recipes
-        Name of a training -> its configuration, in which the seed, the data and the input and
-        output sizes are still open.
+        Name of a training -> how it trains.
     exceptions
         (chapter, training) -> how many seeds, where it is another number than that of `seeds`.
     """
 
     name: str
-    data: str
+    images: str
     text: str
     toy_points: int
     seeds: tuple[int, ...]
-    recipes: Mapping[str, TrainConfig]
+    recipes: Mapping[str, Recipe]
     exceptions: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
-    def training(
-        self, name: str, seed: int, data: ImageData | TextData | ToyData, width: int = 0
-    ) -> TrainConfig:
-        """Configure a training of this profile for given data.
+    def recipe(self, name: str, width: int = 0) -> Recipe:
+        """Return how a training trains.
 
         Parameters
         ----------
         name
             A name in `recipes`, or one of an image network followed by "-constant", "-freeze" or
             both.
-        seed
-            Seed of the initial weights and of the batches.
-        data
-            What `dataset` returns for this training, or other data of the same kind.
         width
-            Channels of the first convolutions of the ConvNet in place of the profile's; the ResNet
-            widens in proportion. 0 for the profile's own; nothing else has a width.
+            As of a `Training`.
 
         Raises
         ------
         ValueError
-            If the profile has no training of that name, or no networks of that width.
-        TypeError
-            If the data are not of the kind the training needs.
+            If there is no training of that name, or its network has no such width.
         """
-        recipe = self._recipe(name)
-        kind = _kind(recipe)
-        if not isinstance(data, kind):
-            raise TypeError(f"training {name!r} needs {kind.__name__}; got {type(data).__name__}")
-        if isinstance(data, ImageData):
-            inputs, outputs = data.shape, len(data.classes)
-        elif isinstance(data, TextData):
-            inputs, outputs = (len(data.vocabulary),), len(data.vocabulary)
-        else:
-            inputs, outputs = (data.x.shape[1],), data.y.shape[1]
-        network = replace(recipe.network, inputs=inputs, outputs=outputs)
-        if width and isinstance(data, ImageData):
-            network = replace(network, width=self.widths(width)[recipe.network.arch])
-        config = replace(recipe, network=network, data=data.fingerprint, seed=seed)
+        base = name.removesuffix(FREEZE).removesuffix(CONSTANT)
+        recipe = self.recipes.get(base)
+        if recipe is None or (base != name and recipe.kind != "images"):
+            more = ("", FREEZE, CONSTANT, CONSTANT + FREEZE)
+            known = [
+                known + ending
+                for known, other in self.recipes.items()
+                for ending in (more if other.kind == "images" else more[:1])
+            ]
+            raise ValueError(
+                f"training of profile {self.name} must be one of {', '.join(known)}; got {name!r}"
+            )
+        if width and recipe.kind != "images":
+            raise ValueError(f"width is of the networks of images; {name!r} has none of them")
+        if width:
+            wider = {**recipe.sizes, "width": self.widths(width)[recipe.arch]}
+            recipe = replace(recipe, sizes=wider)
         if CONSTANT in name:
-            config = replace(config, schedule="constant", checkpoints=(1.0,))
-        if not name.endswith(FREEZE):
-            return config
-        # Unit g of L is frozen at g / L of training (section 4.2), so the last one never.
-        *frozen, _ = build(network, seed).groups
-        units = len(frozen) + 1
-        return replace(
-            config,
-            checkpoints=(1.0,),
-            freeze=FreezeSchedule(tuple(frozen), start=1 / units, end=len(frozen) / units),
-        )
+            recipe = recipe.but(schedule="constant", checkpoints=(1.0,))
+        if name.endswith(FREEZE):
+            recipe = replace(recipe.but(checkpoints=(1.0,)), freezes=True)
+        return recipe
 
-    def dataset(self, name: str, spec: str = "") -> ImageData | TextData | ToyData:
-        """Load what a training learns from.
+    def bind(self, name: str, seed: int, data: str = "", width: int = 0) -> Training:
+        """Return a training of a chapter, of whose parameters those count that mean something.
 
-        Parameters
-        ----------
-        name
-            A training of this profile.
-        spec
-            Images or text to take in place of the profile's own. Images are for the image
-            networks, text for the language model; the toy targets are always the same. So one
-            specification can be given to all chapters.
+        So one data set and one width can be given to all trainings of all chapters: images are for
+        the image networks, text for the language model, and the toy targets are always the same.
+
+        Raises
+        ------
+        ValueError
+            If there is no such training, data set or width.
         """
-        kind = _kind(self._recipe(name))
-        if kind is ToyData:
-            return toy.toy(self.toy_points)
-        for_text = spec.partition(":")[0] in sources.TEXTS
-        if kind is TextData:
-            return sources.text(spec if for_text else self.text)
-        return sources.load(self.data if for_text or not spec else spec)
+        kind = self.recipe(name).kind
+        meant = data if data and Spec.parse(data).kind == kind else ""
+        return Training(self.name, name, seed, meant, width if kind == "images" else 0)
+
+    def dataset(self, name: str, spec: str = "") -> Data:
+        """Load what a training learns from, where a chapter is given the data `spec`."""
+        return self.bind(name, 0, spec).load()
 
     def trainings(self, chapter: str) -> tuple[tuple[str, int], ...]:
         """Trainings (name, offset of the seed) that a chapter uses at this scale.
@@ -206,74 +304,40 @@ class Profile:
         ValueError
             If the others have no whole number of channels in that proportion.
         """
-        own = {arch: self.recipes[arch].network.width for arch in ("convnet", "resnet")}
+        own = {arch: int(self.recipes[arch].sizes["width"]) for arch in ("convnet", "resnet")}
         unit = own["convnet"] // math.gcd(*own.values())
         if convnet < 1 or convnet % unit:
             raise ValueError(f"width must be a positive multiple of {unit}; got {convnet}")
         return {arch: width * convnet // own["convnet"] for arch, width in own.items()}
 
-    def _recipe(self, name: str) -> TrainConfig:
-        base = name.removesuffix(FREEZE).removesuffix(CONSTANT)
-        if base not in self.recipes or (base != name and _kind(self.recipes[base]) != ImageData):
-            known = [
-                known
-                for recipe, config in self.recipes.items()
-                for known in (
-                    (recipe, *(recipe + more for more in (FREEZE, CONSTANT, CONSTANT + FREEZE)))
-                    if _kind(config) is ImageData
-                    else (recipe,)
-                )
-            ]
-            raise ValueError(
-                f"training of profile {self.name} must be one of {', '.join(known)}; got {name!r}"
-            )
-        return self.recipes[base]
 
-
-def _kind(recipe: TrainConfig) -> type[ImageData] | type[TextData] | type[ToyData]:
-    return {"toy": ToyData, "lstm": TextData}.get(recipe.network.arch, ImageData)
-
-
-def _toy(**changes: Any) -> TrainConfig:
-    base = TrainConfig(
-        network=NetworkConfig("toy", inputs=(), outputs=0, width=200, depth=4),
-        data="",
-        batch_size=128,
-        optimizer="adam",
-        lr=1e-3,
-        evaluations=20,
-    )
-    return replace(base, **changes)
+def _toy(**settings: Any) -> Recipe:
+    own = {"batch_size": 128, "optimizer": "adam", "lr": 1e-3, "evaluations": 20}
+    return Recipe("toy", {"width": 200, "depth": 4}, own | settings)
 
 
 def _images(
-    arch: Literal["convnet", "resnet"], width: int, fc: tuple[int, int] = (512, 256), **changes: Any
-) -> TrainConfig:
-    base = TrainConfig(
-        network=NetworkConfig(arch, inputs=(), outputs=0, width=width, fc=fc),
-        data="",
-        batch_size=128,
-        optimizer="sgd",
-        momentum=0.9,
-        weight_decay=5e-4,
-        schedule="cosine",
-        translate=4,
-        checkpoints=FINE_CURVE,
-        evaluations=40,
-    )
-    return replace(base, **changes)
+    arch: Literal["convnet", "resnet"],
+    width: int,
+    fc: tuple[int, int] = (512, 256),
+    **settings: Any,
+) -> Recipe:
+    own = {
+        "batch_size": 128,
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "cosine",
+        "translate": 4,
+        "checkpoints": FINE_CURVE,
+        "evaluations": 40,
+    }
+    return Recipe(arch, {"width": width, "fc": fc}, own | settings)
 
 
-def _lstm(width: int, **changes: Any) -> TrainConfig:
-    base = TrainConfig(
-        network=NetworkConfig("lstm", inputs=(), outputs=0, width=width, depth=3),
-        data="",
-        optimizer="adam",
-        lr=2e-3,
-        checkpoints=FINE_CURVE,
-        evaluations=20,
-    )
-    return replace(base, **changes)
+def _lstm(width: int, **settings: Any) -> Recipe:
+    own = {"optimizer": "adam", "lr": 2e-3, "checkpoints": FINE_CURVE, "evaluations": 20}
+    return Recipe("lstm", {"width": width, "depth": 3}, own | settings)
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -282,7 +346,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         for p in (
             Profile(
                 name="quick",
-                data="digits",
+                images="digits",
                 text="pydoc",
                 toy_points=4_000,
                 # Small networks differ more from seed to seed, and cost little.
@@ -320,7 +384,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             ),
             Profile(
                 name="cifar10",
-                data="cifar10",
+                images="cifar10",
                 text="pydoc",
                 toy_points=20_000,
                 seeds=(0, 1, 2),
@@ -341,7 +405,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             ),
             Profile(
                 name="paper",
-                data="cifar10",
+                images="cifar10",
                 text="pydoc",
                 toy_points=200_000,
                 seeds=_EVERY,

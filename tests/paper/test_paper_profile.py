@@ -47,7 +47,7 @@ def chapter(tmp_path_factory):
                 pixels = colour + rng.integers(0, 56, size=(32, 32, 3))
                 Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i:04}.png")
     recipes = {
-        name: replace(recipe, steps=STEPS, batch_size=4, lr=1e-4, evaluations=1)
+        name: recipe.but(steps=STEPS, batch_size=4, lr=1e-4, evaluations=1)
         for name, recipe in PAPER.recipes.items()
     }
     cut = replace(PAPER, seeds=(0, 1), toy_points=400, recipes=recipes)
@@ -60,7 +60,7 @@ def chapter(tmp_path_factory):
 
 def test_what_is_cut_is_as_the_paper_has_it():
     assert len(PAPER.seeds) == 10
-    assert {PAPER.recipes[name].steps for name in ("convnet", "resnet")} == {160_000}
+    assert {PAPER.recipes[name].settings["steps"] for name in ("convnet", "resnet")} == {160_000}
     assert PAPER.toy_points == 200_000
 
 

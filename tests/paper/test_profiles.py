@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper.data import sources
-from svcca_lib.paper.data.images import CIFAR10_CLASSES, ImageData, image_data
-from svcca_lib.paper.data.text import TextData
-from svcca_lib.paper.data.toy import ToyData
-from svcca_lib.paper.profiles import CHAPTERS, PROFILES, profile
+from svcca_lib.paper.data.images import CIFAR10_CLASSES, image_data
+from svcca_lib.paper.data.sources import load
+from svcca_lib.paper.profiles import CHAPTERS, PROFILES, Training, profile
 from svcca_lib.paper.training.networks import build
 
 IMAGES = ("convnet", "resnet")
@@ -19,7 +17,7 @@ BOTH = "-constant-freeze"
 
 @pytest.fixture(scope="module")
 def digits():
-    return sources.load("digits")
+    return load("digits")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def test_the_profiles_are_those_of_the_design():
 
 
 def test_the_default_profile_needs_no_download():
-    assert (profile("quick").data, profile("quick").text) == ("digits", "pydoc")
+    assert (profile("quick").images, profile("quick").text) == ("digits", "pydoc")
 
 
 @pytest.mark.parametrize("scale", PROFILES)
@@ -77,8 +75,8 @@ def test_a_chapter_has_as_many_seeds_as_its_profile():
 @pytest.mark.parametrize("scale", PROFILES)
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_freeze_training_differs_from_its_base_in_the_freezing_alone(scale, name, cifar10):
-    base = profile(scale).training(name, 3, cifar10)
-    freeze = profile(scale).training(f"{name}-freeze", 3, cifar10)
+    base = profile(scale).recipe(name).bind(cifar10, 3)
+    freeze = profile(scale).recipe(f"{name}-freeze").bind(cifar10, 3)
     assert base.freeze is None
     assert replace(freeze, freeze=None, checkpoints=base.checkpoints) == base
     *all_but_the_last, _ = build(base.network, 0).groups
@@ -88,7 +86,7 @@ def test_a_freeze_training_differs_from_its_base_in_the_freezing_alone(scale, na
 @pytest.mark.parametrize(("name", "units"), [("convnet", 12), ("resnet", 17)])
 def test_unit_g_of_l_is_frozen_at_g_over_l_of_training(name, units, cifar10):
     """Raghu et al. 2017, section 4.2."""
-    config = profile("paper").training(f"{name}-freeze", 0, cifar10)
+    config = profile("paper").recipe(f"{name}-freeze").bind(cifar10, 0)
     times = np.array(config.freeze.steps(config.steps)) / config.steps
     np.testing.assert_allclose(times, np.arange(1, units) / units, atol=1 / config.steps)
 
@@ -105,43 +103,42 @@ def test_a_chapter_may_have_seeds_of_its_own():
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_constant_training_differs_from_its_base_in_the_schedule_alone(name, cifar10):
-    base = profile("quick").training(name, 3, cifar10)
+    base = profile("quick").recipe(name).bind(cifar10, 3)
     constant, freeze = (
-        profile("quick").training(name + more, 3, cifar10) for more in ("-constant", BOTH)
+        profile("quick").recipe(name + more).bind(cifar10, 3) for more in ("-constant", BOTH)
     )
     assert constant.schedule == freeze.schedule == "constant"
     assert replace(constant, schedule="cosine", checkpoints=base.checkpoints) == base
     assert replace(freeze, freeze=None) == constant
-    assert freeze.freeze == profile("quick").training(f"{name}-freeze", 3, cifar10).freeze
+    assert freeze.freeze == profile("quick").recipe(f"{name}-freeze").bind(cifar10, 3).freeze
 
 
 @pytest.mark.parametrize("scale", PROFILES)
 @pytest.mark.parametrize("name", IMAGES)
 def test_the_four_moments_of_figure_4_are_kept(scale, name, cifar10):
-    fractions = profile(scale).training(name, 0, cifar10).checkpoints
+    fractions = profile(scale).recipe(name).bind(cifar10, 0).checkpoints
     assert {0.0, 0.35, 0.75, 1.0} <= set(fractions)
     assert len(fractions) >= 8  # the curves of Appendix Figure 3
 
 
 def test_a_training_takes_its_sizes_seed_and_fingerprint_from_the_data_it_is_given(digits, cifar10):
     for data, shape in ((digits, (1, 8, 8)), (cifar10, (3, 32, 32))):
-        config = profile("quick").training("convnet", 5, data)
+        config = profile("quick").recipe("convnet").bind(data, 5)
         assert (config.network.inputs, config.network.outputs) == (shape, 10)
         assert (config.seed, config.data) == (5, data.fingerprint)
 
 
 @pytest.mark.parametrize("scale", ["cifar10", "paper"])
 def test_the_networks_have_the_papers_widths(scale, cifar10):
-    convnet = profile(scale).training("convnet", 0, cifar10).network
+    convnet = profile(scale).recipe("convnet").bind(cifar10, 0).network
     assert (convnet.width, convnet.fc) == (64, (512, 256))
-    assert build(profile(scale).training("resnet", 0, cifar10).network, 0).labels[-1] == "out"
-    toy = profile(scale).recipes["toy"].network
-    assert (toy.width, toy.depth) == (200, 4)
+    assert build(profile(scale).recipe("resnet").bind(cifar10, 0).network, 0).labels[-1] == "out"
+    assert profile(scale).recipes["toy"].sizes == {"width": 200, "depth": 4}
 
 
 def test_the_paper_profile_has_the_papers_steps_and_runs():
     paper = profile("paper")
-    assert [paper.recipes[name].steps for name in IMAGES] == [160_000, 160_000]
+    assert [paper.recipes[name].settings["steps"] for name in IMAGES] == [160_000, 160_000]
     assert (len(paper.seeds), paper.toy_points) == (10, 200_000)
 
 
@@ -151,35 +148,65 @@ def test_the_networks_of_the_quick_profile_are_small_enough_to_ship():
     needed = {item for chapter in CHAPTERS for item in quick.trainings(chapter)}
     total = 0
     for name, seed in needed:
-        config = quick.training(name, seed, quick.dataset(name))
+        training = quick.bind(name, seed)
+        config = training.config(training.load())
         total += len(config.checkpoints) * size(build(config.network, seed))
     assert total < 18e6  # of five seeds, which is what intervals on small networks need
 
 
 @pytest.mark.filterwarnings("ignore:the pydoc topics")
-def test_each_training_learns_from_its_own_kind_of_data(tmp_path):
+def test_each_training_learns_from_its_own_kind_of_data():
     quick = profile("quick")
-    kinds = {name: type(quick.dataset(name)) for name in (*quick.recipes, "resnet-freeze")}
+    kinds = {name: quick.bind(name, 0).load().kind for name in (*quick.recipes, "resnet-freeze")}
     assert kinds == {
-        "toy": ToyData,
-        "convnet": ImageData,
-        "resnet": ImageData,
-        "resnet-freeze": ImageData,
-        "lstm": TextData,
+        "toy": "toy",
+        "convnet": "images",
+        "resnet": "images",
+        "resnet-freeze": "images",
+        "lstm": "text",
     }
 
 
 @pytest.mark.filterwarnings("ignore:the pydoc topics")
-def test_a_specification_replaces_the_data_of_its_kind_and_no_other(tmp_path):
+def test_of_a_chapters_parameters_each_training_takes_those_that_mean_something(tmp_path):
     quick = profile("quick")
     (tmp_path / "a.txt").write_text("one two\n")
     words = f"words:{tmp_path / 'a.txt'},{tmp_path / 'a.txt'}"
+    assert quick.bind("lstm", 0, words, 32) == Training("quick", "lstm", 0, words)
+    assert quick.bind("convnet", 0, words, 32) == Training("quick", "convnet", 0, width=32)
+    assert quick.bind("toy", 3, words, 32) == Training("quick", "toy", 3)
     assert quick.dataset("lstm", words).name == "a"
     assert quick.dataset("convnet", words).name == "digits"
     assert quick.dataset("lstm", "digits").name == "pydoc"
     assert profile("cifar10").dataset("convnet", "digits").name == "digits"
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         quick.dataset("convnet", f"folder:{tmp_path / 'gone'}")
+
+
+def test_parameters_that_mean_nothing_for_a_network_are_refused():
+    refused = {
+        "training 'lstm' needs data of the kind text; 'digits' is of the kind images": ("digits",),
+        "training 'convnet' needs data of the kind images; 'pydoc' is": ("pydoc",),
+        "training 'toy' needs data of the kind toy": ("digits",),
+        "width is of the networks of images; 'lstm' has none": ("", 32),
+        "width must be a positive multiple of 4; got 6": ("", 6),
+    }
+    for told, parameters in refused.items():
+        name = next(n for n in ("lstm", "toy", "convnet") if f"'{n}'" in told or n == "convnet")
+        with pytest.raises(ValueError, match=told):
+            Training("quick", name, 0, *parameters)
+
+
+def test_no_two_trainings_have_one_id():
+    trainings = [
+        Training("quick", "convnet", 0),
+        Training("cifar10", "convnet", 0),
+        Training("quick", "convnet", 1),
+        Training("quick", "convnet", 0, width=32),
+        Training("quick", "convnet", 0, "cifar10"),
+        Training("quick", "convnet", 0, "cifar10:a"),
+    ]
+    assert len({training.id for training in trainings}) == len(trainings)
 
 
 def test_unknown_trainings_and_data_of_another_kind_are_refused(digits):
@@ -192,6 +219,6 @@ def test_unknown_trainings_and_data_of_another_kind_are_refused(digits):
     unknown = ("vgg", "toy-freeze", "lstm-constant", "convnet-freeze-freeze")
     for name in (*unknown, "convnet-freeze-constant"):
         with pytest.raises(ValueError, match=f"must be one of {known}; got '{name}'"):
-            quick.training(name, 0, digits)
-    with pytest.raises(TypeError, match="training 'lstm' needs TextData; got ImageData"):
-        quick.training("lstm", 0, digits)
+            quick.recipe(name)
+    with pytest.raises(TypeError, match="'lstm' needs data of the kind text; got images"):
+        quick.recipe("lstm").bind(digits, 0)

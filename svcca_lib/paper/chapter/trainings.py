@@ -11,35 +11,27 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from svcca_lib.paper.data.sources import Data
+    from svcca_lib.paper.profiles import Training
     from svcca_lib.paper.store.store import Store
     from svcca_lib.paper.training.journal import Report
     from svcca_lib.paper.training.trained import TrainedNetwork
 
 
 def train(
-    profile: str,
-    training: str,
-    seed: int,
-    data: str | Data = "",
+    training: Training,
+    data: Data | None = None,
     *,
-    width: int = 0,
     store: Store | None = None,
     progress: bool | None = None,
     report: Report | None = None,
 ) -> TrainedNetwork:
-    """Return one training of a profile, from the store or trained now.
+    """Return a trained network, from the store or trained now.
 
     Parameters
     ----------
-    profile, training : str
-        Such as ``"quick"`` and ``"convnet"``.
-    seed : int
-        The seed of the weights and of the order of the data.
-    data : str or Data
-        A data set, or its specification in the words of `sources.load`; empty for the profile's
-        own.
-    width : int
-        Channels of the ConvNet in place of the profile's, the ResNet in proportion; 0 for its own.
+    training : Training
+    data : ImageData, TextData or ToyData, optional
+        What it learns from, where that is loaded already.
     store : Store, optional
         `default_store` if not given.
     progress : bool, optional
@@ -47,15 +39,11 @@ def train(
     report : callable, optional
         As of `trained.train`.
     """
-    from svcca_lib.paper import profiles
     from svcca_lib.paper.training import trained
 
-    scale = profiles.profile(profile)
-    if isinstance(data, str):
-        data = scale.dataset(training, data)
-    config = scale.training(training, seed, data, width)
+    data = training.load() if data is None else data
     store = store or default_store()
-    return trained.train(config, data, store, progress=progress, report=report)
+    return trained.train(training.config(data), data, store, progress=progress, report=report)
 
 
 def default_store() -> Store:

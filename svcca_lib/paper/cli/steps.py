@@ -32,17 +32,14 @@ def train(
 ) -> None:
     """Train one network, or find it in the store."""
     from svcca_lib.paper.chapter import trainings
+    from svcca_lib.paper.profiles import Training
     from svcca_lib.paper.running import devices, progress
 
     about = {"training": training, "seed": seed, "profile": profile, "width": width}
     logger.info("training %s, seed %d, profile %s", training, seed, profile)
     with devices.claimed(), progress.recorded(record, parent, **about) as note:
         trainings.train(
-            profile,
-            training,
-            seed,
-            data,
-            width=width,
+            Training(profile, training, seed, data, width),
             progress=None if bar and record is None else False,
             report=lambda step, steps, seconds: note(step=step, steps=steps, seconds=seconds),
         )

@@ -40,7 +40,7 @@ def imagenet_resnet50(weights: str | None = "IMAGENET1K_V2", *, seed: int = 0) -
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = get_model("resnet50", weights=weights)
+        model: nn.Module = get_model("resnet50", weights=weights)
     for module in model.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False

@@ -1,25 +1,20 @@
 """Images for classification, each data set as tensors held once.
 
-Images are uint8 tensors of shape (n, c, h, w); a batch is normalised when it is used. Images whose
-pixels went through JPEG are labelled so wherever they are shown.
+Images are uint8 tensors of shape (n, c, h, w); a batch is normalised when it is used.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from svcca_lib.paper.data.fingerprint import fingerprint
-from svcca_lib.paper.store import identity
-from svcca_lib.paper.store.store import Store
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -33,7 +28,6 @@ CIFAR10_CLASSES = (
     "ship",
     "truck",
 )
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +52,7 @@ class ImageData:
         sha256 of all tensors and of the names of the classes.
     """
 
+    kind: ClassVar[Literal["images"]] = "images"
     name: str
     label: str
     train_images: Tensor
@@ -73,6 +68,16 @@ class ImageData:
     def shape(self) -> tuple[int, ...]:
         """Shape (c, h, w) of one image."""
         return tuple(self.train_images.shape[1:])
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Shape of what a network takes."""
+        return self.shape
+
+    @property
+    def outputs(self) -> int:
+        """How many logits a network gives: one for each class."""
+        return len(self.classes)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Scale uint8 images (n, c, h, w) to float32 of mean 0 and variance 1 per channel."""
@@ -140,23 +145,29 @@ def digits() -> ImageData:
     )
 
 
-def cifar10(root: Path, spec: str, *, download: bool) -> ImageData:
-    """Load CIFAR-10 as torchvision keeps it below `root`."""
+def cifar10(root: Path | None = None) -> ImageData:
+    """Load CIFAR-10 as torchvision unpacks it below `root`; by default it is downloaded.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there, incomplete or altered, or cannot be downloaded.
+    """
     from torchvision.datasets import CIFAR10
 
+    folder = root or data_folder()
     try:
-        if download:
-            root.mkdir(parents=True, exist_ok=True)
-        train, test = (CIFAR10(root, train=part, download=download) for part in (True, False))
+        folder.mkdir(parents=True, exist_ok=True)
+        train, test = (CIFAR10(folder, train=part, download=root is None) for part in (True, False))
     except (RuntimeError, OSError) as error:
         remedy = (
-            f"torchvision could not download it to {root}: unpack cifar-10-python.tar.gz there, "
-            f"or point to a copy with cifar10:PATH"
-            if download
-            else f"{root / 'cifar-10-batches-py'} is incomplete or altered: unpack "
+            f"{folder / 'cifar-10-batches-py'} is incomplete or altered: unpack "
             f"cifar-10-python.tar.gz there anew"
+            if root
+            else f"torchvision could not download it to {folder}: unpack cifar-10-python.tar.gz "
+            f"there, or point to a copy with cifar10:PATH"
         )
-        raise FileNotFoundError(f"data {spec!r}: {remedy} ({error})") from error
+        raise FileNotFoundError(f"{remedy} ({error})") from error
 
     def tensors(part: CIFAR10) -> tuple[Tensor, Tensor]:
         images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
@@ -165,140 +176,10 @@ def cifar10(root: Path, spec: str, *, download: bool) -> ImageData:
     return image_data("cifar10", "CIFAR-10", tensors(train), tensors(test), CIFAR10_CLASSES)
 
 
-def class_folders(
-    root: Path, spec: str, size: int | None, limit: int | None, store: Store | None
-) -> ImageData:
-    """Load train/CLASS/*.jpg and test/CLASS/*.jpg (or val); `store` keeps the decoded pixels."""
-    parts = [root / "train", root / ("test" if (root / "test").is_dir() else "val")]
-    for part in parts:
-        if not part.is_dir():
-            raise FileNotFoundError(
-                f"data {spec!r}: expected {root}/train/<class>/ and {root}/test/<class>/ (or "
-                f"val), and found no {part.name}"
-            )
-    classes = tuple(sorted(folder.name for folder in parts[0].iterdir() if folder.is_dir()))
-    if spec.startswith("cifar10:") and classes != CIFAR10_CLASSES:
-        raise ValueError(
-            f"data {spec!r}: the class folders of CIFAR-10 are {', '.join(CIFAR10_CLASSES)}; "
-            f"{parts[0]} has {', '.join(classes) or 'none'}"
-        )
-    files = [_listing(part, classes, limit, spec) for part in parts]
+def data_folder() -> Path:
+    """Folder of downloaded data: $SVCCA_DATA, or the platform's data folder for this project."""
+    if folder := os.environ.get("SVCCA_DATA"):
+        return Path(folder)
+    from platformdirs import user_data_path
 
-    def decode(_: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-        formats: set[str] = set()
-        tensors = {}
-        for name, part in zip(("train", "test"), files, strict=True):
-            tensors[f"{name}_images"], found = _decode([file for file, _ in part], size, spec)
-            tensors[f"{name}_labels"] = torch.tensor([label for _, label in part])
-            formats |= found
-        if tensors["train_images"].shape[1:] != tensors["test_images"].shape[1:]:
-            raise ValueError(f"data {spec!r}: {_SIZES_DIFFER}")
-        return tensors, {"formats": sorted(formats)}
-
-    listing = hashlib.sha256()
-    for file, index in (item for part in files for item in part):
-        stat = file.stat()
-        listing.update(
-            os.fsencode(f"{file.relative_to(root)}\0{index}\0{stat.st_size}\0{stat.st_mtime_ns}\n")
-        )
-    artefact = (Store() if store is None else store).fetch(
-        "images",
-        {"listing": listing.hexdigest(), "size": size},
-        decode,
-        version=identity.of_training(),
-    )
-    tensors = artefact.tensors
-    options = {"size": size, "limit": limit}
-    name, label = _folder_names(root, classes, artefact.meta["formats"], options)
-    return image_data(
-        name,
-        label,
-        (tensors["train_images"], tensors["train_labels"]),
-        (tensors["test_images"], tensors["test_labels"]),
-        classes,
-    )
-
-
-def _folder_names(
-    root: Path, classes: tuple[str, ...], formats: list[str], options: Mapping[str, int | None]
-) -> tuple[str, str]:
-    """Name and label; pixels count as JPEG by what the decoder found, not by the file's name.
-
-    A folder's own name never stands alone: a copy in a folder called CIFAR-10 is not CIFAR-10.
-    """
-    if classes == CIFAR10_CLASSES:
-        copy = "JPEG" if "JPEG" in formats else "PNG"
-        name, label = f"cifar10-{copy.lower()}", f"CIFAR-10, {copy} copy"
-    else:
-        folder = root.resolve().name
-        name, label = f"folder-{folder}", f"folder {folder}"
-    given = [f"{key} {value}" for key, value in options.items() if value is not None]
-    return name, ", ".join([label, *given])
-
-
-def _listing(
-    part: Path, classes: tuple[str, ...], limit: int | None, spec: str
-) -> list[tuple[Path, int]]:
-    extra = {folder.name for folder in part.iterdir() if folder.is_dir()} - set(classes)
-    if extra:
-        raise ValueError(f"data {spec!r}: {part} has classes that train lacks: {sorted(extra)}")
-    files = []
-    for label, name in enumerate(classes):
-        folder = part / name
-        found = sorted(f for f in folder.glob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
-        if not found:
-            raise FileNotFoundError(f"data {spec!r}: there is no .jpg or .png image in {folder}")
-        files += [(file, label) for file in found[:limit]]
-    if not files:
-        raise FileNotFoundError(f"data {spec!r}: there is no class folder in {part}")
-    return files
-
-
-_SIZES_DIFFER = (
-    "the images differ in size; give one to scale and crop them to, as in folder:PATH?size=224"
-)
-
-
-def _read_image(file: Path, size: int | None) -> tuple[np.ndarray, str]:
-    """Decode a file to (h, w, 3) uint8, and say which format it really has."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as source:
-            found = source.format or "unknown"
-            image = source.convert("RGB")
-    except OSError as error:  # also of a truncated file
-        raise ValueError(f"{file} is not an image that can be read ({error})") from error
-    if size is not None:
-        scale = size / min(image.size)
-        if scale != 1:
-            width, height = (max(size, round(side * scale)) for side in image.size)
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = ((side - size) // 2 for side in image.size)
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image), found
-
-
-def _decode(files: list[Path], size: int | None, spec: str) -> tuple[Tensor, set[str]]:
-    """Decode files into one (n, 3, h, w) uint8 tensor, with a thread for each core."""
-    from tqdm import tqdm
-
-    first, _ = _read_image(files[0], size)
-    images = np.empty((len(files), *first.shape), dtype=np.uint8)
-
-    def read(i: int) -> str:
-        pixels, found = _read_image(files[i], size)
-        if pixels.shape != first.shape:
-            raise ValueError(
-                f"data {spec!r}: {_SIZES_DIFFER} ({files[0]} is {first.shape[:2]}, {files[i]} is "
-                f"{pixels.shape[:2]})"
-            )
-        images[i] = pixels
-        return found
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the GIL
-        progress = tqdm(
-            pool.map(read, range(len(files)), chunksize=64), "decode", len(files), disable=None
-        )
-        formats = set(progress)
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), formats
+    return user_data_path("svcca", appauthor=False)

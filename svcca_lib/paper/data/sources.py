@@ -1,119 +1,166 @@
-"""Data sets by their specifications.
+"""The specifications of data sets: one grammar, and the loading of what is asked for.
 
-What was asked for is what is loaded: a missing data set is an error, never another data set.
-Specifications of image data, as `load` takes them:
+======================  ======  ===================================================================
+``digits``              images  scikit-learn's 8 x 8 digits; every fourth image is a test image
+``cifar10``             images  CIFAR-10 in the platform's data folder, downloaded there if need be
+``cifar10:PATH``        images  CIFAR-10 as torchvision unpacks it below PATH, or as class folders
+``folder:PATH``         images  PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg (or PATH/val)
+``pydoc``               text    prose of Python's help topics, character by character, lower case
+``words:TRAIN,TEST``    text    two files, word by word, with the vocabulary of the first
+======================  ======  ===================================================================
 
-=====================  ==========================================================================
-``digits``             scikit-learn's 8 x 8 digits, embedded; every fourth image is a test image
-``cifar10``            CIFAR-10 in the platform's data folder, downloaded there at first use
-``cifar10:PATH``       CIFAR-10 as torchvision unpacks it below PATH, or as PATH/train/CLASS/*.png
-``folder:PATH``        PATH/train/CLASS/*.jpg and PATH/test/CLASS/*.jpg (or PATH/val)
-=====================  ==========================================================================
-
-A folder takes options: ``?size=224`` (shorter side scaled to 224, centre cropped) and
+Class folders take options: ``?size=224`` (shorter side scaled to 224, centre cropped) and
 ``limit=50`` (the first 50 images of each class by name), as in ``folder:PATH?size=224&limit=50``.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from svcca_lib.paper.data.images import ImageData, cifar10, class_folders, digits
+from svcca_lib.paper.data.folders import class_folders
+from svcca_lib.paper.data.images import CIFAR10_CLASSES, ImageData, cifar10, digits
 from svcca_lib.paper.data.text import TextData, pydoc, words
 from svcca_lib.paper.data.toy import ToyData
 from svcca_lib.paper.store.store import Store
 
+Kind = Literal["images", "text", "toy"]
 Data = ImageData | TextData | ToyData
 
-TEXTS = ("pydoc", "words")
+# source -> the kind of its data, and how many paths may follow it
+_SOURCES: Mapping[str, tuple[Kind, tuple[int, ...]]] = {
+    "digits": ("images", (0,)),
+    "cifar10": ("images", (0, 1)),
+    "folder": ("images", (1,)),
+    "pydoc": ("text", (0,)),
+    "words": ("text", (2,)),
+}
 
 
-def load(spec: str, *, store: Store | None = None) -> ImageData:
-    """Load image data by its specification (see the module's table).
+@dataclass(frozen=True)
+class Spec:
+    """One data set, as it is asked for.
+
+    Attributes
+    ----------
+    source
+        "digits", "cifar10", "folder", "pydoc" or "words".
+    paths
+        The folder or the files.
+    size, limit
+        Of images in class folders; None to take them as they are, and all of them.
+    """
+
+    source: str
+    paths: tuple[Path, ...] = ()
+    size: int | None = None
+    limit: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read a specification such as ``folder:PATH?size=224&limit=50``.
+
+        Raises
+        ------
+        ValueError
+            If it is none, or has options that mean nothing for its data.
+        """
+        named, _, query = text.partition("?")
+        source, colon, rest = named.partition(":")
+        paths = rest.split(",") if source == "words" else [rest] if colon else []
+        if source not in _SOURCES or len(paths) not in _SOURCES[source][1] or not all(paths):
+            raise ValueError(
+                "data must be digits, cifar10, cifar10:PATH or folder:PATH[?size=PIXELS&limit="
+                f"IMAGES], or, for text, pydoc or words:TRAIN,TEST; got {text!r}"
+            )
+        options: dict[str, int] = {}
+        for item in filter(None, query.split("&")):
+            key, _, value = item.partition("=")
+            if key not in ("size", "limit") or not value.isdecimal() or int(value) < 1:
+                raise ValueError(
+                    f"data {text!r}: an option must be size=PIXELS or limit=IMAGES, with a "
+                    f"positive whole number; got {item!r}"
+                )
+            options[key] = int(value)
+        spec = cls(source, tuple(Path(path).expanduser() for path in paths), **options)
+        if options and not (paths and spec.kind == "images"):
+            raise ValueError(f"data {text!r}: size and limit are of images in class folders alone")
+        return spec
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the data: images or text."""
+        return _SOURCES[self.source][0]
+
+    def __str__(self) -> str:
+        paths = ",".join(map(str, self.paths))
+        options = {"size": self.size, "limit": self.limit}
+        query = "&".join(f"{key}={n}" for key, n in options.items() if n is not None)
+        return self.source + (f":{paths}" if paths else "") + (f"?{query}" if query else "")
+
+    def anchored(self) -> Spec:
+        """Return the same data by absolute paths, for a process that runs elsewhere."""
+        return replace(self, paths=tuple(path.resolve() for path in self.paths))
+
+
+def source_of(text: str) -> str:
+    """Return what a specification names before its paths: what a reader is told of it."""
+    return text.partition("?")[0].partition(":")[0]
+
+
+def load(spec: str | Spec, *, store: Store | None = None) -> ImageData | TextData:
+    """Load a data set: what was asked for, or an error, never another data set.
 
     Parameters
     ----------
     spec
-        "digits", "cifar10", "cifar10:PATH" or "folder:PATH", folders with options.
+        As in the module's table.
     store
-        Where the decoded pixels of a class folder are kept; the default store if None.
+        Where the decoded pixels of class folders are kept; the default store if None.
 
     Raises
     ------
     ValueError
-        If the specification is not one of these, or the images do not fit together.
+        If the specification is none, or the images do not fit together.
     FileNotFoundError
         If the data are not there.
     """
-    kind, _, rest = spec.partition(":")
-    if spec == "digits":
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    try:
+        return _load(spec, store)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"data '{spec}': {error}") from error
+    except ValueError as error:
+        raise ValueError(f"data '{spec}': {error}") from error
+
+
+def _load(spec: Spec, store: Store | None) -> ImageData | TextData:
+    if spec.source == "digits":
         return digits()
-    if spec == "cifar10":
-        return cifar10(data_folder(), spec, download=True)
-    if kind in ("cifar10", "folder") and rest:
-        path, size, limit = _parse_folder(rest, spec)
-        if not path.is_dir():
-            raise FileNotFoundError(f"data {spec!r}: there is no folder {path}")
-        if kind == "cifar10":
-            if (path / "cifar-10-batches-py").is_dir():
-                return cifar10(path, spec, download=False)
-            if not (path / "train").is_dir():
-                raise FileNotFoundError(
-                    f"data {spec!r}: {path} holds neither cifar-10-batches-py (as torchvision "
-                    f"unpacks it) nor train/<class>/ and test/<class>/ folders"
-                )
-        return class_folders(path, spec, size, limit, store)
-    raise ValueError(
-        f"data must be digits, cifar10, cifar10:PATH or folder:PATH[?size=PIXELS&limit=IMAGES]; "
-        f"got {spec!r}"
-    )
-
-
-def text(spec: str) -> TextData:
-    """Load a text by its specification.
-
-    Parameters
-    ----------
-    spec
-        "pydoc": prose of the help topics that ship with Python, character by character, lower
-        case. "words:TRAIN,TEST": two text files, word by word, with the vocabulary of the first;
-        each line ends in <eos>, and a word of the second that the first lacks is <unk>.
-
-    Raises
-    ------
-    ValueError
-        If the specification is neither, or a file has no words.
-    FileNotFoundError
-        If a file is not there.
-    """
-    kind, _, rest = spec.partition(":")
-    if spec == "pydoc":
+    if spec.source == "pydoc":
         return pydoc()
-    train, comma, test = rest.partition(",")
-    if kind == "words" and comma and "," not in test:
-        return words(Path(train).expanduser(), Path(test).expanduser(), spec)
-    raise ValueError(f"text must be pydoc or words:TRAIN,TEST; got {spec!r}")
-
-
-def data_folder() -> Path:
-    """Folder of downloaded data: $SVCCA_DATA, or the platform's data folder for this project."""
-    if folder := os.environ.get("SVCCA_DATA"):
-        return Path(folder)
-    from platformdirs import user_data_path
-
-    return user_data_path("svcca", appauthor=False)
-
-
-def _parse_folder(rest: str, spec: str) -> tuple[Path, int | None, int | None]:
-    path, _, query = rest.partition("?")
-    options: dict[str, int] = {}
-    for item in filter(None, query.split("&")):
-        key, _, value = item.partition("=")
-        if key not in ("size", "limit") or not value.isdecimal() or int(value) < 1:
+    if spec.source == "words":
+        return words(*spec.paths)
+    if not spec.paths:
+        return cifar10()
+    (folder,) = spec.paths
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if spec.source == "folder":
+        return class_folders(folder, size=spec.size, limit=spec.limit, store=store)
+    if (folder / "cifar-10-batches-py").is_dir():
+        if spec.size or spec.limit:
             raise ValueError(
-                f"data {spec!r}: an option must be size=PIXELS or limit=IMAGES, with a positive "
-                f"whole number; got {item!r}"
+                f"size and limit are of class folders; {folder} holds cifar-10-batches-py"
             )
-        options[key] = int(value)
-    return Path(path).expanduser(), options.get("size"), options.get("limit")
+        return cifar10(folder)
+    if not (folder / "train").is_dir():
+        raise FileNotFoundError(
+            f"{folder} holds neither cifar-10-batches-py (as torchvision unpacks it) nor "
+            f"train/<class>/ and test/<class>/ folders"
+        )
+    return class_folders(
+        folder, size=spec.size, limit=spec.limit, expected=CIFAR10_CLASSES, store=store
+    )

@@ -1,4 +1,4 @@
-"""Texts as tokens: the help topics of Python by character, or files by word."""
+"""Texts as tokens: the help topics of Python by character, or two files by word."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ END_OF_LINE, UNKNOWN = "<eos>", "<unk>"
 class TextData:
     """A text as int64 tokens (n,), split into train and test, and its vocabulary."""
 
+    kind: ClassVar[Literal["text"]] = "text"
     name: str
     label: str
     train_tokens: Tensor
@@ -38,15 +40,25 @@ class TextData:
     vocabulary: tuple[str, ...]
     fingerprint: str
 
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Shape of what a network takes."""
+        return (len(self.vocabulary),)
+
+    @property
+    def outputs(self) -> int:
+        """How many logits a network gives: one for each of the vocabulary."""
+        return len(self.vocabulary)
+
 
 def pydoc() -> TextData:
-    """Take the prose of help topics, character by character, lower case."""
+    """Take the prose of the help topics that ship with Python, by character, lower case."""
     from pydoc_data.topics import topics
 
-    prose = _prose(topics[name] for name in PYDOC_TOPICS.split() if name in topics)
-    vocabulary = tuple(sorted(set(prose)))
+    written = prose(topics[name] for name in PYDOC_TOPICS.split() if name in topics)
+    vocabulary = tuple(sorted(set(written)))
     index = {character: i for i, character in enumerate(vocabulary)}
-    tokens = torch.tensor([index[character] for character in prose])
+    tokens = torch.tensor([index[character] for character in written])
     found = fingerprint([tokens], vocabulary)
     label = "pydoc topics"
     if found != PYDOC_FINGERPRINT:
@@ -55,13 +67,13 @@ def pydoc() -> TextData:
         warnings.warn(
             f"the pydoc topics of Python {version} are worded differently from those of the "
             f"published numbers: expect other numbers where this text is used",
-            stacklevel=3,
+            stacklevel=4,  # of `load`
         )
     cut = len(tokens) * 9 // 10
     return TextData("pydoc", label, tokens[:cut], tokens[cut:], vocabulary, found)
 
 
-def _prose(pages: Iterable[str]) -> str:
+def prose(pages: Iterable[str]) -> str:
     """Keep what Python versions agree on: sentences, without markup, code, tables and headings."""
     paragraphs: dict[str, None] = {}  # a set that keeps the order: some pages repeat others
     for paragraph in "\n\n".join(pages).lower().split("\n\n"):
@@ -73,18 +85,28 @@ def _prose(pages: Iterable[str]) -> str:
     return "\n".join(paragraphs) + "\n"
 
 
-def words(train: Path, test: Path, spec: str) -> TextData:
-    """Read two files word by word, with the vocabulary of the first."""
+def words(train: Path, test: Path) -> TextData:
+    """Read two files word by word, with the vocabulary of the first.
+
+    Each line ends in <eos>, and a word of the second that the first lacks is <unk>.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is not there.
+    ValueError
+        If a file has no words.
+    """
     parts = []
     for file in (train, test):
         if not file.is_file():
-            raise FileNotFoundError(f"text {spec!r}: there is no file {file}")
+            raise FileNotFoundError(f"there is no file {file}")
         lines = file.read_text(encoding="utf-8").splitlines()
         parts.append(
             [word for line in lines if line.split() for word in (*line.split(), END_OF_LINE)]
         )
         if not parts[-1]:
-            raise ValueError(f"text {spec!r}: {file} has no words")
+            raise ValueError(f"{file} has no words")
     # most frequent first, ties in alphabetical order
     counts = Counter(parts[0])
     counts.setdefault(UNKNOWN, 0)

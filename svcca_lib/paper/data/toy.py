@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,11 +23,22 @@ TOY_TARGETS: tuple[Callable[[Tensor], Tensor], ...] = (
 class ToyData:
     """Regression from one number to four: x (n, 1) in [-4, 4] and y (n, 4), float32."""
 
+    kind: ClassVar[Literal["toy"]] = "toy"
     name: str
     label: str
     x: Tensor
     y: Tensor
     fingerprint: str
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Shape of what a network takes."""
+        return (self.x.shape[1],)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives."""
+        return self.y.shape[1]
 
 
 def toy(n: int) -> ToyData:

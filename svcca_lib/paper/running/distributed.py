@@ -103,10 +103,11 @@ def group() -> Iterator[tuple[int, int, torch.device]]:
 
 def _network(name: str, request: Request) -> nn.Module:
     from svcca_lib.paper.chapter.trainings import train
+    from svcca_lib.paper.profiles import Training
 
     if trained := _TRAINED.fullmatch(name):
         training, seed, fraction = trained.groups()
-        run = train(request.profile, training, int(seed), request.data, progress=False)
+        run = train(Training(request.profile, training, int(seed), request.data), progress=False)
         return run.network(float(fraction or 1.0))
     network = _imported(name)
     if not isinstance(network, nn.Module):

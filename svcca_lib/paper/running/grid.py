@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from svcca_lib.paper import profiles
+from svcca_lib.paper.data.sources import source_of
 from svcca_lib.paper.running import notebooks
 from svcca_lib.paper.running.plan import Job, Plan, short_digest
 
@@ -53,9 +54,7 @@ def grid(
         except (ValueError, TypeError) as error:
             raise type(error)(f"{notebook.stem}: {error}") from None
     plan = Plan(tuple(jobs[name] for name in sorted(jobs)), timeout)
-    for training in plan.trainings.values():
-        if training.width:  # find out now that no network can be as wide, and not in an hour
-            profiles.profile(training.profile).widths(training.width)
+    _ = plan.trainings  # now is the time to find out that there are no such data, or no such width
     return plan
 
 
@@ -125,7 +124,7 @@ def point(parameters: Mapping[str, Any]) -> str:
     """Name a set of parameters: readable, and a file name that no shell has to quote."""
     short = {name: str(value) for name, value in parameters.items()}
     if "data" in short:
-        short["data"] = short["data"].partition(":")[0] + ":"
+        short["data"] = source_of(short["data"]) + ":"
     texts = [text if name == "profile" else f"{name}-{text}" for name, text in short.items()]
     point = "_".join(texts) or "defaults"
     if _UNSAFE.search(point) or len(point) > 100 or any(map(_ambiguous, parameters.values())):

@@ -24,6 +24,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from traitlets import default
 
+from svcca_lib.paper.data.sources import Spec, source_of
 from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -197,12 +198,14 @@ class _Announce:
 
 
 def anchored(data: str) -> str:
-    """Return a data specification with its paths made absolute: a kernel may run anywhere."""
-    kind, colon, rest = data.partition(":")
-    if not colon:
+    """Return a specification of data with absolute paths: a kernel may run anywhere.
+
+    A notebook that is no chapter may mean something else by its data: that stays as it is.
+    """
+    try:
+        return str(Spec.parse(data).anchored())
+    except ValueError:
         return data
-    paths = rest.split(",") if kind == "words" else [rest]
-    return f"{kind}:" + ",".join(str(Path(path).expanduser().resolve()) for path in paths)
 
 
 def publishable(executed: NotebookNode, known: Mapping[str, Any]) -> None:
@@ -236,7 +239,7 @@ def _injected(source: str, known: Mapping[str, Any]) -> str:
         name = ast.unparse(statement.targets[0])
         value = ast.literal_eval(statement.value)
         if name == "data":
-            value = value.partition(":")[0]
+            value = source_of(value)
         if name != "out" and value != known[name]:
             lines.append(f"{name} = {value!r}")
     return "\n".join(["# Parameters", *lines]) if lines else ""

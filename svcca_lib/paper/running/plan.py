@@ -19,44 +19,12 @@ from filelock import FileLock, Timeout
 
 from svcca_lib.paper import profiles
 from svcca_lib.paper.chapter.ledger import CLAIMS, LEDGER
+from svcca_lib.paper.profiles import Training
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks, progress
 from svcca_lib.paper.store.files import write_json
 
 GATHERING = LEDGER  # gathers what the others measured: `collect` does that for a sweep
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training that jobs need.
-
-    Attributes
-    ----------
-    profile, name, seed, data, width
-        As of `chapter.train`.
-    """
-
-    profile: str
-    name: str
-    seed: int
-    data: str = ""
-    width: int = 0
-
-    @property
-    def id(self) -> str:
-        """A name that is no other training's, and a plain file name."""
-        parts = [self.profile, self.name, str(self.seed)]
-        if self.width:
-            parts.append(f"w{self.width}")
-        if self.data:
-            parts.append(short_digest(self.data))
-        return "-".join(parts)
-
-    @property
-    def arguments(self) -> list[str]:
-        """The training as ``python -m svcca_lib train`` takes it."""
-        given = [self.name, f"--seed={self.seed}", f"--profile={self.profile}"]
-        return [*given, f"--data={self.data}", f"--width={self.width}"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +57,11 @@ class Job:
             return ()
         given = self.parameters
         scale = profiles.profile(given["profile"])
-        found = []
-        for name, offset in scale.trainings(self.chapter):
-            data = "" if name == "toy" else given.get("data", "")
-            width = given.get("width", 0) if name.startswith(("convnet", "resnet")) else 0
-            found.append(Training(scale.name, name, given["seed"] + offset, data, width))
-        return tuple(found)
+        data, width = given.get("data", ""), given.get("width", 0)
+        return tuple(
+            scale.bind(name, given["seed"] + offset, data, width)
+            for name, offset in scale.trainings(self.chapter)
+        )
 
     @property
     def arguments(self) -> list[str]:
@@ -296,3 +263,9 @@ def remove(layout: Layout, paths: Iterable[Path]) -> None:
 def short_digest(text: str) -> str:
     """Return a few hexadecimal digits that tell texts apart in a name."""
     return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def arguments(training: Training) -> list[str]:
+    """Return a training as ``python -m svcca_lib train`` takes it."""
+    given = [training.name, f"--seed={training.seed}", f"--profile={training.profile}"]
+    return [*given, f"--data={training.data}", f"--width={training.width}"]

@@ -46,10 +46,6 @@ class FreezeSchedule:
         fractions = np.linspace(self.start, self.end, len(self.groups))
         return tuple(round(float(fraction) * total) for fraction in fractions)
 
-    def frozen(self, step: int, total: int) -> int:
-        """How many groups are frozen while step `step` of `total` is taken."""
-        return sum(time <= step for time in self.steps(total))
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -108,6 +104,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.translate < 0:
             raise ValueError(f"translate must not be negative; got {self.translate}")
+        if self.translate and self.network.kind != "images":
+            raise ValueError(f"translate moves images; {self.network.arch!r} learns from none")
         if self.lr <= 0:
             raise ValueError(f"lr must be positive; got {self.lr}")
         for name, choices in (

@@ -59,7 +59,8 @@ def measure(
     device = next(network.parameters()).device
     total = torch.zeros(2, dtype=torch.float64, device=device)
     with _evaluating(network):
-        for xs, ys in zip(x.split(batch_size), y.split(batch_size), strict=True):
+        for start in range(0, len(x), batch_size):
+            xs, ys = x[start : start + batch_size], y[start : start + batch_size]
             with autocast():
                 output = network(xs.to(device))
             total += torch.stack(score(output, ys.to(device))) * len(xs)

@@ -24,20 +24,20 @@ Report = Callable[[int, int, float], None]
 CHECKPOINT_SECONDS = 30.0
 
 
-def state(
+def state_of(
     network: nn.Module, optimizer: torch.optim.Optimizer, running: Tensor
 ) -> dict[str, Tensor]:
     """All that the next step depends on, besides the configuration."""
-    found = {f"network/{k}": v for k, v in network.state_dict().items()}
+    state = {f"network/{k}": v for k, v in network.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
-        found |= {f"optimizer/{index}/{k}": v for k, v in values.items() if v is not None}
-    return {**found, "running": running, "rng": torch.get_rng_state()}
+        state |= {f"optimizer/{index}/{k}": v for k, v in values.items() if v is not None}
+    return {**state, "running": running, "rng": torch.get_rng_state()}
 
 
-def load_state(
+def restore(
     state: Mapping[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Tensor:
-    """Put back what `state` took, and return `running`."""
+    """Put back what `state_of` took, and return `running`."""
     network.load_state_dict(
         {k.removeprefix("network/"): v for k, v in state.items() if k.startswith("network/")}
     )

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from svcca_lib.paper.training.config import TrainConfig
-from svcca_lib.paper.training.journal import Journal, load_state, state
-from svcca_lib.paper.training.networks import Network, build
+from svcca_lib.paper.training.journal import Journal, restore, state_of
+from svcca_lib.paper.training.networks import Network, build, freezing_units
 from svcca_lib.paper.training.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def fit(
     if resumed := journal.resume(keep):
         first, seconds, history = (resumed.record[k] for k in ("step", "seconds", "history"))
         snapshots = resumed.snapshots
-        running.copy_(load_state(resumed.tensors, network, optimizer))
+        running.copy_(restore(resumed.tensors, network, optimizer))
         for at, group in freezes:
             if at < first:
                 freeze(network, optimizer, group)
@@ -66,7 +66,7 @@ def fit(
         with task.autocast():
             output = network(x)
         loss, accuracy = task.score(output, y)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.param_groups[0]["lr"] = learning_rate(config, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -77,7 +77,7 @@ def fit(
 
         if journal.due(step + 1, seconds):
             record = {"step": step + 1, "seconds": seconds, "history": history}
-            journal.save(step + 1, state(network, optimizer, running), record)
+            journal.save(step + 1, state_of(network, optimizer, running), record)
     return snapshots, {"history": history, "freezes": freezes}
 
 
@@ -108,13 +108,12 @@ def freeze_steps(config: TrainConfig) -> list[tuple[int, str]]:
     """When each group is frozen; checked against the network."""
     if config.freeze is None:
         return []
-    with torch.device("meta"):
-        groups = list(build(config.network, config.seed).groups)
+    *units, last = freezing_units(config.network)
     wanted = config.freeze.groups
-    if list(wanted) != [group for group in groups[:-1] if group in wanted]:
+    if list(wanted) != [unit for unit in units if unit in wanted]:
         raise ValueError(
-            f"freeze.groups must be some of {', '.join(groups[:-1])}, in that order (the last "
-            f"group, {groups[-1]}, is left to train); got {', '.join(wanted)}"
+            f"freeze.groups must be some of {', '.join(units)}, in that order (the last "
+            f"group, {last}, is left to train); got {', '.join(wanted)}"
         )
     return list(zip(config.freeze.steps(config.steps), wanted, strict=True))
 
@@ -171,7 +170,7 @@ def _record(
 
 @contextmanager
 def settings(device: torch.device, seed: int) -> Iterator[None]:
-    """Process-wide settings of torch while a run trains, as they were before afterwards."""
+    """Process-wide settings of torch while a network trains, as they were before afterwards."""
     precision = torch.get_float32_matmul_precision()
     devices = [device] if device.type == "cuda" else []
     with (

@@ -27,6 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from svcca_lib.paper.data.sources import Kind
+
+Arch = Literal["toy", "convnet", "resnet", "lstm"]
 Padding = Literal["zeros", "circular"]
 STAGES_OF_A_RESNET = 3
 
@@ -56,13 +59,18 @@ class NetworkConfig:
         Border of the convolutions: "zeros", or "circular" as Theorem 1 asks for.
     """
 
-    arch: Literal["toy", "convnet", "resnet", "lstm"]
+    arch: Arch
     inputs: tuple[int, ...]
     outputs: int
     width: int = 64
     depth: int = 5
     fc: tuple[int, int] = (512, 256)
     padding: Padding = "zeros"
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of data that the network learns from."""
+        return kind_of_data(self.arch)
 
 
 class Network(nn.Module):
@@ -149,7 +157,8 @@ class _Residual(nn.Module):
         shortcut = x[:, :, :: self.stride, :: self.stride]
         if self.extra:
             shortcut = functional.pad(shortcut, (0, 0, 0, 0, 0, self.extra))
-        return self.res(shortcut + self.bn_cv2(self.bn_cv1(x)))
+        total: Tensor = self.res(shortcut + self.bn_cv2(self.bn_cv1(x)))
+        return total
 
 
 class _LSTMLayer(nn.LSTM):
@@ -300,12 +309,26 @@ def _lstm(config: NetworkConfig) -> Network:
     return Network(stages, layers=names, labels=names, groups=_layer_by_layer(stages))
 
 
-_ARCHITECTURES: dict[str, tuple[Callable[[NetworkConfig], Network], int]] = {
-    "toy": (_toy, 1),
-    "convnet": (_convnet, 3),
-    "resnet": (_resnet, 3),
-    "lstm": (_lstm, 1),
+# how it is made, the dimensions of its inputs, and the kind of data it learns from
+_ARCHITECTURES: dict[str, tuple[Callable[[NetworkConfig], Network], int, Kind]] = {
+    "toy": (_toy, 1, "toy"),
+    "convnet": (_convnet, 3, "images"),
+    "resnet": (_resnet, 3, "images"),
+    "lstm": (_lstm, 1, "text"),
 }
+
+
+def kind_of_data(arch: str) -> Kind:
+    """Return the kind of data that networks of an architecture learn from.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is unknown.
+    """
+    if arch not in _ARCHITECTURES:
+        raise ValueError(f"arch must be one of {', '.join(_ARCHITECTURES)}; got {arch!r}")
+    return _ARCHITECTURES[arch][2]
 
 
 def _initialise(network: nn.Module) -> None:
@@ -341,9 +364,8 @@ def build(config: NetworkConfig, seed: int) -> Network:
     ValueError
         If the architecture is unknown, the input shape does not fit it, or a size is not positive.
     """
-    if config.arch not in _ARCHITECTURES:
-        raise ValueError(f"arch must be one of {', '.join(_ARCHITECTURES)}; got {config.arch!r}")
-    make, dimensions = _ARCHITECTURES[config.arch]
+    kind_of_data(config.arch)  # refuses those that are unknown
+    make, dimensions, _ = _ARCHITECTURES[config.arch]
     if len(config.inputs) != dimensions:
         raise ValueError(
             f"inputs of {config.arch} must have {dimensions} dimension(s); got {config.inputs}"
@@ -365,3 +387,9 @@ def build(config: NetworkConfig, seed: int) -> Network:
         network = make(config)
         _initialise(network)
     return network
+
+
+def freezing_units(config: NetworkConfig) -> tuple[str, ...]:
+    """Return the names of a network's freezing units, from the input upward."""
+    with torch.device("meta"):
+        return tuple(build(config, 0).groups)

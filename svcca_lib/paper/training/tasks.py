@@ -86,7 +86,8 @@ class _Images(Task):
         self.bfloat16 = config.precision == "auto" and computes_in_bfloat16(device)
 
         def prepare(images: Tensor) -> Tensor:
-            parts = [data.normalised(part).to(self._dtype) for part in images.split(1000)]
+            parts = (images[i : i + 1000] for i in range(0, len(images), 1000))
+            parts = (data.normalised(part).to(self._dtype) for part in parts)
             return torch.cat([p.contiguous(memory_format=torch.channels_last) for p in parts])
 
         train = prepare(data.train_images)
@@ -147,22 +148,24 @@ class _Text(Task):
 
 
 def make_task(config: TrainConfig, data: Data, device: torch.device) -> Task:
-    """Make the task of a network: regression, images or text.
+    """Make what a network is trained on of its data.
 
     Raises
     ------
     TypeError
-        If the data are not of the sort the network needs.
+        If the data are not of the kind the network learns from.
     """
-    kind, needs = {"toy": (_Regression, ToyData), "lstm": (_Text, TextData)}.get(
-        config.network.arch, (_Images, ImageData)
-    )
-    if not isinstance(data, needs):
+    needs = config.network.kind
+    if data.kind != needs:
         raise TypeError(
-            f"a network of architecture {config.network.arch!r} is trained on {needs.__name__}; "
-            f"got {type(data).__name__}"
+            f"a network of architecture {config.network.arch!r} learns from data of the kind "
+            f"{needs}; got {data.kind} ({data.label})"
         )
-    return kind(config, data, device)  # type: ignore[arg-type]
+    if isinstance(data, ImageData):
+        return _Images(config, data, device)
+    if isinstance(data, TextData):
+        return _Text(config, data, device)
+    return _Regression(config, data, device)
 
 
 def translation_windows(images: Tensor, most: int) -> Tensor:
@@ -192,7 +195,7 @@ def translation_windows(images: Tensor, most: int) -> Tensor:
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether a device has arithmetic for bfloat16; where it does not, autocast costs time."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private; may go away

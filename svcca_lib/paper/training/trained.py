@@ -21,7 +21,7 @@ from svcca_lib.paper.training.tasks import make_task
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A finished training run.
+    """A network with its checkpoints, and how its training went.
 
     Attributes
     ----------
@@ -83,15 +83,15 @@ def train(
     ----------
     config : TrainConfig
     data : ImageData, TextData or ToyData
-        For a convnet or resnet, an lstm, a toy network. Its fingerprint must be `config.data`.
+        Of the kind that the network learns from. Its fingerprint must be `config.data`.
     store : Store
-        Where the run is kept, and where it goes on from if it was interrupted.
+        Where the network is kept, and where training goes on from if it was interrupted.
     device : str or torch.device, optional
         By default a CUDA device where there is one, else the CPU.
     progress : bool, optional
         A bar on stderr. By default only where stderr is a terminal, so never in a notebook.
     report : callable, optional
-        ``report(step, steps, seconds)`` is called about once a second while the run trains.
+        ``report(step, steps, seconds)`` is called about once a second while it trains.
     checkpoint_seconds : float
         At most this much work is lost by a kill.
 
@@ -102,7 +102,7 @@ def train(
     Raises
     ------
     TypeError
-        If the data are not of the sort the network needs.
+        If the data are not of the kind the network learns from.
     ValueError
         If the data are not those of the configuration, or the freeze schedule does not fit the
         network.

@@ -3,16 +3,16 @@
 import hashlib
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from svcca_lib.paper.data import images, sources
-from svcca_lib.paper.data import text as texts
-from svcca_lib.paper.data.images import CIFAR10_CLASSES
-from svcca_lib.paper.data.sources import load, text
+from svcca_lib.paper.data.images import CIFAR10_CLASSES, data_folder, spread
+from svcca_lib.paper.data.sources import Spec, load
+from svcca_lib.paper.data.text import PYDOC_FINGERPRINT, prose
 from svcca_lib.paper.data.toy import toy
 from svcca_lib.paper.store.store import Store
 
@@ -37,6 +37,42 @@ def write_folder(root, classes, *, suffix="png", parts=("train", "test"), each=3
                 Image.fromarray(image).save(root / part / name / f"{i:04}.{suffix}")
                 written[f"{part}/{name}/{i:04}"] = image
     return written
+
+
+# ------------------------------------------------------------------------------ specifications
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("digits", Spec("digits")),
+        ("cifar10", Spec("cifar10")),
+        ("cifar10:/a,b", Spec("cifar10", (Path("/a,b"),))),
+        ("folder:/a?size=8&limit=3", Spec("folder", (Path("/a"),), size=8, limit=3)),
+        ("pydoc", Spec("pydoc")),
+        ("words:/a,/b", Spec("words", (Path("/a"), Path("/b")))),
+    ],
+)
+def test_a_specification_is_read_and_written(text, spec):
+    assert Spec.parse(text) == spec
+    assert str(spec) == text
+    assert spec.kind == ("text" if spec.source in ("pydoc", "words") else "images")
+
+
+def test_anchored_paths_are_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of")
+    assert str(Spec.parse("folder:a?size=3").anchored()) == f"folder:{tmp_path}/a?size=3"
+    assert str(Spec.parse("words:~/a,b").anchored()) == f"words:/home/of/a,{tmp_path}/b"
+    assert str(Spec.parse("digits").anchored()) == "digits"
+
+
+@pytest.mark.parametrize(
+    "text", ["digits?size=8", "cifar10?limit=3", "pydoc?size=8", "words:a,b?limit=3"]
+)
+def test_options_that_mean_nothing_for_the_data_are_refused(text):
+    with pytest.raises(ValueError, match="size and limit are of images in class folders alone"):
+        Spec.parse(text)
 
 
 # ------------------------------------------------------------------------------------ digits
@@ -95,16 +131,14 @@ def test_val_stands_in_for_test(tmp_path, store):
 def test_a_folder_is_decoded_once_and_again_when_a_file_changed(tmp_path, store, monkeypatch):
     write_folder(tmp_path / "d", ["a", "b"])
     first = load(f"folder:{tmp_path / 'd'}", store=store)
-    decoded = []
-    decode = images._decode
-    monkeypatch.setattr(images, "_decode", lambda *a: decoded.append(a) or decode(*a))
-    first = load(f"folder:{tmp_path / 'd'}", store=store)
-    decoded.clear()
+    opened = []
+    read = Image.open
+    monkeypatch.setattr(Image, "open", lambda file: opened.append(file) or read(file))
     assert load(f"folder:{tmp_path / 'd'}", store=store).fingerprint == first.fingerprint
-    assert not decoded
+    assert not opened
     Image.fromarray(pixels(99)).save(tmp_path / "d/train/a/0000.png")
     assert load(f"folder:{tmp_path / 'd'}", store=store).fingerprint != first.fingerprint
-    assert decoded
+    assert opened
 
 
 def test_the_fingerprint_is_of_the_pixels_and_labels_not_of_the_place(tmp_path, store):
@@ -187,6 +221,8 @@ def test_an_existing_torchvision_folder_is_read(tmp_path, monkeypatch):
     assert np.array_equal(data.train_images.numpy(), images)
     assert np.array_equal(data.test_images.numpy(), test[0])
     assert data.train_labels.tolist() == labels
+    with pytest.raises(ValueError, match=r"of class folders; .* holds cifar-10-batches-py"):
+        load(f"cifar10:{tmp_path}?limit=2")
 
 
 def test_plain_cifar10_is_looked_for_in_the_data_folder(tmp_path, monkeypatch):
@@ -261,7 +297,7 @@ def test_missing_or_misshapen_data_are_one_clear_error_and_nothing_else(tmp_path
     fails(FileNotFoundError, f"folder:{tmp_path}", r"no .jpg or .png image in .*b$")
     write_folder(tmp_path, ["b", "z"], parts=("test",))
     fails(ValueError, f"folder:{tmp_path}", r"classes that train lacks: \['z'\]")
-    fails(ValueError, f"cifar10:{tmp_path}", "class folders of CIFAR-10 are airplane.* has a, b")
+    fails(ValueError, f"cifar10:{tmp_path}", "class folders must be airplane.* has a, b")
     fails(ValueError, f"folder:{tmp_path}?size=big", "got 'size=big'")
     fails(ValueError, f"folder:{tmp_path}?crop=3", "got 'crop=3'")
 
@@ -298,7 +334,7 @@ def test_the_toy_needs_two_points():
 
 @pytest.mark.filterwarnings("ignore:the pydoc topics")
 def test_the_pydoc_text_is_prose_in_a_small_alphabet():
-    data = text("pydoc")
+    data = load("pydoc")
     assert set(data.vocabulary) <= set("abcdefghijklmnopqrstuvwxyz .,\n")
     n = len(data.train_tokens) + len(data.test_tokens)
     assert len(data.train_tokens) == n * 9 // 10
@@ -313,22 +349,22 @@ def test_other_words_in_the_topics_are_noticed(monkeypatch):
 
     monkeypatch.setitem(topics, "lambda", "Something else.\n")
     with pytest.warns(UserWarning, match="worded differently"):
-        data = text("pydoc")
+        data = load("pydoc")
     assert data.label.startswith("pydoc topics of Python 3.")
-    assert data.fingerprint != texts.PYDOC_FINGERPRINT
+    assert data.fingerprint != PYDOC_FINGERPRINT
 
 
 def test_markup_code_and_headings_are_not_prose():
     page = "\n\n".join(
         ['The "if" statement\n****', "It isn't\n*hard*, see (2).", "   if x:", "x ::= y", "End.\n"]
     )
-    assert texts._prose([page, page]) == "it isnt hard, see .\nend.\n"
+    assert prose([page, page]) == "it isnt hard, see .\nend.\n"
 
 
 def test_words_have_the_vocabulary_of_the_training_text(tmp_path):
     (tmp_path / "a.txt").write_text("the cat sat\n\nthe <unk> sat the\n")
     (tmp_path / "b.txt").write_text("the dog sat\n")
-    data = text(f"words:{tmp_path / 'a.txt'},{tmp_path / 'b.txt'}")
+    data = load(f"words:{tmp_path / 'a.txt'},{tmp_path / 'b.txt'}")
     assert data.vocabulary == ("the", "<eos>", "sat", "<unk>", "cat")
     assert data.train_tokens.tolist() == [0, 4, 2, 1, 0, 3, 2, 0, 1]
     assert data.test_tokens.tolist() == [0, 3, 2, 1]
@@ -337,24 +373,22 @@ def test_words_have_the_vocabulary_of_the_training_text(tmp_path):
 
 def test_missing_texts_are_clear_errors(tmp_path):
     (tmp_path / "empty").write_text("\n \n")
-    with pytest.raises(ValueError, match="text must be pydoc or words:TRAIN,TEST; got 'ptb'"):
-        text("ptb")
-    with pytest.raises(ValueError, match="text must be pydoc"):
-        text("words:only-one")
+    with pytest.raises(ValueError, match="pydoc or words:TRAIN,TEST; got 'words:only-one'"):
+        load("words:only-one")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*gone"):
-        text(f"words:{tmp_path / 'gone'},{tmp_path / 'empty'}")
+        load(f"words:{tmp_path / 'gone'},{tmp_path / 'empty'}")
     with pytest.raises(ValueError, match="empty has no words"):
-        text(f"words:{tmp_path / 'empty'},{tmp_path / 'empty'}")
+        load(f"words:{tmp_path / 'empty'},{tmp_path / 'empty'}")
 
 
 def test_the_data_folder_can_be_moved(monkeypatch):
     monkeypatch.setenv("SVCCA_DATA", os.path.join("some", "where"))
-    assert sources.data_folder().parts == ("some", "where")
+    assert data_folder().parts == ("some", "where")
     monkeypatch.delenv("SVCCA_DATA")
-    assert "svcca" in str(sources.data_folder())
+    assert "svcca" in str(data_folder())
 
 
 def test_spread_takes_rows_from_everywhere():
-    assert images.spread(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert images.spread(101, 3).tolist() == [0, 50, 100]
-    assert images.spread(4, None).tolist() == [0, 1, 2, 3]
+    assert spread(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert spread(101, 3).tolist() == [0, 50, 100]
+    assert spread(4, None).tolist() == [0, 1, 2, 3]

@@ -8,72 +8,36 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
+from trainings import bands, bands_config, interrupted
 
-from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.store.bundle import DamagedError, read_bundle, write_bundle
 from svcca_lib.paper.store.store import Store, StoreWarning
-from svcca_lib.paper.training import loop
-from svcca_lib.paper.training.config import FreezeSchedule, TrainConfig
-from svcca_lib.paper.training.networks import NetworkConfig
 from svcca_lib.paper.training.trained import train
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits")
 
 
-def images():
-    """Make 200 images that a network can tell apart; the same in every process."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(200) % 4
-    noise = torch.randint(0, 60, (200, 1, 8, 8), generator=generator)
-    pixels = (noise + 60 * labels[:, None, None, None]).to(torch.uint8)
-    return ImageData(
-        name="bands",
-        label="bands",
-        train_images=pixels[:160],
-        train_labels=labels[:160],
-        test_images=pixels[160:],
-        test_labels=labels[160:],
-        classes=("a", "b", "c", "d"),
-        mean=torch.tensor([0.45]),
-        std=torch.tensor([0.3]),
-        fingerprint="bands",
-    )
-
-
-def config(**changes):
-    settings = {
-        "network": NetworkConfig("convnet", (1, 8, 8), 4, width=8, fc=(16, 8)),
-        "data": "bands",
-        "seed": 5,
-        "steps": 60,
-        "batch_size": 32,
-        "lr": 0.05,
-        "weight_decay": 1e-3,
-        "translate": 1,
-        "checkpoints": (0.0, 0.1, 0.5, 1.0),
-        "evaluations": 6,
-        "freeze": FreezeSchedule(("c1", "c2", "c3"), 0.1, 0.6),
-    }
-    return TrainConfig(**(settings | changes))
-
-
+TESTS = str(Path(__file__).parents[2])
 PATIENCE = 500  # seconds; a busy machine may take a minute to import torch
 CHILD = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 sys.path.insert(0, sys.argv[1])
-from test_faults import Store, config, images, train
-train(config(), images(), Store(sys.argv[2]), checkpoint_seconds=float(sys.argv[3]))
+from trainings import bands, bands_config
+from svcca_lib.paper.store.store import Store
+from svcca_lib.paper.training.trained import train
+train(bands_config(), bands(), Store(sys.argv[2]), checkpoint_seconds=float(sys.argv[3]))
 """
 
 
 def start(root, seconds=0.0):
     """Train in a process of its own; by default it saves after every step."""
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, os.path.dirname(__file__), str(root), str(seconds)],
+        [sys.executable, "-c", CHILD, TESTS, str(root), str(seconds)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -95,25 +59,9 @@ def assert_same_run(a, b):
         assert a.history[key] == b.history[key], key
 
 
-@contextlib.contextmanager
-def interrupted(at):
-    """Stop a training in this process in the middle of step `at`, as Ctrl-C would."""
-    rate = loop.learning_rate
-
-    def stop(configuration, step):
-        if step == at:
-            raise KeyboardInterrupt
-        return rate(configuration, step)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "learning_rate", stop)
-        with pytest.raises(KeyboardInterrupt):
-            yield
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return train(config(), images(), Store(tmp_path_factory.mktemp("uninterrupted")))
+    return train(bands_config(), bands(), Store(tmp_path_factory.mktemp("uninterrupted")))
 
 
 def test_a_killed_run_goes_on_in_another_process_and_ends_bit_identical(tmp_path, uninterrupted):
@@ -133,10 +81,10 @@ def test_a_killed_run_goes_on_in_another_process_and_ends_bit_identical(tmp_path
     # stopped once more, here and by Ctrl-C, at a step that only a resumed run gets to
     assert 20 <= saved_step(tmp_path) < 59
     with interrupted(at=59):
-        train(config(), images(), store, checkpoint_seconds=0)
+        train(bands_config(), bands(), store, checkpoint_seconds=0)
     assert saved_step(tmp_path) == 59
 
-    assert_same_run(train(config(), images(), store), uninterrupted)
+    assert_same_run(train(bands_config(), bands(), store), uninterrupted)
     assert [entry.finished for entry in store.entries()] == [True]
 
 
@@ -149,7 +97,7 @@ def test_two_processes_that_want_one_network_train_it_once(tmp_path, uninterrupt
         lines += output.splitlines()
     assert sum(line.startswith("making network/") for line in lines) == 1
     assert len(Store(tmp_path).entries()) == 1
-    assert_same_run(train(config(), images(), Store(tmp_path)), uninterrupted)
+    assert_same_run(train(bands_config(), bands(), Store(tmp_path)), uninterrupted)
 
 
 def test_who_waits_for_another_process_says_so_and_gets_its_result(tmp_path):
@@ -254,7 +202,7 @@ def test_training_on_a_full_disk_gives_the_same_network(tmp_path, uninterrupted)
     """The kernel refuses every file of weights; each sort of file is warned of once."""
     store = Store(tmp_path)
     with largest_file(1000), pytest.warns(StoreWarning) as caught:
-        run = train(config(), images(), store, checkpoint_seconds=0)
+        run = train(bands_config(), bands(), store, checkpoint_seconds=0)
     assert len(caught) == 2
     assert "goes on, but could not write" in str(caught[0].message)
     assert "could not be saved" in str(caught[1].message)
@@ -323,12 +271,12 @@ def test_a_read_only_cache_is_read_and_a_miss_is_computed(small_disk):
 def test_a_damaged_resume_point_is_named_and_not_used(tmp_path, uninterrupted, what):
     store = Store(tmp_path)
     with interrupted(at=20):
-        train(config(), images(), store, checkpoint_seconds=0)
+        train(bands_config(), bands(), store, checkpoint_seconds=0)
     (folder,) = tmp_path.glob(f".work/*/*/{what}")
     weights = folder / "tensors.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(DamagedError):
         read_bundle(folder)
     with pytest.warns(StoreWarning, match="cannot go on from"):
-        run = train(config(), images(), store)
+        run = train(bands_config(), bands(), store)
     assert_same_run(run, uninterrupted)
