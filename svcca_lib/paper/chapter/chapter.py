@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from svcca_lib.paper.training.trained import TrainedNetwork
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def _display(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+    from IPython.display import publish_display_data
+
+    publish_display_data(data, metadata)
 
 
 class Chapter:
@@ -129,19 +135,13 @@ class Chapter:
                 f"chapter {self.name!r} asks for training {training}+{seed}, but at profile "
                 f"{self.profile.name} it declares {declared or 'none'}; see profiles.CHAPTERS"
             )
-        if training.startswith(("convnet", "resnet")):
+        bound = self.profile.bind(training, self.seed + seed, self._spec, self.width)
+        if bound.recipe.kind == "images":
             data: Data = self.data
         else:
-            data = self.profile.dataset(training, self._spec)
+            data = bound.load()
             self._datasets[data.label] = data.fingerprint
-        trained = train(
-            self.profile.name,
-            training,
-            self.seed + seed,
-            data,
-            width=self.width,
-            store=self.store,
-        )
+        trained = train(bound, data, store=self.store)
         used = UsedNetwork.of(training, trained)
         self._networks[used.key] = used
         return trained
@@ -175,7 +175,6 @@ class Chapter:
             the notebook tests compare.
         """
         import matplotlib.pyplot as plt
-        from IPython.display import publish_display_data
 
         if not _NAME.fullmatch(name):
             raise ValueError(f"name needs lower-case words joined by hyphens, got {name!r}")
@@ -190,7 +189,7 @@ class Chapter:
             for kind, text in drawing.files.items():
                 (self.out / f"{name}.{kind}").write_text(text, encoding="utf-8", newline="\n")
         shown = self._figures[name] = ShownFigure(name, tuple(self._networks))
-        publish_display_data(
+        _display(
             {
                 "image/png": drawing.png,
                 "text/plain": "\n".join([f"{name}: {alt}", *drawing.summary]),
@@ -217,10 +216,8 @@ class Chapter:
             By name; an underscore is a hyphen to the prose. Recorded to the last digit: the prose
             chooses how many it shows.
         """
-        from IPython.display import publish_display_data
-
         for name, value in numbers.items():
-            publish_display_data(*noted(name, value))
+            _display(*noted(name, value))
 
     def say(self, text: str) -> None:
         """Display a sentence of the prose that depends on what was measured.
@@ -230,9 +227,7 @@ class Chapter:
         text : str
             Markdown; its numbers come from the run.
         """
-        from IPython.display import publish_display_data
-
-        publish_display_data({"text/markdown": text, "text/plain": text})
+        _display({"text/markdown": text, "text/plain": text})
 
     def claim(
         self,
@@ -329,8 +324,6 @@ class Chapter:
         ValueError
             If the chapter makes no claim, or leaves a registered one out.
         """
-        from IPython.display import publish_display_data
-
         from svcca_lib.paper.store.environment import environment
 
         if not self._claims:
@@ -358,7 +351,7 @@ class Chapter:
         ledger = Ledger(self.name, self.profile.name, self.seed, label, claims, making, omitted)
         if self.out is not None:
             ledger.write(self.out)
-        publish_display_data(
+        _display(
             {"text/plain": tables.as_text(ledger), "text/html": tables.as_html(ledger)},
             {LEDGER_METADATA: ledger.to_dict()},
         )

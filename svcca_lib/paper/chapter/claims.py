@@ -130,8 +130,15 @@ class Verdict(StrEnum):
     FAILS = "fails"
     OPEN = "not settled"
 
+    @property
+    def mark(self) -> str:
+        """A sign that is read without colour."""
+        return {"holds": "✓", "fails": "✗", "not settled": "○"}[self]
 
-MARKS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.OPEN: "○"}
+    @property
+    def marked(self) -> str:
+        """The sign and the word."""
+        return f"{self.mark} {self}"
 
 
 @dataclass(frozen=True)

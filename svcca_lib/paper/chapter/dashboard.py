@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from svcca_lib.paper.chapter.claims import KINDS, MARKS, Claim, Verdict, number
+from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict, number
 from svcca_lib.paper.chapter.drift import on_other_machines
 from svcca_lib.paper.chapter.ledger import Book, Ledger, Row
 from svcca_lib.paper.chapter.provenance import (
@@ -75,8 +75,7 @@ def _named(networks: Sequence[UsedNetwork]) -> str:
 def _decided(claim: Claim) -> str:
     """Return a claim's verdict, the number measured and, where it has one, the paper's."""
     paper = f", the paper {number(claim.paper)}" if claim.paper is not None else ""
-    mark = MARKS[claim.verdict]
-    return f"{mark} {html.escape(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
+    return f"{claim.verdict.mark} {html.escape(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
 
 
 def scores(book: Book) -> Table:
@@ -118,7 +117,7 @@ def movements(book: Book, root: Path = REPOSITORY) -> Table:
                 number(claim.measured),
                 number(_range(claim.values)) + over if len(claim.values) > 1 else "",
                 number(_range(there)) if there else "",
-                f"{MARKS[claim.verdict]} {claim.verdict}",
+                claim.verdict.marked,
             )
         )
     return Table(("Claim", "Measured", "Range over seeds", "Over machines", "Verdict"), tuple(rows))
@@ -153,7 +152,7 @@ def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
         ]
         if concerned:
             named = "<br>".join(
-                f"{MARKS[claims[key].verdict]} "
+                f"{claims[key].verdict.mark} "
                 + link(key.split("/")[0], f"claim-{claims[key].id}", claims[key].id)
                 for key in concerned
             )

@@ -52,16 +52,16 @@ class UsedNetwork:
     commit: str | None
 
     @classmethod
-    def of(cls, training: str, run: TrainedNetwork) -> UsedNetwork:
-        """Return the record of a run."""
+    def of(cls, training: str, network: TrainedNetwork) -> UsedNetwork:
+        """Return what is kept of a network."""
         from svcca_lib.paper.store.identity import key_of
 
-        made = run.provenance
+        made = network.provenance
         return cls(
             training=training,
-            seed=run.config.seed,
+            seed=network.config.seed,
             key=key_of(made),
-            data=run.config.data,
+            data=network.config.data,
             seconds=made["wall_seconds"],
             device=made["device"],
             commit=made["commit"],
@@ -149,7 +149,7 @@ class Making:
     seconds
         From its first cell to its claims, with the trainings that were not in the store.
     environment
-        Versions, device, threads and commit, as of `store.environment`.
+        Versions, device, threads and commit, as of `environment.environment`.
     datasets
         Label of each data set -> its fingerprint.
     networks, figures
@@ -175,8 +175,5 @@ class Making:
             environment=values["environment"],
             datasets=values["datasets"],
             networks=tuple(UsedNetwork(**network) for network in values["networks"]),
-            figures=tuple(
-                ShownFigure(figure["name"], tuple(figure["networks"]))
-                for figure in values["figures"]
-            ),
+            figures=tuple(ShownFigure(f["name"], tuple(f["networks"])) for f in values["figures"]),
         )

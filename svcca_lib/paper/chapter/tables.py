@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from svcca_lib.paper.chapter.claims import MARKS, ROUND_OFF, Claim, number
+from svcca_lib.paper.chapter.claims import ROUND_OFF, Claim, number
 from svcca_lib.paper.chapter.ledger import Book, Ledger
 
 COLUMNS = ("Verdict", "Claim", "Measured", "Needed", "Null", "Paper")
@@ -171,7 +171,7 @@ def _claim(
     style = claim.verdict.name.lower()
     changed = ' <span class="kind">changed since, see the ledger</span>' if claim.changed else ""
     cells = (
-        f'<span class="verdict-{style}">{MARKS[claim.verdict]} {claim.verdict}</span>',
+        f'<span class="verdict-{style}">{claim.verdict.marked}</span>',
         f"{html.escape(claim.statement)} <em>{support or html.escape(claim.figure)}</em> "
         f'<span class="kind">{_WHOSE[claim.kind]}</span>{changed}',
         *(html.escape(numbers.get(key, "")) for key in ("measured", "needs", "null", "paper")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from svcca_lib.paper.chapter.claims import MARKS, Verdict, number
+from svcca_lib.paper.chapter.claims import Verdict, number
 from svcca_lib.paper.chapter.ledger import Book, Row
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES
 from svcca_lib.paper.chapter.scores import tally
@@ -65,7 +65,7 @@ def _row(row: Row) -> str:
         claim.statement.replace("|", "\\|"),
         number(claim.paper),
         number(claim.measured),
-        f"{MARKS[claim.verdict]} {claim.verdict}",
-        " ".join(f"{MARKS[verdict]} {count}" for verdict, count in counts.items() if count),
+        claim.verdict.marked,
+        " ".join(f"{verdict.mark} {count}" for verdict, count in counts.items() if count),
     )
     return f"| {' | '.join(cells)} |"
