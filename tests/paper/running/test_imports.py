@@ -21,7 +21,7 @@ def test_sources_follow_imports_at_the_top_and_in_functions(tmp_path):
     assert {"chapter.py", "profiles.py", "figures.py"}.isdisjoint(names)
     write(notebook, "def f():\n    from svcca_lib.paper.chapter import chapter")
     names = {path.name for path in imports.chapter_files(notebook)}
-    assert {"chapter.py", "claims.py", "training.py", "store.py", "networks.py"} <= names
+    assert {"chapter.py", "claims.py", "trained.py", "store.py", "networks.py"} <= names
     assert "engine.py" not in names
 
 
