@@ -4,19 +4,16 @@ The measures live here and need NumPy, SciPy and torch. `svcca_lib.paper`, the r
 Raghu et al. 2017 built on them, is imported only by those who use it.
 """
 
-from svcca_lib._arrays import SampleSizeWarning
-from svcca_lib.activations import capture
-from svcca_lib.comparison import LayerTable, NetworkMoments, compare, gather
-from svcca_lib.fourier import (
-    FourierMoments,
-    FourierSimilarity,
-    FourierSubspace,
+from svcca_lib.errors import SampleSizeWarning
+from svcca_lib.fourier.convolutions import (
     channels_as_neurons,
-    dft_cca,
     image_of_row,
     phases_as_channels,
     pixels_as_neurons,
 )
+from svcca_lib.fourier.dft_cca import FourierSimilarity, dft_cca
+from svcca_lib.fourier.moments import FourierMoments
+from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inference import (
     HeldOut,
     Interval,
@@ -25,20 +22,19 @@ from svcca_lib.inference import (
     held_out_cca,
     permutation_test,
 )
+from svcca_lib.measures.alignment import cka, procrustes
+from svcca_lib.measures.canonical import cca, linear_regression, pwcca, svcca
+from svcca_lib.measures.chance import chance_correlation
+from svcca_lib.measures.pairwise import pairwise
+from svcca_lib.measures.registry import MEASURES
+from svcca_lib.measures.similarity import Similarity
+from svcca_lib.models.capture import capture
+from svcca_lib.models.compare import compare, gather
+from svcca_lib.models.compress import compress
+from svcca_lib.models.moments import NetworkMoments
+from svcca_lib.models.table import LayerTable
 from svcca_lib.moments import Moments
-from svcca_lib.projection import compress, project, projection_matrix
-from svcca_lib.similarity import (
-    MEASURES,
-    Similarity,
-    cca,
-    chance_correlation,
-    cka,
-    linear_regression,
-    pairwise,
-    procrustes,
-    pwcca,
-    svcca,
-)
+from svcca_lib.projection import project, projection_matrix
 from svcca_lib.subspace import Subspace
 
 __version__ = "0.1.0"

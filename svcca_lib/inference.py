@@ -22,16 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib._arrays import (
-    ArrayLike,
-    Precision,
-    SampleSizeWarning,
-    as_tensor,
-    centre,
-    like_input,
-    same_rows,
-)
-from svcca_lib.similarity import Layer, bound, comparable, svcca
+from svcca_lib.errors import SampleSizeWarning, same_rows
+from svcca_lib.inputs import ArrayLike, Precision, as_tensor
+from svcca_lib.measures.canonical import svcca
+from svcca_lib.measures.measure import Measure, comparable
+from svcca_lib.measures.registry import measure_named
+from svcca_lib.moments import centre
+from svcca_lib.outputs import like_input
 from svcca_lib.subspace import Energy, Subspace
 
 Groups = ArrayLike | Sequence[Any]
@@ -116,8 +113,8 @@ class Interval:
 
 
 def permutation_test(
-    x: Layer,
-    y: Layer,
+    x: Any,
+    y: Any,
     measure: str = "svcca",
     *,
     n_permutations: int = 1000,
@@ -181,20 +178,18 @@ def permutation_test(
     0.01
     """
     _at_least(1, n_permutations, "n_permutations")
-    _, prepare, compare = bound(measure, options)
-    a, b = prepare(x, "x"), prepare(y, "y")
+    chosen = measure_named(measure, options)
+    a, b = chosen.prepare(x, "x"), chosen.prepare(y, "y")
     comparable(a, b)
     blocks = _exchangeable(_members(groups, b.n))
-    observed = compare(a, b).similarity
+    observed = _observed(chosen, a, b)
     rng = np.random.default_rng(seed)
     null = np.empty(n_permutations)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SampleSizeWarning)  # said once, of the layers as they are
-        for i in range(n_permutations):
-            order = np.arange(b.n)
-            for block in blocks:
-                order[block] = rng.permutation(block)
-            null[i] = compare(a, _reordered(b, y, order, prepare)).similarity
+    for i in range(n_permutations):
+        order = np.arange(b.n)
+        for block in blocks:
+            order[block] = rng.permutation(block)
+        null[i] = chosen.compare(a, b.reordered(torch.from_numpy(order))).similarity
     # Where n <= p every order gives 1, up to rounding: equal is what they are.
     rounding = 1e-3 if options.get("precision") == "float32" else 1e-9
     return PermutationTest(
@@ -395,21 +390,26 @@ def bootstrap_interval(
     for layer, name in ((x, "x"), (y, "y")):
         if isinstance(layer, Subspace):
             raise TypeError(f"{name} must be an array: each half is decomposed anew; got Subspace")
-    _, prepare, compare = bound(measure, options)
-    a, b = prepare(x, "x"), prepare(y, "y")
+    chosen = measure_named(measure, options)
+    a, b = chosen.prepare(x, "x"), chosen.prepare(y, "y")
     comparable(a, b)
     members = _members(groups, a.n)
     half = len(members) // 2
     if half < 2:
         raise ValueError(f"halves need at least 4 datapoints or groups; got {len(members)}")
-    observed = compare(a, b).similarity
+    observed = chosen.compare(a, b).similarity
     rng = np.random.default_rng(seed)
+    cautions: list[str] = []
     resampled = np.empty(n_resamples)
     for i in range(n_resamples):
-        chosen = rng.choice(len(members), half, replace=False)
-        rows = np.sort(np.concatenate([members[j] for j in chosen]))
-        halves = [prepare(_rows(z, rows), name) for z, name in ((x, "x"), (y, "y"))]
-        resampled[i] = compare(*halves).similarity
+        drawn = rng.choice(len(members), half, replace=False)
+        rows = np.sort(np.concatenate([members[j] for j in drawn]))
+        halves = [chosen.prepare(_rows(z, rows), name) for z, name in ((x, "x"), (y, "y"))]
+        result = chosen.compare(*halves)
+        resampled[i] = result.similarity
+        cautions += filter(None, [chosen.caution(result, *halves)])
+    if cautions:
+        warnings.warn(cautions[0], SampleSizeWarning, stacklevel=2)
     # An odd number has no half: its smaller part varies a little more than it should.
     excess = (resampled - observed) * math.sqrt(half / (len(members) - half))
     low, high = observed - np.quantile(excess, [(1 + level) / 2, (1 - level) / 2])
@@ -454,18 +454,19 @@ def _exchangeable(members: list[np.ndarray]) -> list[np.ndarray]:
     return blocks
 
 
-def _reordered(prepared: Any, layer: Any, order: np.ndarray, prepare: Any) -> Any:
-    """A prepared layer with its datapoints in another order; decomposed again only if it must."""
-    if hasattr(prepared, "_reordered"):
-        return prepared._reordered(torch.from_numpy(order))
-    return prepare(_rows(layer, order), "y")
+def _observed(measure: Measure[Any], a: Any, b: Any) -> float:
+    """Similarity of the layers as they are, with a warning where datapoints are too few."""
+    result = measure.compare(a, b)
+    if caution := measure.caution(result, a, b):
+        warnings.warn(caution, SampleSizeWarning, stacklevel=3)
+    return float(result.similarity)
 
 
 def _rows(layer: ArrayLike, rows: np.ndarray) -> ArrayLike:
     return layer[rows] if isinstance(layer, np.ndarray) else layer[torch.from_numpy(rows)]
 
 
-def _like(values: np.ndarray, x: Layer) -> Any:
+def _like(values: np.ndarray, x: Any) -> Any:
     """Numbers in the library that the layer came in."""
-    numpy = x._numpy if isinstance(x, Subspace) else isinstance(x, np.ndarray)
+    numpy = x.numpy if isinstance(x, Subspace) else isinstance(x, np.ndarray)
     return values if numpy else torch.from_numpy(values)

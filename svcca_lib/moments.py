@@ -1,4 +1,7 @@
-"""Means and cross-covariances of two layers, gathered batch by batch in constant memory.
+"""Rows become moments: means and scatter matrices of a layer, or of two, in constant memory.
+
+The second of the four stages: inputs, moments, subspace, measures. `moments_of` sums up a layer
+whose rows are at hand or were streamed; all that is decomposed or compared later comes from there.
 
 CCA needs a layer only through its second moments, so a stream of any length can be compared: feed
 batches to `Moments`, merge what several workers gathered, and give the result to `svcca`. Averaging
@@ -20,8 +23,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from svcca_lib._arrays import ArrayLike, as_tensor, same_rows
-from svcca_lib._linalg import inner
+from svcca_lib._linalg import difference, inner
+from svcca_lib.errors import same_rows, some_variance
+from svcca_lib.inputs import ArrayLike, Rows, as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,25 +42,103 @@ class Batch:
         return self.centred.shape[-2]
 
 
-class LayerMoments(NamedTuple):
+class Sums(NamedTuple):
     """What is gathered of one layer."""
 
     mean: Tensor  # (..., p)
     scatter: Tensor  # (..., p, p)
 
 
+@dataclass(frozen=True, eq=False)
+class LayerMoments:
+    """One layer, summed up.
+
+    Attributes
+    ----------
+    name : str
+        For errors.
+    n : int
+        Datapoints.
+    mean : Tensor, shape (p,)
+    varies : Tensor of bool, shape (p,)
+        Which neurons are not constant.
+    gram : Tensor, shape (p, p) or (n, n)
+        Inner products along the shorter side: the scatter matrix of the neurons, or that of the
+        datapoints where these are fewer.
+    rows : Tensor, shape (n, p), or None
+        Centred responses; None of a layer that was streamed.
+    numpy : bool
+        Whether the layer came as NumPy, and its results go back as such.
+    """
+
+    name: str
+    n: int
+    mean: Tensor
+    varies: Tensor
+    gram: Tensor
+    rows: Tensor | None
+    numpy: bool
+
+
+def moments_of(layer: Rows | Moments, name: str) -> LayerMoments:
+    """Sum up a layer.
+
+    Parameters
+    ----------
+    layer : Rows, or Moments of one layer
+    name : str
+        The argument's name, for errors.
+
+    Raises
+    ------
+    ValueError
+        If `layer` holds moments of no layer, of two, or of fewer than two datapoints, or no neuron
+        varies.
+    """
+    if isinstance(layer, Moments):
+        ((mean, scatter),) = layer.only(name)
+        rounding = layer.n * (8 * torch.finfo(scatter.dtype).eps * mean) ** 2
+        constant = scatter.diagonal() <= rounding  # what is left is rounding of batch means
+        some_variance(scatter.diagonal()[~constant].sum(), name, (layer.n, len(mean)))
+        gram = scatter.masked_fill(constant | constant[:, None], 0.0)
+        return LayerMoments(name, layer.n, mean, gram.diagonal() > 0, gram, None, layer.numpy)
+    rows, mean = centre(layer.values)
+    n, p = rows.shape
+    gram = inner(rows if n >= p else rows.T)  # 15 times faster than the SVD of a tall layer
+    some_variance(gram.detach().diagonal().sum(), name, (n, p))
+    varies = gram.diagonal() > 0 if n >= p else rows.any(dim=0)
+    return LayerMoments(name, n, mean, varies, gram, rows, layer.numpy)
+
+
+def centre(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Subtract the mean over datapoints (dimension 0); return the centred data and the mean.
+
+    A neuron that strays from its mean by no more than rounding is constant and becomes exactly
+    zero: a layer of constants would otherwise take what is left for signal.
+    """
+    mean = x.mean(dim=0)
+    centred = difference(x, mean)
+    rounding = 4 * torch.finfo(x.dtype).eps * mean.abs()
+    # Two rows tell of most neurons that they vary; only the others are looked at in full.
+    still = (centred[[0, -1]].abs() <= rounding).all(dim=0).nonzero()[:, 0]
+    still = still[(centred[:, still].abs() <= rounding[still]).all(dim=0)]
+    if len(still):
+        centred = centred.index_fill(1, still, 0.0)
+    return centred, mean
+
+
 class PairMoments:
     """What `Moments` and `svcca_lib.FourierMoments` share: how moments add up.
 
     Tensors may carry leading dimensions, one moment for each of their entries; values may be
-    complex. A subclass turns a batch into such tensors and hands them to `_add`.
+    complex. A subclass turns a batch into such tensors and hands them to `add`.
     """
 
     def __init__(self) -> None:
         self.n = 0
         self.numpy = False
         self.xy: Tensor | None = None  # (..., p, q)
-        self._layers: tuple[LayerMoments, ...] = ()  # two of a pair, none before the first batch
+        self._layers: tuple[Sums, ...] = ()  # two of a pair, none before the first batch
         self._layout: tuple[int, ...] = ()  # sizes of both layers; empty before the first batch
 
     @property
@@ -100,18 +182,42 @@ class PairMoments:
             If a batch is not a finite real array of such a shape, the two differ in rows, or the
             sizes are not those of the batches before.
         """
-        batches = [self._batch(x, "x")]
+        batches = [self.batch(x, "x")]
         if y is not None:
-            batches.append(self._batch(y, "y"))
+            batches.append(self.batch(y, "y"))
             same_rows(*(batch.n for batch in batches))
         sizes = [size for batch in batches for size in batch.sizes]
         missing = [0] * (self._SIZES - len(sizes))
-        self._match((*sizes, *missing), batches[0].mean.device)
+        self.match((*sizes, *missing), batches[0].mean.device)
         self.numpy = isinstance(x, np.ndarray)
-        self._add(*batches)
+        self.add(*batches)
+
+    def only(self, name: str) -> tuple[Sums]:
+        """Return the sums of the one layer that these are the moments of.
+
+        Raises
+        ------
+        ValueError
+            If they are of no layer, of two, or of fewer than two datapoints.
+        """
+        kind = type(self).__name__
+        if len(self._layers) != 1:
+            raise ValueError(f"{name} must be {kind} of one layer (update(x)); got {self}")
+        if self.n < 2:
+            raise ValueError(f"{name} must hold at least 2 datapoints; got {self.n}")
+        return self._layers
 
     def halves(self) -> tuple[Self, Self]:
-        """Moments of each of the two layers alone; they share their memory with these."""
+        """Moments of each of the two layers alone; they share their memory with these.
+
+        Raises
+        ------
+        ValueError
+            If these are not moments of two layers.
+        """
+        if not self.paired:
+            kind, what = type(self).__name__, "a single layer" if self.n else "nothing"
+            raise ValueError(f"x must be {kind} of two layers (update(x, y)); it holds {what}")
         halves = type(self)(), type(self)()
         for i, (half, sizes) in enumerate(zip(halves, _halved(self._layout), strict=True)):
             half.n, half.numpy, half._layers = self.n, self.numpy, self._layers[i : i + 1]
@@ -132,11 +238,11 @@ class PairMoments:
             )
         if not other._layout:
             return
-        self._match(other._layout, other._means[0].device)
+        self.match(other._layout, other.means[0].device)
         self.numpy = other.numpy
         for mine, theirs in zip(self._scatters(), other._scatters(), strict=True):
             mine += theirs
-        self._absorb(other.n, other._means)
+        self._absorb(other.n, other.means)
 
     def all_reduce(self, group: dist.ProcessGroup | None = None) -> None:
         """Join the moments of every process of a torch.distributed group, in place on each.
@@ -174,24 +280,24 @@ class PairMoments:
                 f"every process must hold the same layers; sizes range from "
                 f"{tuple(smallest.tolist()[:-1])} to {tuple(layout)}"
             )
-        self._match(tuple(layout), device)
+        self.match(tuple(layout), device)
         self.numpy = bool(numpy)
 
         n = torch.tensor([self.n], dtype=torch.float64, device=device)
         own = self.n
         dist.all_reduce(n, dist.ReduceOp.SUM, group)
         self.n = int(n)
-        means = [_sum(mean * (own / self.n), device, group) for mean in self._means]
+        means = [summed(mean * (own / self.n), device, group) for mean in self.means]
         # Each process moves its scatters to the common means; then they add up.
-        self._shift([old - mean for old, mean in zip(self._means, means, strict=True)], own)
+        self._shift([old - mean for old, mean in zip(self.means, means, strict=True)], own)
         self._move(means)
         for scatter in self._scatters():
-            scatter.copy_(_sum(scatter, device, group))
+            scatter.copy_(summed(scatter, device, group))
 
     _SIZES: int  # how many sizes `_layout` holds
 
     @staticmethod
-    def _batch(x: Any, name: str) -> Batch:
+    def batch(x: Any, name: str) -> Batch:
         """Check a batch of one layer and centre it."""
         raise NotImplementedError
 
@@ -201,7 +307,7 @@ class PairMoments:
         return ()
 
     @staticmethod
-    def _meeting(
+    def meeting(
         x: Tensor, y: Tensor, x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
         """Select the entries of both layers that `xy` pairs."""
@@ -217,15 +323,14 @@ class PairMoments:
 
         sides = [sizes for sizes in _halved(layout) if any(sizes)]
         self._layers = tuple(
-            LayerMoments(zeros(sizes, sizes[0]), zeros(sizes, sizes[0], sizes[0]))
-            for sizes in sides
+            Sums(zeros(sizes, sizes[0]), zeros(sizes, sizes[0], sizes[0])) for sizes in sides
         )
         if len(sides) == 2:
-            x, y = self._means
-            x, y = self._meeting(x, y, *sides)
+            x, y = self.means
+            x, y = self.meeting(x, y, *sides)
             self.xy = x[..., None] * y[..., None, :]
 
-    def _match(self, layout: tuple[int, ...], device: torch.device) -> None:
+    def match(self, layout: tuple[int, ...], device: torch.device) -> None:
         """Allocate at the first batch; afterwards insist on the same sizes."""
         if not self._layout:
             self._allocate(layout, device)
@@ -236,7 +341,8 @@ class PairMoments:
                 f"missing second layer); got {layout}"
             )
 
-    def _add(self, *batches: Batch) -> None:
+    def add(self, *batches: Batch) -> None:
+        """Add a checked batch of each layer, see `batch` and `match`."""
         self._accumulate([batch.centred for batch in batches])
         self._absorb(batches[0].n, [batch.mean for batch in batches])
 
@@ -246,14 +352,14 @@ class PairMoments:
             accumulate(layer.scatter, x, x)
         if self.xy is not None:
             x, y = rows
-            accumulate(self.xy, *self._meeting(x, y, *_halved(self._layout)))
+            accumulate(self.xy, *self.meeting(x, y, *_halved(self._layout)))
 
     def _absorb(self, n: int, means: Sequence[Tensor]) -> None:
         """Account for `n` datapoints of other means whose scatter has been added (Chan et al.)."""
-        deltas = [mean - own for mean, own in zip(means, self._means, strict=True)]
+        deltas = [mean - own for mean, own in zip(means, self.means, strict=True)]
         self._shift(deltas, self.n * n / (self.n + n))
         self.n += n
-        moved = zip(self._means, deltas, strict=True)
+        moved = zip(self.means, deltas, strict=True)
         self._move([own + delta * (n / self.n) for own, delta in moved])
 
     def _shift(self, deltas: Sequence[Tensor], weight: float) -> None:
@@ -266,12 +372,18 @@ class PairMoments:
         self._layers = tuple(layer._replace(mean=mean) for layer, mean in layers)
 
     @property
-    def _means(self) -> list[Tensor]:
+    def means(self) -> list[Tensor]:
+        """Means of the layers, one or two of shape (..., p)."""
         return [layer.mean for layer in self._layers]
 
     def _scatters(self) -> list[Tensor]:
         scatters = [layer.scatter for layer in self._layers]
         return scatters if self.xy is None else [*scatters, self.xy]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is held, which does not depend on how many datapoints were seen."""
+        return sum(t.nbytes for t in (*self.means, *self._scatters()))
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -301,7 +413,7 @@ def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
             entry.addmm_(a.mH, b)
 
 
-def _sum(value: Tensor, device: torch.device, group: dist.ProcessGroup | None) -> Tensor:
+def summed(value: Tensor, device: torch.device, group: dist.ProcessGroup | None) -> Tensor:
     """Sum over the processes; gloo and nccl know no complex numbers, so these go as pairs."""
     moved = value.to(device, copy=True).contiguous()
     dist.all_reduce(
@@ -354,7 +466,8 @@ class Moments(PairMoments):
     _SIZES = 2  # p, q
 
     @staticmethod
-    def _batch(x: Any, name: str) -> Batch:
+    def batch(x: Any, name: str) -> Batch:
+        """Check a batch (n, p) of one layer and centre it."""
         rows = as_tensor(x, name, ndim=2, min_rows=1).detach()
         mean = rows.mean(0)
         return Batch((rows.shape[1],), rows - mean, mean)

@@ -1,15 +1,16 @@
-r"""A layer as a subspace: centred, decomposed, cut; computed once and compared many times.
+r"""Moments become a subspace: decomposed, cut; computed once and compared many times.
 
-This is step 1 of SVCCA (section 2 of the paper). A layer is an ``(n, p)`` matrix, one row a
-datapoint, one column a neuron. Its centred singular value decomposition
-:math:`X = Q\,\mathrm{diag}(s)\,V^\top` is cut to the leading directions, and the orthonormal basis
-:math:`Q = X V \mathrm{diag}(1/s)` of what is left is all that step 2, the CCA, needs.
+The third of the four stages: inputs, moments, subspace, measures. This is step 1 of SVCCA
+(section 2 of the paper). A layer is an ``(n, p)`` matrix, one row a datapoint, one column a neuron.
+Its centred singular value decomposition :math:`X = Q\,\mathrm{diag}(s)\,V^\top` is cut to the
+leading directions, and the orthonormal basis :math:`Q = X V \mathrm{diag}(1/s)` of what is left is
+all that step 2, the CCA, needs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -17,16 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib._arrays import (
-    ArrayLike,
-    Precision,
-    as_tensor,
-    centre,
-    like_input,
-    one_of,
-    some_variance,
-)
-from svcca_lib._linalg import descending_eigh, inner, thin_svd
+from svcca_lib._linalg import descending_eigh, thin_svd
+from svcca_lib.errors import one_of, some_variance
+from svcca_lib.inputs import ArrayLike, Precision, rows_of
+from svcca_lib.moments import LayerMoments, moments_of
+from svcca_lib.outputs import like_input
 
 Energy: TypeAlias = Literal["variance", "singular_values"]
 
@@ -96,6 +92,57 @@ def directions_needed(
 
 
 @dataclass(frozen=True, eq=False)
+class Factors:
+    """A decomposed layer in torch.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (p,)
+    directions : Tensor, shape (p, kept)
+    values : Tensor, shape (kept,)
+        Singular values.
+    weights : Tensor, shape (p, kept)
+        Directions over singular values: from centred responses to the basis.
+    rows : Tensor, shape (n, p), or None
+        Centred responses; None of a layer known by its moments, and once the basis is all there is.
+    left : Tensor, shape (n, kept), or None
+        Left singular vectors, where they are known.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    values: Tensor
+    weights: Tensor
+    rows: Tensor | None
+    left: Tensor | None
+
+    @cached_property
+    def basis(self) -> Tensor:
+        """Orthonormal basis of the kept subspace in data space, shape (n, kept)."""
+        if self.left is not None:
+            return self.left
+        return self.responses @ self.weights
+
+    @property
+    def responses(self) -> Tensor:
+        """Centred responses, shape (n, p).
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        if self.rows is None:
+            raise ValueError("this Subspace was made from moments and holds no rows")
+        return self.rows
+
+    @property
+    def ready(self) -> bool:
+        """Whether the basis is known and costs nothing."""
+        return self.left is not None or "basis" in self.__dict__
+
+
+@dataclass(frozen=True, eq=False)
 class Subspace:
     """The leading directions of one layer and an orthonormal basis of them.
 
@@ -114,6 +161,10 @@ class Subspace:
         Datapoints, neurons, numerical rank, and directions kept.
     explained : float
         Share of the variance that the kept directions hold.
+    tensors : Factors
+        The same as torch tensors, whatever library the layer came in: what measures read.
+    numpy : bool
+        Whether the layer came as NumPy.
 
     Examples
     --------
@@ -142,13 +193,8 @@ class Subspace:
     n_features: int
     rank: int
     explained: float
-    _mean: Tensor  # (p,)
-    _directions: Tensor  # (p, kept)
-    _values: Tensor  # (kept,)
-    _weights: Tensor  # (p, kept): directions / values
-    _centred: Tensor | None  # (n, p); None when made from moments
-    _left: Tensor | None  # (n, kept): left singular vectors where the route gives them
-    _numpy: bool
+    tensors: Factors = field(repr=False)
+    numpy: bool = field(repr=False)
 
     @classmethod
     def fit(
@@ -182,146 +228,54 @@ class Subspace:
             If `x` is not 2-D, has fewer than 2 rows or a NaN, if `keep` is outside (0, 1], or if no
             neuron varies.
         """
-        return cls._from_rows(x, "x", keep, energy, precision)
-
-    @classmethod
-    def _from_rows(
-        cls, x: ArrayLike, name: str, keep: float, energy: Energy, precision: Precision
-    ) -> Subspace:
         keep = check_cut(keep, energy)
-        tensor = as_tensor(x, name, ndim=2, precision=precision)
-        centred, mean = centre(tensor)
-        n, p = tensor.shape
-        # The Gram matrix of the shorter side, 15 times faster than the SVD of a tall layer.
-        gram = inner(centred if n >= p else centred.T)
-        total = some_variance(gram.diagonal(), name, (n, p))
-        eigenvalues, vectors = descending_eigh(gram.detach())
-        values = eigenvalues.sqrt()
-        varies = gram.diagonal() > 0 if n >= p else centred.any(dim=0)
-        offset = math.sqrt(n) * float((mean * varies).detach().norm())
-        rank = min(rank_cut(eigenvalues, (n, p), squared=True, offset=offset), n - 1)
-        some_variance(eigenvalues[:rank], name, (n, p))
-        k = directions_needed(values, rank, keep, energy)
-
-        # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
-        last = len(values) - 1 if keep == 1 else k - 1
-        if eigenvalues[last] >= GRAM_IS_SAFE[gram.dtype] * eigenvalues[0]:
-            if n >= p:
-                left, directions = None, vectors[:, :k]
-                weights = _whitening(gram, eigenvalues, vectors, k)
-            else:
-                left = _moving_with(gram, eigenvalues, vectors, k)
-                directions = centred.detach().T @ (vectors[:, :k] / values[:k])
-                weights = directions / values[:k]
-        elif gram.requires_grad:
-            raise ValueError(
-                f"{name} cannot be differentiated at keep={keep}: its smallest kept directions are "
-                f"too close to rounding (shape {(n, p)}, rank {rank}); lower keep or remove "
-                f"dead and duplicated neurons"
-            )
-        else:
-            left, values, directions = thin_svd(centred)
-            rank = min(rank_cut(values, (n, p), offset=offset), n - 1)
-            k = directions_needed(values, rank, keep, energy)
-            left, directions = left[:, :k], directions[:, :k]
-            weights = directions / values[:k]
-        return cls(
-            n=n,
-            n_features=p,
-            rank=rank,
-            explained=min(1.0, float((values[:k] ** 2).sum() / total)),
-            _mean=mean,
-            _directions=directions,
-            _values=values[:k],
-            _weights=weights,
-            _centred=centred,
-            _left=left,
-            _numpy=isinstance(x, np.ndarray),
-        )
-
-    @classmethod
-    def _from_scatter(
-        cls,
-        scatter: Tensor,
-        mean: Tensor,
-        n: int,
-        name: str,
-        keep: float,
-        energy: Energy,
-        *,
-        numpy: bool,
-    ) -> Subspace:
-        """Decompose a layer known by its scatter matrix alone (see `svcca_lib.Moments`)."""
-        keep = check_cut(keep, energy)
-        shape = (n, len(scatter))
-        total = some_variance(scatter.diagonal(), name, shape)
-        eigenvalues, vectors = descending_eigh(scatter)
-        values = eigenvalues.sqrt()
-        offset = math.sqrt(n) * float((mean * (scatter.diagonal() > 0)).norm())
-        rank = min(rank_cut(eigenvalues, shape, squared=True, offset=offset), n - 1)
-        some_variance(eigenvalues[:rank], name, shape)
-        k = directions_needed(values, rank, keep, energy)
-        return cls(
-            n=n,
-            n_features=len(scatter),
-            rank=rank,
-            explained=min(1.0, float(eigenvalues[:k].sum() / total)),
-            _mean=mean,
-            _directions=vectors[:, :k],
-            _values=values[:k],
-            _weights=vectors[:, :k] / values[:k],
-            _centred=None,
-            _left=None,
-            _numpy=numpy,
-        )
+        return decompose(moments_of(rows_of(x, "x", precision), "x"), keep, energy)
 
     @property
     def kept(self) -> int:
         """Number of directions kept."""
-        return len(self._values)
+        return len(self.tensors.values)
 
     @property
     def mean(self) -> Any:
         """Mean response of each neuron, shape (p,)."""
-        return like_input(self._mean, numpy=self._numpy)
+        return like_input(self.tensors.mean, numpy=self.numpy)
 
     @property
     def directions(self) -> Any:
         """Right singular vectors, shape (p, kept)."""
-        return like_input(self._directions, numpy=self._numpy)
+        return like_input(self.tensors.directions, numpy=self.numpy)
 
     @property
     def singular_values(self) -> Any:
         """Singular values kept, shape (kept,), descending."""
-        return like_input(self._values, numpy=self._numpy)
+        return like_input(self.tensors.values, numpy=self.numpy)
 
     @property
     def weights(self) -> Any:
         """Maps centred data to the basis: ``(x - mean) @ weights``; shape (p, kept)."""
-        return like_input(self._weights, numpy=self._numpy)
+        return like_input(self.tensors.weights, numpy=self.numpy)
 
     @property
     def basis(self) -> Any:
         """Orthonormal basis of the kept subspace in data space, shape (n, kept)."""
-        return like_input(self._rows, numpy=self._numpy)
-
-    @cached_property
-    def _rows(self) -> Tensor:
-        return self._responses @ self._weights if self._left is None else self._left
+        return like_input(self.tensors.basis, numpy=self.numpy)
 
     @property
-    def _responses(self) -> Tensor:
-        if self._centred is None:
-            raise ValueError("this Subspace was made from moments and holds no rows")
-        return self._centred
+    def sample(self) -> Tensor:
+        """A tensor of the layer's precision and device."""
+        return self.tensors.values
 
-    def _primed(self) -> Subspace:
+    def primed(self) -> Subspace:
         """The same layer with its basis computed and its rows, which nothing needs then, let go."""
-        return self if self._centred is None else replace(self, _left=self._rows, _centred=None)
+        return self if self.tensors.rows is None else self._through(self.tensors.basis)
 
-    def _reordered(self, order: Tensor) -> Subspace:
+    def reordered(self, order: Tensor) -> Subspace:
         """The same layer with its datapoints in another order; nothing is decomposed again."""
-        return replace(self, _left=self._rows[order], _centred=None)
+        return self._through(self.tensors.basis[order])
+
+    def _through(self, left: Tensor) -> Subspace:
+        return replace(self, tensors=replace(self.tensors, left=left, rows=None))
 
     def __repr__(self) -> str:
         return (
@@ -330,19 +284,59 @@ class Subspace:
         )
 
 
-def alignment(a: Subspace, b: Subspace) -> Tensor:
-    r"""Inner products :math:`Q_a^\top Q_b` of two orthonormal bases, shape (a.kept, b.kept).
+def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
+    """Decompose a layer and cut it: the one place where moments become a subspace.
 
-    Its singular values are the cosines of the principal angles, that is the canonical correlations
-    (Bjoerck and Golub 1973). The product is formed through the neurons or through the bases,
-    whichever takes fewer multiplications; the bases are kept for the next comparison.
+    Parameters
+    ----------
+    layer : LayerMoments
+    keep, energy
+        As in `Subspace.fit`, checked.
+
+    Raises
+    ------
+    ValueError
+        If no neuron varies, or a gradient is asked for through directions close to rounding.
     """
-    ready = [s._left is not None or "_rows" in s.__dict__ for s in (a, b)]
-    if not any(ready):
-        through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
-        if a.n_features * b.n_features < through_bases:
-            return a._weights.T @ inner(a._responses, b._responses) @ b._weights
-    return inner(a._rows, b._rows)
+    name, gram, n, p = layer.name, layer.gram, layer.n, len(layer.mean)
+    dual = layer.rows is not None and n < p
+    eigenvalues, vectors = descending_eigh(gram.detach())
+    values = eigenvalues.sqrt()
+    offset = math.sqrt(n) * float((layer.mean * layer.varies).detach().norm())
+    rank = min(rank_cut(eigenvalues, (n, p), squared=True, offset=offset), n - 1)
+    some_variance(eigenvalues[:rank].sum(), name, (n, p))
+    k = directions_needed(values, rank, keep, energy)
+    left = None
+
+    # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
+    last = len(values) - 1 if keep == 1 else k - 1
+    resolved = bool(eigenvalues[last] >= GRAM_IS_SAFE[gram.dtype] * eigenvalues[0])
+    if layer.rows is None or (resolved and not dual):
+        directions, weights = vectors[:, :k], _whitening(gram, eigenvalues, vectors, k)
+    elif resolved:
+        left = _moving_with(gram, eigenvalues, vectors, k)
+        directions = layer.rows.detach().T @ (vectors[:, :k] / values[:k])
+        weights = directions / values[:k]
+    elif gram.requires_grad:
+        raise ValueError(
+            f"{name} cannot be differentiated at keep={keep}: its smallest kept directions are "
+            f"too close to rounding (shape {(n, p)}, rank {rank}); lower keep or remove "
+            f"dead and duplicated neurons"
+        )
+    else:  # the thin SVD: the one exception, which does not square the data
+        left, values, directions = thin_svd(layer.rows)
+        rank = min(rank_cut(values, (n, p), offset=offset), n - 1)
+        k = directions_needed(values, rank, keep, energy)
+        left, directions = left[:, :k], directions[:, :k]
+        weights = directions / values[:k]
+    return Subspace(
+        n=n,
+        n_features=p,
+        rank=rank,
+        explained=min(1.0, float((values[:k] ** 2).sum() / gram.detach().diagonal().sum())),
+        tensors=Factors(layer.mean, directions, values[:k], weights, layer.rows, left),
+        numpy=layer.numpy,
+    )
 
 
 def check_cut(keep: float, energy: str) -> float:

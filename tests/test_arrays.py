@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from svcca_lib import cca, cka, svcca
-from svcca_lib._arrays import as_tensor, centre, like_input, one_of, some_variance
+from svcca_lib.errors import ConstantLayerError, one_of, some_variance
+from svcca_lib.inputs import as_tensor
+from svcca_lib.moments import centre
+from svcca_lib.outputs import like_input
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(-8, 8, size=(40, 4)).astype(np.float64)  # exact in every dtype below
@@ -120,8 +123,12 @@ def test_centre_leaves_exact_zeros_of_constant_neurons():
     assert mean.tolist() == pytest.approx([0.1, 3.0])
 
 
-def test_some_variance_is_the_total():
-    assert some_variance(torch.tensor([1.0, 2.0]), "x", (3, 2)) == 3
+def test_a_total_of_nothing_or_of_too_much_is_refused():
+    some_variance(torch.tensor(3.0), "x", (3, 2))
+    with pytest.raises(ConstantLayerError, match=r"every neuron is constant over the 3 datapoints"):
+        some_variance(torch.tensor(0.0), "x", (3, 2))
+    with pytest.raises(ValueError, match=r"too large to be squared in torch.float32"):
+        some_variance(torch.tensor(torch.inf), "x", (3, 2))
 
 
 def test_like_input_detaches_for_numpy_only():

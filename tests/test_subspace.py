@@ -11,7 +11,8 @@ from oracles import cca_by_qr, centred, layer, orthonormal
 from svcca_lib import Moments, Subspace, cca, svcca
 from svcca_lib import subspace as subspace_module
 from svcca_lib._linalg import descending_eigh, singular_values, thin_svd
-from svcca_lib.subspace import directions_needed, rank_cut
+from svcca_lib.moments import moments_of
+from svcca_lib.subspace import decompose, directions_needed, rank_cut
 
 SHAPES = {"tall": (200, 7), "square": (30, 30), "wide": (12, 40)}
 
@@ -239,7 +240,7 @@ def test_fit_leaves_its_input_alone():
 def test_made_from_moments_it_has_no_rows():
     m = Moments()
     m.update(np.random.default_rng(17).normal(size=(20, 3)))
-    f = Subspace._from_scatter(m.xx, m.mean_x, m.n, "x", 0.99, "variance", numpy=True)
+    f = decompose(moments_of(m, "x"), 0.99, "variance")
     with pytest.raises(
         ValueError, match=r"^this Subspace was made from moments and holds no rows$"
     ):

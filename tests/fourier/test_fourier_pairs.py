@@ -4,7 +4,7 @@ import torch
 
 from svcca_lib import FourierSubspace, dft_cca
 from svcca_lib._linalg import one_thread_each
-from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.fourier.pairs import FourierLayers, pairwise_dft_cca
 
 SHAPES = {"image": (3, 8, 8), "odd": (4, 8, 6), "wide": (7, 8, 8), "small": (5, 4, 4), "fc": (9,)}
 
@@ -55,7 +55,7 @@ def test_a_layer_with_frequencies_that_are_cut_to_nothing():
     one = FourierLayers.gather([("smooth", layer)])
     assert pairwise_dft_cca(one, one)[0][0, 0] == pytest.approx(1)
     # Nothing is held of what was cut: at every frequency the bases are as wide as they have to be.
-    held = sum(basis.numel() for bases in one._bases.values() for basis in bases)
+    held = sum(basis.numel() for bases in one.bases.values() for basis in bases)
     assert held == 50 * int(np.asarray(layer.counts).sum())
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from svcca_lib import capture, cka
-from svcca_lib.activations import recording
+from svcca_lib.models.capture import recording
 from svcca_lib.paper.training.networks import NetworkConfig, build
 
 

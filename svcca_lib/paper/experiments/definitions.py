@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from svcca_lib import FourierSubspace, dft_cca
+from svcca_lib.measures.canonical import MeanOver
 from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.experiments.crossings import settling_times
 from svcca_lib.paper.experiments.inputs import Images, images_of
@@ -33,7 +34,6 @@ from svcca_lib.paper.experiments.ranks import (
 )
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
-from svcca_lib.similarity import MeanOver
 from svcca_lib.subspace import Energy
 
 ENERGIES: tuple[Energy, ...] = ("variance", "singular_values")

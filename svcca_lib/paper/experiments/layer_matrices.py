@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.fourier.pairs import FourierLayers, pairwise_dft_cca
 from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.experiments.decomposed import decomposed
 from svcca_lib.paper.experiments.inputs import images_of

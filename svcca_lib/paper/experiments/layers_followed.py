@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.fourier.pairs import FourierLayers, pairwise_dft_cca
 from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.experiments.decomposed import decomposed
 from svcca_lib.paper.experiments.inputs import images_of
@@ -67,16 +67,10 @@ def follow(
 
     Parameters
     ----------
-    run : TrainedNetwork
-    data : ImageData
-    store : Store
-        Where the result is kept.
-    images : int
-        Training images at most: the datapoints of the CCA.
+    run, data, store, images, keep
+        As of `layer_matrices.layer_matrices`.
     fractions : sequence of float
         Times to look at; the last must be 1.
-    keep : float
-        Of the variance of each layer.
 
     Raises
     ------

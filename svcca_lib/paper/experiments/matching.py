@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 
 from svcca_lib import FourierSubspace, SampleSizeWarning
-from svcca_lib.fourier_pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.fourier.pairs import FourierLayers, pairwise_dft_cca
+from svcca_lib.measures.registry import measure_named
 from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.experiments.measures import NAMED, OVER_NEURONS
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
-from svcca_lib.similarity import bound
 
 # Of a convolution, in the words of `svcca_lib.compare`: every pixel of every channel a neuron
 # (Kornblith's), spatial means, or one frequency at a time.
@@ -93,6 +93,18 @@ class Matching:
                     ahead = tables[i, j].diagonal() - neighbours
                     found.append((0.5 + ahead / (2 * TIE)).clip(0, 1).mean())
         return np.array(found)
+
+    def ranges(self, what: Literal["accuracy", "specificity"]) -> np.ndarray:
+        """Mean, smallest and largest value over pairs of networks, (measures, 3); NaN: not read so.
+
+        In the order of `MEASURES`.
+        """
+        found = np.full((len(MEASURES), 3), np.nan)
+        for row, measure in zip(found, MEASURES, strict=True):
+            if measure in self.tables:
+                values = getattr(self, what)(measure)
+                row[:] = values.mean(), values.min(), values.max()
+        return found
 
 
 def hits(table: np.ndarray, off: int = 0) -> float:
@@ -192,15 +204,15 @@ def _by_measure(networks: int, responses: Responses, reading: Reading) -> dict[s
         warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
         for name in MEASURES:
             # As many neurons as there were before the rotation: see below
-            measure, prepare, compare = bound(*NAMED["CCA" if name == OVER_NEURONS else name])
+            measure = measure_named(*NAMED["CCA" if name == OVER_NEURONS else name])
             rotates = "orthogonal" in measure.invariant_to
 
-            def ready(i: int, prepare: Any = prepare, rotates: bool = rotates) -> list[Any]:
+            def ready(i: int, measure: Any = measure, rotates: bool = rotates) -> list[Any]:
                 layers = small[i] if rotates else [_read(x, reading) for x in responses(i).values()]
-                return [prepare(x, "layer") for x in layers]
+                return [measure.prepare(x, "layer") for x in layers]
 
-            def table(left: list[Any], right: list[Any], compare: Any = compare) -> np.ndarray:
-                return np.array([[compare(a, b).similarity for b in right] for a in left])
+            def table(left: list[Any], right: list[Any], measure: Any = measure) -> np.ndarray:
+                return np.array([[measure.compare(a, b).similarity for b in right] for a in left])
 
             # Whole layers of all networks at once would be gigabytes.
             kept = [ready(i) for i in range(networks)] if rotates else None

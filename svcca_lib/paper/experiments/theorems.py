@@ -3,7 +3,7 @@ r"""The theorems behind DFT-CCA, measured on the layers of a real network.
 A covariance is split into what the theorems allow and what they forbid, and the forbidden share of
 its energy (its squared Frobenius norm) is the number: zero where a theorem holds. The transforms
 and covariances are formed here in full, frequency against frequency, as the theorems state them;
-`svcca_lib.fourier`, which relies on them, is what they are compared with.
+`svcca_lib.dft_cca`, which relies on them, is what they are compared with.
 
 References
 ----------

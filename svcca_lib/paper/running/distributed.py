@@ -19,7 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from svcca_lib.comparison import LayerTable, gather
+from svcca_lib.models.compare import gather
+from svcca_lib.models.table import LayerTable
 
 _TRAINED = re.compile(r"([a-z-]+)\+(\d+)(?:@([\d.]+))?")
 

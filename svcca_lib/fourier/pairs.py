@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib._frequencies import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib._linalg import one_thread_each, singular_values
-from svcca_lib.fourier import FourierSubspace
-from svcca_lib.similarity import chance_correlation
+from svcca_lib.fourier.grid import Size, grid_of, multiplicities_of, shared_frequencies
+from svcca_lib.fourier.subspace import FourierSubspace
+from svcca_lib.measures.chance import chance_correlation
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +37,15 @@ class FourierLayers:
         Height and width of each layer.
     counts : tuple of array of int, shape (F,)
         Directions that each layer keeps at each frequency of its grid.
+    bases : dict of (int, int) to list of Tensor
+        For each size, one (n, sum of the counts of its layers) a frequency.
     """
 
     n: int
     names: tuple[str, ...]
     sizes: tuple[Size, ...]
     counts: tuple[np.ndarray, ...]
-    _bases: dict[Size, list[Tensor]]  # size -> one (n, sum of the counts of its layers) a frequency
+    bases: dict[Size, list[Tensor]]
 
     @classmethod
     def gather(cls, layers: Iterable[tuple[str, FourierSubspace]]) -> FourierLayers:
@@ -70,7 +72,7 @@ class FourierLayers:
             sizes.append(layer.size)
             counts.append(kept)
             rows.add(layer.n)
-            bases = [layer._basis(f, int(k)) for f, k in enumerate(kept)]  # (n, k) each
+            bases = [layer.tensors.basis(f, int(k)) for f, k in enumerate(kept)]  # (n, k) each
             apart.setdefault(layer.size, []).append(bases)
             del layer
         if len(rows) != 1:
@@ -93,7 +95,7 @@ class FourierLayers:
         starts = np.sum(before, axis=0, dtype=int) if before else np.zeros_like(kept)
         bases = [
             basis[:, start : start + count]
-            for basis, start, count in zip(self._bases[size], starts, kept, strict=True)
+            for basis, start, count in zip(self.bases[size], starts, kept, strict=True)
         ]
         return FourierLayers(self.n, (name,), (size,), (kept,), {size: bases})
 
@@ -123,9 +125,9 @@ def pairwise_dft_cca(rows: FourierLayers, columns: FourierLayers) -> tuple[np.nd
         )
     similarity = np.empty((len(rows.names), len(columns.names)))
     chance = np.empty_like(similarity)
-    for size, left in rows._bases.items():
+    for size, left in rows.bases.items():
         at_rows = [i for i, s in enumerate(rows.sizes) if s == size]
-        for other, right in columns._bases.items():
+        for other, right in columns.bases.items():
             at_columns = [j for j, s in enumerate(columns.sizes) if s == other]
             at_a, at_b, real = shared_frequencies(size, other)
             twice = np.array(multiplicities_of(len(at_a), real))

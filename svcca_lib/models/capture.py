@@ -163,7 +163,7 @@ def recording(
     --------
     >>> import torch
     >>> from torch import nn
-    >>> from svcca_lib.activations import recording
+    >>> from svcca_lib.models.capture import recording
     >>> a, b = nn.Sequential(nn.Linear(3, 8)), nn.Sequential(nn.Linear(3, 5))
     >>> with recording((a, "0"), (b, "all")) as run:
     ...     xs, ys = run(torch.ones(4, 3))

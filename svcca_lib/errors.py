@@ -1,0 +1,89 @@
+"""What is refused or warned of, each in one sentence."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Kind: TypeAlias = tuple[torch.dtype, torch.device]
+
+
+class SampleSizeWarning(UserWarning):
+    """Too few datapoints for the number of neurons: the similarity is high whatever the data."""
+
+
+class ConstantLayerError(ValueError):
+    """No neuron of a layer varies over the data: there is nothing to compare."""
+
+
+def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
+    """Return `value` if it is one of `allowed`; otherwise say what is.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if value not in allowed:
+        options = ", ".join(repr(a) for a in allowed)
+        raise ValueError(f"{name} must be one of {options}; got {value!r}")
+    return value
+
+
+def same_rows(n_x: int, n_y: int) -> None:
+    """Raise unless two layers were recorded on the same number of datapoints.
+
+    Raises
+    ------
+    ValueError
+        If they were not.
+    """
+    if n_x != n_y:
+        raise ValueError(
+            f"x and y must be responses to the same datapoints, row by row; "
+            f"got {n_x} rows in x and {n_y} in y"
+        )
+
+
+def same_kind(x: Kind, y: Kind) -> None:
+    """Raise unless two layers have one precision and one device.
+
+    Raises
+    ------
+    ValueError
+        If they have not.
+    """
+    if x != y:
+        raise ValueError(
+            f"x and y must have one precision and one device; "
+            f"got {x[0]} on {x[1]} and {y[0]} on {y[1]}"
+        )
+
+
+def some_variance(total: Tensor, name: str, shape: tuple[int, ...]) -> None:
+    """Raise unless a centred layer's total of squares says that there is something to compare.
+
+    Parameters
+    ----------
+    total : Tensor, shape ()
+    name : str
+        The argument's name, for the error.
+    shape : tuple of int
+        The layer's shape, for the error.
+
+    Raises
+    ------
+    ConstantLayerError, ValueError
+        If the total is zero; if it is too large for its floating-point type.
+    """
+    if not total > 0:
+        raise ConstantLayerError(
+            f"{name} has no variance left after centring: every neuron is constant over the "
+            f"{shape[0]} datapoints (shape {tuple(shape)})"
+        )
+    if not torch.isfinite(total):
+        raise ValueError(
+            f"{name} is too large to be squared in {total.dtype}; divide it by its scale"
+        )

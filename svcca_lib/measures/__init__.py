@@ -1,0 +1,1 @@
+"""Two subspaces, or two layers of rows, become a number: the last of the four stages."""

@@ -1,0 +1,244 @@
+"""What every measure of similarity is: declared once, and used in every way from there.
+
+A measure is a frozen dataclass. Its fields are its options; `prepare` sums a layer up, once for
+many comparisons; `compare` turns two prepared layers into a number. From it follow the public
+function (`function`), the row of the registry, and the checks of its options.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
+
+from torch import Tensor
+
+from svcca_lib.errors import SampleSizeWarning, one_of, same_kind, same_rows
+from svcca_lib.measures.similarity import Similarity
+from svcca_lib.moments import Moments, PairMoments
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=Similarity)
+R_co = TypeVar("R_co", bound=Similarity, covariant=True)
+
+
+class Prepared(Protocol):
+    """A layer that is ready for many comparisons."""
+
+    @property
+    def n(self) -> int:
+        """Datapoints."""
+
+    @property
+    def sample(self) -> Tensor:
+        """A tensor of the layer's precision and device."""
+
+    def primed(self) -> Self:
+        """The same layer, with what every comparison needs computed and the rest let go."""
+
+    def reordered(self, order: Tensor) -> Self:
+        """The same layer with its datapoints in another order."""
+
+
+@dataclass(frozen=True)
+class Measure(ABC, Generic[R]):
+    """A measure of similarity, with its options.
+
+    Attributes
+    ----------
+    name : str
+        Of its public function.
+    symmetric : bool
+        Whether exchanging the layers leaves the similarity as it is.
+    invariant_to : frozenset of str
+        Of ``"orthogonal"``, ``"isotropic"`` (one scale for the whole layer), ``"invertible"`` (any
+        invertible linear map of the neurons) and ``"translation"``: the maps of either layer that
+        leave the similarity unchanged.
+    """
+
+    name: ClassVar[str]
+    symmetric: ClassVar[bool]
+    invariant_to: ClassVar[frozenset[str]]
+    moments: ClassVar[type[PairMoments]] = Moments
+    datapoints: ClassVar[tuple[str, str]] = ("datapoints", "neurons")
+    # What the docstring of every function of this kind says of the layers.
+    layers: ClassVar[str] = """\
+x, y : array_like, shape (n, p) and (n, q), or Subspace
+    Two layers on the same datapoints, or `Moments` of both as the only argument. A `Subspace`
+    keeps the cut it was made with."""
+
+    def __post_init__(self) -> None:
+        for option, allowed in _choices(type(self)).items():
+            one_of(getattr(self, option), allowed, option)
+
+    @abstractmethod
+    def prepare(self, x: Any, name: str) -> Any:
+        """Prepare a layer: an array, moments of it alone, or one that is prepared already.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the measure's function; messages call the layer `name`.
+        """
+
+    @abstractmethod
+    def compare(self, a: Any, b: Any, cross: Tensor | None = None) -> R:
+        """Compare two prepared layers; layers that came as moments need their cross-scatter."""
+
+    def width(self, layer: Any) -> int:
+        """Neurons that the number of datapoints is held against; 0 where there is no such limit."""
+        return 0
+
+    def caution(self, result: R, a: Any, b: Any) -> str | None:
+        """Say what is wrong with the number of datapoints, if anything."""
+        wide = max(self.width(a), self.width(b))
+        if a.n > wide + 1:
+            return None
+        points, neurons = self.datapoints
+        remedy = f"more {points} than {neurons}"
+        if points == "datapoints":
+            remedy += ", or a held-out or debiased measure"
+        return (
+            f"{a.n} {points} for a layer of {wide} {neurons}: independent layers of these sizes "
+            f"would score {result.chance:.3f} by {self.name}; use {remedy}"
+        )
+
+    def pair(self, x: Any, y: Any) -> tuple[Any, Any, Tensor | None]:
+        """Prepare two layers, however they came; for moments their cross-scatter too."""
+        if isinstance(x, self.moments):
+            first, second = x.halves() if y is None else _too_many(x)
+            if x.n < 2:
+                raise ValueError(f"x must hold at least 2 datapoints; got {x.n}")
+            a = self.prepare(first, "the first layer of x")
+            return a, self.prepare(second, "the second layer of x"), x.xy
+        if y is None:
+            kind = self.moments.__name__
+            raise TypeError(
+                f"y is missing: give two layers, or {kind} of both as the only argument"
+            )
+        a, b = self.prepare(x, "x"), self.prepare(y, "y")
+        comparable(a, b)
+        return a, b, None
+
+    def between(self, x: Any, y: Any = None, *, stacklevel: int = 2) -> R:
+        """Compare two layers, however they came, with a warning where datapoints are too few."""
+        a, b, cross = self.pair(x, y)
+        result = self.compare(a, b, cross)
+        if warning := self.caution(result, a, b):
+            warnings.warn(warning, SampleSizeWarning, stacklevel=stacklevel + 1)
+        return result
+
+
+def _too_many(x: PairMoments) -> Any:
+    kind = type(x).__name__
+    raise TypeError(f"{kind} hold both layers already: give them as the only argument")
+
+
+def comparable(a: Prepared, b: Prepared) -> None:
+    """Raise unless two prepared layers share their datapoints, precision and device.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    same_rows(a.n, b.n)
+    same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)))
+
+
+@functools.cache
+def _choices(measure: type[Measure[Any]]) -> dict[str, tuple[str, ...]]:
+    """Return the options that are one of a few words, and the words."""
+    hints = typing.get_type_hints(measure)
+    return {
+        field.name: typing.get_args(hints[field.name])
+        for field in fields(measure)
+        if typing.get_origin(hints[field.name]) is Literal
+    }
+
+
+def with_options(measure: type[Measure[R]], options: Mapping[str, Any]) -> Measure[R]:
+    """Give a measure its options.
+
+    Raises
+    ------
+    TypeError
+        If it has no such option.
+    ValueError
+        If an option is outside its range.
+    """
+    known = [field.name for field in fields(measure)]
+    for option in options:
+        if option not in known:
+            raise TypeError(f"{measure.name} takes the options {', '.join(known)}; got {option!r}")
+    return measure(**options)
+
+
+class Function(Protocol[P, R_co]):
+    """The public function of a measure: two layers, then its options by name."""
+
+    __name__: str
+
+    def __call__(self, x: Any, y: Any = None, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Compare two layers."""
+
+
+def function(measure: Callable[P, Measure[R]]) -> Function[P, R]:
+    """Make the public function of a measure, with its signature and docstring."""
+    chosen = typing.cast("type[Measure[R]]", measure)
+
+    def public(x: Any, y: Any = None, **options: Any) -> R:
+        return with_options(chosen, options).between(x, y, stacklevel=2)
+
+    layers = [
+        inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Any),
+        inspect.Parameter("y", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None),
+    ]
+    options = inspect.signature(chosen).parameters.values()
+    result = typing.get_type_hints(chosen.compare)["return"]
+    public.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [*layers, *options], return_annotation=Similarity if isinstance(result, TypeVar) else result
+    )
+    public.__name__ = public.__qualname__ = chosen.name
+    public.__module__ = chosen.__module__
+    public.__doc__ = _docstring(chosen)
+    return typing.cast("Function[P, R]", public)
+
+
+_RESULT = """\
+Returns
+-------
+{result}
+
+Raises
+------
+TypeError, ValueError
+    If a layer is not a finite real array of such a shape with some variance, the two differ in
+    rows, or an option is outside its range.
+
+"""
+_WARNS = """\
+Warns
+-----
+SampleSizeWarning
+    If there are no more {datapoints} than {neurons} + 1 in either layer.
+
+"""
+
+
+def _docstring(measure: type[Measure[Any]]) -> str:
+    """The measure's own docstring, with what all functions of measures share put in its places."""
+    own = inspect.cleandoc(measure.__doc__ or "")
+    if "Parameters\n----------\n" not in own:
+        own = own.replace("\nNotes\n", "\nParameters\n----------\n\nNotes\n", 1)
+    own = own.replace("Parameters\n----------\n", f"Parameters\n----------\n{measure.layers}\n", 1)
+    result = typing.get_type_hints(measure.compare)["return"]
+    shared = _RESULT.format(result=getattr(result, "__name__", "Similarity"))
+    if measure.width is not Measure.width:
+        shared += _WARNS.format(datapoints=measure.datapoints[0], neurons=measure.datapoints[1])
+    return own.replace("\nNotes\n", f"\n{shared}Notes\n", 1)

@@ -1,0 +1,1 @@
+"""Whole models: their layers recorded, read, compared, and made smaller."""
