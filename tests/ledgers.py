@@ -1,7 +1,8 @@
 """Claims and ledgers as chapters make them."""
 
 from svcca_lib.paper.chapter.claims import Claim, at_least, intervals
-from svcca_lib.paper.chapter.ledger import Book, Ledger
+from svcca_lib.paper.chapter.gathered import Book
+from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.provenance import Making, ShownFigure, UsedNetwork
 
 ENVIRONMENT = {

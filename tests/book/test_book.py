@@ -8,11 +8,12 @@ import nbformat
 import pytest
 import yaml
 
-from conftest import ROOT
 from svcca_lib.paper import profiles
-from svcca_lib.paper.chapter.ledger import LEDGER, Ledger
+from svcca_lib.paper.chapter.gathered import LEDGER
+from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 STORED = [ROOT / "book" / f"{name}.ipynb" for name in site.chapters(ROOT)]
 PUBLISHED = sorted((ROOT / "published").glob("*/*.ipynb"))

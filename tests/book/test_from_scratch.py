@@ -7,11 +7,12 @@ lies in the band that seeds and machines explain (`drift.band`).
 
 import pytest
 
-from conftest import ROOT
 from svcca_lib.paper.chapter.drift import drift, on_other_machines
-from svcca_lib.paper.chapter.ledger import LEDGER, Ledger
+from svcca_lib.paper.chapter.gathered import LEDGER
+from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import engine
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 CHAPTERS = [name for name in site.chapters(ROOT) if name != LEDGER]
 

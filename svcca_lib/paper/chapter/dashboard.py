@@ -1,6 +1,6 @@
 """The page of the whole book: its figures, how its claims fared, its networks, data, environments.
 
-Each function gives one table of the ledger's chapter.
+Each function gives one table of the ledger's chapter, `Claims` the longest of them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict, number
 from svcca_lib.paper.chapter.drift import on_other_machines
-from svcca_lib.paper.chapter.ledger import Book, Ledger, Row
+from svcca_lib.paper.chapter.gathered import Book, Row
+from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.provenance import (
     SHORT,
     UsedNetwork,
@@ -24,7 +26,7 @@ from svcca_lib.paper.chapter.provenance import (
 )
 from svcca_lib.paper.chapter.register import registered
 from svcca_lib.paper.chapter.scores import stand_together, tally
-from svcca_lib.paper.chapter.tables import Table, link
+from svcca_lib.paper.chapter.tables import Table, as_text, link, of_chapters
 from svcca_lib.paper.store.paths import REPOSITORY
 
 EXPLANATIONS = REPOSITORY / "book" / "explanations.toml"
@@ -76,6 +78,21 @@ def _decided(claim: Claim) -> str:
     """Return a claim's verdict, the number measured and, where it has one, the paper's."""
     paper = f", the paper {number(claim.paper)}" if claim.paper is not None else ""
     return f"{claim.verdict.mark} {html.escape(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """All claims of a book, chapter by chapter, each with a link to what supports it."""
+
+    book: Book
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{name}: {as_text(of)}" for name, of in self.book.chapters.items())
+
+    def _repr_html_(self) -> str:
+        shown = (row for row in self.book.rows() if row.shown)
+        targets = {row.figure: (row.chapters[0].chapter, row.shown[0].name) for row in shown}
+        return of_chapters(self.book.chapters.values(), targets)
 
 
 def scores(book: Book) -> Table:

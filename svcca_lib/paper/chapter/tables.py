@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svcca_lib.paper.chapter.claims import ROUND_OFF, Claim, number
-from svcca_lib.paper.chapter.ledger import Book, Ledger
+from svcca_lib.paper.chapter.ledger import Ledger
 
 COLUMNS = ("Verdict", "Claim", "Measured", "Needed", "Null", "Paper")
 _WHOSE = {"paper": "the paper's", "later": "a later paper's", "ours": "ours", "check": "check"}
@@ -75,36 +75,28 @@ def with_column(claims: Sequence[Claim], title: str, cells: Sequence[str], prefi
     return _table((*COLUMNS, title), rows)
 
 
-@dataclass(frozen=True)
-class Claims:
-    """All claims of a book, chapter by chapter, each with a link to what supports it."""
+def of_chapters(ledgers: Iterable[Ledger], targets: Mapping[str, tuple[str, str]]) -> str:
+    """Return one HTML table of the claims of several chapters, with links to what supports them.
 
-    book: Book
-
-    def __repr__(self) -> str:
-        return "\n\n".join(f"{name}: {as_text(of)}" for name, of in self.book.chapters.items())
-
-    def _repr_html_(self) -> str:
-        # For each figure of the paper the chapter and the name of what shows it first.
-        targets = {
-            row.figure: (row.chapters[0].chapter, row.shown[0].name)
-            for row in self.book.rows()
-            if row.shown
-        }
-        rows = []
-        for name, ledger in self.book.chapters.items():
-            heading = f'<a href="{name}.html">{html.escape(name)}</a>: {html.escape(ledger.title)}'
-            rows.append(
-                f'<tr class="chapter"><th colspan="{len(COLUMNS)}" scope="colgroup">'
-                f"{heading}</th></tr>"
-            )
-            for claim in ledger.claims:
-                # What is no figure leads to the claim itself.
-                own = (name, f"claim-{claim.id}")
-                support = (link(*targets.get(figure, own), figure) for figure in claim.figures)
-                rows.append(_claim(claim, f"{name}-", ", ".join(support)))
-            rows += _omitted(ledger)
-        return _table(COLUMNS, rows)
+    Parameters
+    ----------
+    ledgers : iterable of Ledger
+    targets : mapping of str to (str, str)
+        For each figure of the paper the chapter and the name of what shows it first.
+    """
+    rows = []
+    for ledger in ledgers:
+        name = ledger.chapter
+        heading = f'<a href="{name}.html">{html.escape(name)}</a>: {html.escape(ledger.title)}'
+        rows.append(
+            f'<tr class="chapter"><th colspan="{len(COLUMNS)}" scope="colgroup">{heading}</th></tr>'
+        )
+        for claim in ledger.claims:
+            own = (name, f"claim-{claim.id}")  # what is no figure leads to the claim itself
+            support = (link(*targets.get(figure, own), figure) for figure in claim.figures)
+            rows.append(_claim(claim, f"{name}-", ", ".join(support)))
+        rows += _omitted(ledger)
+    return _table(COLUMNS, rows)
 
 
 def link(chapter: str, target: str, text: str) -> str:

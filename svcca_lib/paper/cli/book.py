@@ -77,7 +77,7 @@ def ledger(root: Root = Path()) -> None:
 
     The results on the first page and in the README follow.
     """
-    from svcca_lib.paper.chapter.ledger import LEDGER, Book, published
+    from svcca_lib.paper.chapter.gathered import LEDGER, Book, published
     from svcca_lib.paper.publishing import results
     from svcca_lib.paper.running import notebooks
 

@@ -21,7 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from svcca_lib.paper.chapter.dashboard import made
-from svcca_lib.paper.chapter.ledger import LEDGER
+from svcca_lib.paper.chapter.gathered import LEDGER
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, unpacked
 from svcca_lib.paper.figures.dark import darkened
 

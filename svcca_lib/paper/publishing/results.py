@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from svcca_lib.paper.chapter.claims import Verdict, number
-from svcca_lib.paper.chapter.ledger import Book, Row
+from svcca_lib.paper.chapter.gathered import Book, Row
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES
 from svcca_lib.paper.chapter.scores import tally
 

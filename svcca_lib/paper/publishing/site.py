@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from svcca_lib.paper.chapter import ledger
+from svcca_lib.paper.chapter import gathered
 from svcca_lib.paper.publishing import results
 
 BEHIND = "behind.toml"  # in a folder of published chapters: those that ran with older code
@@ -75,7 +75,7 @@ def _say_behind(page: Path, older: Behind) -> None:
 
 def chapters(root: Path) -> list[str]:
     """Return the names of the chapters, in their order in the book."""
-    return list(ledger.notebooks(root / "book"))
+    return list(gathered.notebooks(root / "book"))
 
 
 def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path) -> Path:
@@ -115,7 +115,7 @@ def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
         _copy(notebook, target)
         if name in (older := behind(notebook.parent)):
             _say_behind(target, older[name])
-    shown = ledger.Book.read(notebooks)
+    shown = gathered.Book.read(notebooks)
     shown.write(staging / "book")
     results.write_results(shown, staging)
 

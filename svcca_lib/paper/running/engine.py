@@ -20,7 +20,7 @@ from types import FrameType
 
 import psutil
 
-from svcca_lib.paper.chapter.ledger import Book
+from svcca_lib.paper.chapter.gathered import Book
 from svcca_lib.paper.publishing import results, site
 from svcca_lib.paper.running import devices, display, plan
 from svcca_lib.paper.running.plan import Layout, Plan

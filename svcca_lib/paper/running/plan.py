@@ -18,7 +18,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from svcca_lib.paper import profiles
-from svcca_lib.paper.chapter.ledger import CLAIMS, LEDGER
+from svcca_lib.paper.chapter.gathered import LEDGER
+from svcca_lib.paper.chapter.ledger import CLAIMS
 from svcca_lib.paper.profiles import Training
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks, progress

@@ -1,15 +1,17 @@
 """The tables of the ledger's page."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from ledgers import chapter, over_images, two_chapters
 
 from svcca_lib.paper.chapter import dashboard
 from svcca_lib.paper.chapter.drift import ELSEWHERE
-from svcca_lib.paper.chapter.ledger import Book, published
+from svcca_lib.paper.chapter.gathered import Book, published
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES, artefact
 from svcca_lib.paper.chapter.register import registered
+from svcca_lib.paper.chapter.tables import as_text
 from svcca_lib.paper.store.files import write_json
 
 
@@ -39,6 +41,24 @@ def test_a_row_says_how_a_figure_fared_and_how_it_was_made(book):
     assert by_figure["figure-of-ours"] == ["", "none", "", "1 min 15 s", "0123456"]
     assert 'id="made-figure-4-convnet"' in table._repr_html_()
     assert '<a href="02-first.html#figure-2a">Figure 2a</a>' in table._repr_html_()
+
+
+def test_claims_lead_to_their_figures_or_to_themselves(book):
+    text = dashboard.Claims(book)._repr_html_()
+    ET.fromstring(text)
+    assert '<a href="02-first.html#figure-2a">Figure 2a</a>' in text
+    assert '<a href="02-first.html#claim-c">Theorem 1</a>' in text
+    assert '<a href="04-second.html#figure-4-convnet">Figure 4</a>, <a' in text
+    assert text.count('<tr id="claim-') == len(book.claims) == 4
+    assert 'id="claim-02-first-a"' in text
+
+
+def test_text_form_of_the_claims_changes_with_a_number(book):
+    first, second = book.chapters.values()
+    other = replace(first, claims=(over_images(value=0.91), *first.claims[1:]))
+    changed = Book({"02-first": other, "04-second": second})
+    assert repr(dashboard.Claims(book)) != repr(dashboard.Claims(changed))
+    assert as_text(first) in repr(dashboard.Claims(book))
 
 
 def test_networks_data_and_environments_are_listed_once(book):

@@ -7,11 +7,11 @@ import nbformat
 import pytest
 from ledgers import over_images, two_chapters
 
-from conftest import ROOT
 from svcca_lib.paper.chapter.gathered import BOOK, LEDGER, Book, Row, published
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES, artefact
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 
 @pytest.fixture

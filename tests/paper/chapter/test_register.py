@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import ROOT
 from svcca_lib.paper.chapter.claims import KINDS, Rule
-from svcca_lib.paper.chapter.ledger import LEDGER, Book
+from svcca_lib.paper.chapter.gathered import LEDGER, Book
 from svcca_lib.paper.chapter.register import PATH, Register, registered
 from svcca_lib.paper.publishing import site
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 ENTRY = """
 [[claim]]

@@ -11,11 +11,11 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from nbval.plugin import IPyNbCell
 
 import conftest
-from conftest import ROOT
 from svcca_lib.paper.chapter import regression
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, RECORD, packed
 from svcca_lib.paper.chapter.printed import Printed
 from svcca_lib.paper.chapter.regression import differences, granted, spread, stored
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 
 def stream(text, name="stdout"):

@@ -1,14 +1,12 @@
 """Claims as text, as HTML and as flat rows."""
 
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 
 import pytest
-from ledgers import claim, ledger, over_images, single, two_chapters
+from ledgers import claim, ledger, single
 
 from svcca_lib.paper.chapter.claims import at_least, at_most
-from svcca_lib.paper.chapter.ledger import Book
-from svcca_lib.paper.chapter.tables import Claims, as_html, as_text, flat, with_column
+from svcca_lib.paper.chapter.tables import as_html, as_text, flat, with_column
 
 
 def test_number_below_a_rule_finer_than_round_off_is_said_to_be_below_it():
@@ -62,34 +60,16 @@ def test_html_form_escapes_what_the_statement_says():
     assert "a < b" not in text
 
 
-def test_claims_lead_to_their_figures_or_to_themselves():
-    book = two_chapters()
-    text = Claims(book)._repr_html_()
-    ET.fromstring(text)
-    assert '<a href="02-first.html#figure-2a">Figure 2a</a>' in text
-    assert '<a href="02-first.html#claim-c">Theorem 1</a>' in text
-    assert '<a href="04-second.html#figure-4-convnet">Figure 4</a>, <a' in text
-    assert text.count('<tr id="claim-') == len(book.claims) == 4
-    assert 'id="claim-02-first-a"' in text
-
-
-def test_text_form_of_the_claims_changes_with_a_number():
-    book = two_chapters()
-    first, second = book.chapters.values()
-    other = replace(first, claims=(over_images(value=0.91), *first.claims[1:]))
-    assert repr(Claims(book)) != repr(Claims(Book({"02-first": other, "04-second": second})))
-    assert as_text(first) in repr(Claims(book))
-
-
 def test_a_further_column_stands_at_the_end_of_each_row():
     claims = (claim(), single(id="b"))
     root = ET.fromstring(with_column(claims, "Seeds", ["3 of 3", "none"], "a-"))
-    assert [row.get("id") for row in root.find("tbody")] == [
-        "claim-a-25-directions-suffice",
-        "claim-a-b",
+    rows = list(root.find("tbody"))
+    assert [row.get("id") for row in rows] == ["claim-a-25-directions-suffice", "claim-a-b"]
+    last = [row[-1] for row in rows]
+    assert [(cell.get("data-title"), cell.text) for cell in last] == [
+        ("Seeds", "3 of 3"),
+        ("Seeds", "none"),
     ]
-    assert [row[-1].text for row in root.find("tbody")] == ["3 of 3", "none"]
-    assert {row[-1].get("data-title") for row in root.find("tbody")} == {"Seeds"}
 
 
 def test_flat_row_has_all_digits_and_no_nested_value():

@@ -3,8 +3,8 @@
 import pytest
 from browser import unwritten
 
-from conftest import ROOT
 from svcca_lib.paper.publishing import pdf
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(pdf.chromium() is None, reason="no Chromium on the PATH")

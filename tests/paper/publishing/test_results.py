@@ -2,10 +2,10 @@
 
 from ledgers import two_chapters
 
-from conftest import ROOT
-from svcca_lib.paper.chapter.ledger import Book, published
+from svcca_lib.paper.chapter.gathered import Book, published
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES
 from svcca_lib.paper.publishing import results
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 
 def test_glance_has_a_row_for_each_figure_of_the_paper():

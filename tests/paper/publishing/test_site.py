@@ -8,13 +8,13 @@ import pytest
 from ledgers import single
 from matplotlib.figure import Figure
 
-from conftest import ROOT
 from svcca_lib.paper.chapter.chapter import Chapter
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, noted
 from svcca_lib.paper.chapter.provenance import Making, ShownFigure
 from svcca_lib.paper.chapter.tables import as_html
 from svcca_lib.paper.publishing import site
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 NAME = "02-distributed-representations"
 

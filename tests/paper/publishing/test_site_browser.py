@@ -23,11 +23,11 @@ import yaml
 from browser import unwritten
 from PIL import Image
 
-from conftest import ROOT
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA
 from svcca_lib.paper.publishing import site as builder
 from svcca_lib.paper.publishing.page import folded
 from svcca_lib.paper.publishing.pdf import chromium
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
