@@ -45,8 +45,8 @@ reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 publish: $(VENV) ## Keep the chapters that `make book PROFILE=cifar10` executed as the published ones
 	@mkdir -p published/cifar10 && cp build/cifar10/book/*.ipynb published/cifar10/
 
-lint: $(VENV) ## Check style
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+lint: $(VENV) ## Check style, and which way imports go
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && .venv/bin/lint-imports --no-cache --no-logo
 
 types: $(VENV) ## Check the types of the library, strictly
 	@$(PY) -m mypy
