@@ -12,7 +12,7 @@ from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 
 @drawn
-def readings(
+def definitions(
     own: Mapping[str, np.ndarray],
     seeds: Mapping[str, np.ndarray],
     chance: np.ndarray,
@@ -20,16 +20,16 @@ def readings(
     fractions: np.ndarray,
     layers: Sequence[str],
 ) -> Figure:
-    """Readings of the paper's definition, on the same networks.
+    """What the paper's measure can mean, on the same networks: one curve a definition.
 
     Parameters
     ----------
     own : mapping of str to array, shape (t,)
-        Reading -> similarity of layers to their own end, mean over layers.
+        Definition -> similarity of layers to their own end, mean over layers.
     seeds : mapping of str to array, shape (layers,)
-        Reading -> similarity of each layer to that of another seed.
+        Definition -> similarity of each layer to that of another seed.
     chance : array, shape (layers,)
-        What independent layers would score instead, in the first reading.
+        What independent layers would score instead, by the first definition.
     kept : mapping of str to array, shape (layers,)
         What 99 % is of -> directions kept, as a share of the neurons.
     fractions : array, shape (t,)

@@ -11,13 +11,12 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from svcca_lib.paper.figures.palette import Style
-
 
 def heat_map(ax: Axes, matrix: np.ndarray, ticks: Mapping[int, str], **drawing: Any) -> AxesImage:
     """Draw similarities of layers, the input at the lower left, with labels at some layers."""
-    colours: Style = {"cmap": "viridis", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
-    image = ax.imshow(matrix, origin="lower", **colours, **drawing)
+    image = ax.imshow(
+        matrix, "viridis", vmin=0, vmax=1, origin="lower", interpolation="nearest", **drawing
+    )
     ax.set_xticks(list(ticks), list(ticks.values()), rotation=90)
     ax.set_yticks(list(ticks), list(ticks.values()))
     ax.tick_params(length=0 if len(ticks) == len(matrix) else 2, labelsize=5.6, pad=1.5)

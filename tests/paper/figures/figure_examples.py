@@ -227,12 +227,12 @@ def dots():
     return series.dots(shown), shown
 
 
-def readings():
+def definitions():
     names = [f"{energy}, {mean}" for energy in ("variance", "values") for mean in "abc"]
     own, seeds = ({name: shares(n) for name in names} for n in (6, 5))
     kept = {"variance": shares(5), "values": shares(5)}
     args = (own, seeds, 0.3 * shares(5), kept, np.linspace(0, 1, 6), list("abcde"))
-    return after_the_paper.readings(*args), args
+    return after_the_paper.definitions(*args), args
 
 
 def means_over_seeds():
@@ -266,7 +266,7 @@ EXAMPLES = {
         by_layer,
         curves,
         dots,
-        readings,
+        definitions,
     )
 }
 EXAMPLES["over_seeds"] = functools.cache(means_over_seeds)
