@@ -111,15 +111,9 @@ def spatial_means(model: nn.Module, layers: Sequence[str], images: Images) -> di
 def logit_similarity(
     means: dict[str, Tensor], logits: Tensor, keep: float
 ) -> tuple[Tensor, Tensor]:
-    """Compare every layer with every logit; each layer is decomposed once.
+    """Compare every layer, (n, c) as of `spatial_means`, with every logit, (n, classes).
 
-    Parameters
-    ----------
-    means : dict of str to Tensor, shape (n, c)
-        As of `spatial_means`.
-    logits : Tensor, shape (n, classes)
-    keep : float
-        Of the variance of each layer.
+    Each layer is decomposed once, and cut to `keep` of its variance.
 
     Returns
     -------
@@ -127,12 +121,13 @@ def logit_similarity(
     chance : Tensor, shape (layers,)
     """
     columns = [FourierSubspace.fit(logit[:, None]) for logit in logits.T]
-    rows = [FourierSubspace.fit(layer, keep) for layer in means.values()]
-    found = [[dft_cca(row, column) for column in columns] for row in rows]
-    return (
-        torch.tensor([[cell.similarity for cell in row] for row in found], dtype=torch.float64),
-        torch.tensor([row[0].chance for row in found], dtype=torch.float64),
-    )
+    values, chance = [], []
+    for layer in means.values():
+        row = FourierSubspace.fit(layer, keep)
+        found = [dft_cca(row, column) for column in columns]
+        values.append([result.similarity for result in found])
+        chance.append(found[0].chance)
+    return torch.tensor(values, dtype=torch.float64), torch.tensor(chance, dtype=torch.float64)
 
 
 def class_sensitivity(
@@ -196,14 +191,13 @@ def imagenet_sensitivity(
     ----------
     data : ImageData
         Images of any ImageNet classes, such as a ``folder:PATH?size=224``; their labels are not
-        used. At most `images` training images, evenly spaced, are shown.
-    store : Store
+        used.
+    store, images, keep
+        As of `class_sensitivity`.
     classes : sequence of str
         As torchvision names them: "fire engine".
-    images : int
     weights : str or None
         As in `imagenet.imagenet_resnet50`.
-    keep : float
 
     Raises
     ------

@@ -109,6 +109,20 @@ class Deletion:
                 found[i] = stats.spearmanr(distance, difference).statistic
         return found
 
+    def scores(self, specificity: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """Ding's three tests of each measure, in the order of `MEASURES`; more is better.
+
+        Parameters
+        ----------
+        specificity : mapping of str to float
+            Measure -> the third, which deletions do not show.
+        """
+        return {
+            "sensitivity": np.array([-self.noticed(name).mean() for name in MEASURES]),
+            "probe": np.array([self.probe_correlation(name).mean() for name in MEASURES]),
+            "specificity": np.array([specificity[name] for name in MEASURES]),
+        }
+
     @property
     def _references(self) -> range:
         return range(len(self.accuracy))

@@ -2,7 +2,8 @@ r"""Common mistakes in comparing layers, each made on purpose beside the way tha
 
 Every function returns a `Mistake`: what was asked, the number that the mistake gives, and the
 number of the remedy, on the same responses. The wrong ways are written out here, in the few lines
-in which they occur in practice; the library does none of them.
+in which they occur in practice; the library does none of them. Layers x and y are (n, p) and (n, q)
+on the same images, and `seed` is that of a shuffling.
 """
 
 from __future__ import annotations
@@ -103,12 +104,7 @@ def shuffled_twice(model: nn.Module, layer: str, inputs: Tensor, seed: int = 0) 
 def not_centred(x: Tensor, y: Tensor, seed: int = 0) -> Mistake:
     """Compute CKA without centring, of a layer with one that was shown other images.
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, p) and (n, q)
-        Responses of which few are negative, as behind a ReLU.
-    seed : int
-        Of the shuffling of `y`.
+    Few responses are negative, as behind a ReLU.
     """
     other = shuffled(y, seed)
     norms = torch.linalg.norm(x.T @ x) * torch.linalg.norm(other.T @ other)
@@ -125,12 +121,7 @@ def not_centred(x: Tensor, y: Tensor, seed: int = 0) -> Mistake:
 def too_few_images(x: Tensor, y: Tensor, seed: int = 0) -> Mistake:
     """Compute CCA with as many images as neurons, of layers that were shown other images.
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, p) and (n, q)
-        With n several times p.
-    seed : int
-        Of the shuffling.
+    There are several times as many: n is several times p.
     """
     other, few = shuffled(y, seed), x.shape[1]
     with _without_a_warning():
@@ -145,14 +136,7 @@ def too_few_images(x: Tensor, y: Tensor, seed: int = 0) -> Mistake:
 
 
 def averaged_over_batches(x: Tensor, y: Tensor, batch: int) -> Mistake:
-    """Average CCA over minibatches in place of one CCA of all images.
-
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, p) and (n, q)
-    batch : int
-        Rows of a batch, more than there are neurons.
-    """
+    """Average CCA over batches, of more rows than neurons, in place of one CCA of all images."""
     with _without_a_warning():
         pairs = zip(torch.split(x, batch), torch.split(y, batch), strict=True)
         wrong = np.mean([cca(a, b).similarity for a, b in pairs if len(a) == batch])
@@ -171,10 +155,7 @@ def averaged_over_batches(x: Tensor, y: Tensor, batch: int) -> Mistake:
 def no_rank_cut(x: Tensor, y: Tensor) -> Mistake:
     """Invert float32 covariances of layers with dependent neurons; the largest "correlation".
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, p) and (n, q)
-        Half as many neurons are added here that are sums of the others: nothing new, for a CCA.
+    Half as many neurons are added here that are sums of the others: nothing new, for a CCA.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -205,15 +186,7 @@ def no_rank_cut(x: Tensor, y: Tensor) -> Mistake:
 
 
 def overwritten(model: nn.Sequential, layer: str, inputs: Tensor) -> Mistake:
-    """Keep a hook's output without a copy, where the next layer works in place.
-
-    Parameters
-    ----------
-    model : nn.Sequential
-        In which an in-place ReLU follows `layer`.
-    layer : str
-    inputs : Tensor
-    """
+    """Keep a hook's output without a copy, of a layer that an in-place ReLU follows."""
     with torch.no_grad(), _hooked(model, layer, Tensor.detach) as kept:
         model.eval()(inputs)
     copied = capture(model, layer, inputs)[layer]
@@ -228,15 +201,8 @@ def overwritten(model: nn.Sequential, layer: str, inputs: Tensor) -> Mistake:
 def training_mode(model: nn.Module, layer: str, inputs: Tensor, batch: int = 32) -> Mistake:
     """Record a model with batch norm in training mode, and compare it with itself in evaluation.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Left as it was.
-    layer : str
-        Above a batch norm.
-    inputs : Tensor
-    batch : int
-        Rows of a batch, in the order of the data.
+    The layer is above a batch norm, batches are in the order of the data; the model is left as it
+    was.
     """
     state = {name: value.clone() for name, value in model.state_dict().items()}
     proper = capture(model, layer, inputs)[layer]
@@ -285,9 +251,7 @@ def without_chance(pairs: Sequence[tuple[Tensor, Tensor]], images: Sequence[int]
 def pixels_shuffled(x: Tensor, y: Tensor) -> Mistake:
     """Find the floor of a convolution read by pixels by shuffling pixels, not whole images.
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, c, h, w)
+    Layers are (n, c, h, w).
     """
     rows = [channels_as_neurons(z) for z in (x, y)]
     by_pixels, by_images = (

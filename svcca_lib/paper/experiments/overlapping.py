@@ -79,6 +79,17 @@ def over_pairs(values: Mapping[tuple[int, int], float]) -> np.ndarray:
     return jackknife(1 + max(max(pair) for pair in values), mean)
 
 
+def over_ring(values: Sequence[float]) -> np.ndarray:
+    """Turn one value for each network and the next (`ring`) into one a network; see `jackknife`.
+
+    Examples
+    --------
+    >>> over_ring([1.0, 1.0, 1.0]).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    return over_pairs(dict(zip(ring(len(values)), values, strict=True)))
+
+
 def ring(networks: int) -> list[tuple[int, int]]:
     """Pair each network with the next, and the last with the first.
 

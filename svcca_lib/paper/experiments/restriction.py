@@ -134,8 +134,7 @@ def on_directions(layer: CutNetwork, weights: Tensor, counts: Sequence[int]) -> 
     -------
     array, shape (len(counts),)
     """
-    most = max(counts)
-    mean, down, up = projection_matrix(layer.train, weights, most)
+    mean, down, up = projection_matrix(layer.train, weights, max(counts))
     variates, up = layer._centred_test @ down.float(), up.float()
     restricted = mean.float().expand_as(layer.test).clone()
     accuracies, done = [], 0
@@ -155,18 +154,13 @@ def on_neurons(
 
     Parameters
     ----------
-    layer : CutNetwork
+    layer, counts
+        As of `on_directions`, which returns the like.
     order : Tensor, shape (>= max(counts),)
         Neurons, the first to be kept first.
-    counts : sequence of int
-        The values of k, ascending.
     others : {"predicted", "mean"}
         What the neurons that are not kept respond: their best linear prediction from those that
         are, which is the projection onto the subspace these span, or their mean over the images.
-
-    Returns
-    -------
-    array, shape (len(counts),)
     """
     return np.array([layer.accuracy(kept) for kept in from_neurons(layer, order, counts, others)])
 
@@ -214,10 +208,6 @@ def on_directions_of_neurons(
         How the second projection is meant. ``"predicted"``: onto the subspace that these neurons
         span, so that the k directions are read from them, as well as is linearly possible.
         ``"mean"``: onto their axes, so that all other neurons stay at their mean.
-
-    Returns
-    -------
-    array, shape (len(counts),)
     """
     mean, down, up = projection_matrix(layer.train, weights, max(counts))
     variates = layer._centred_test @ down.float()
@@ -304,35 +294,19 @@ def neurons_for(
 
 
 def importance(up: Tensor) -> Tensor:
-    r"""How much of each neuron's variance some directions explain.
+    """How much of each neuron's variance some directions explain, (p,), up to a common factor.
 
-    Parameters
-    ----------
-    up : Tensor, shape (k, p)
-        What each direction adds to each neuron, as `svcca_lib.projection_matrix` gives it.
-
-    Returns
-    -------
-    Tensor, shape (p,)
-        :math:`\sum_i u_{ij}^2`, the squared length of neuron j after the projection (times the
-        squared length of the variates, the same for all of SVCCA's).
+    From what each adds to each neuron, (k, p), as `svcca_lib.projection_matrix` gives it: the
+    squared length of a neuron after the projection is that times the variates', which is one for
+    all of SVCCA's.
     """
     return (up**2).sum(dim=0)
 
 
 def best_neuron(layer: CutNetwork, weights: Tensor) -> np.ndarray:
-    """How much of each direction its most similar neuron explains.
+    """How much of each direction its most similar neuron explains: squared correlation, (m,).
 
-    Parameters
-    ----------
-    layer, weights
-        As `on_directions`.
-
-    Returns
-    -------
-    array, shape (m,)
-        Squared correlation: 1 for a direction that is a neuron, small for one that is spread over
-        many.
+    1 for a direction that is a neuron, small for one that is spread over many.
     """
     covariance = layer._scatter @ weights.double()  # (p, m)
     variances = (weights.double() * covariance).sum(dim=0) * layer._scatter.diagonal()[:, None]
@@ -373,9 +347,8 @@ def _predictions(
     """Yield the least-squares prediction from the first k neurons of `order`, for ascending k.
 
     Of all neurons, (n_test, p), or of the directions `down`, (p, m) -> (n_test, m); float32,
-    centred.
-    Gram-Schmidt in that order, by the Cholesky factor of the neurons' scatter: each neuron adds
-    what it has beyond those before it, so that one factorisation serves all k.
+    centred. By Gram-Schmidt in that order, the Cholesky factor of the neurons' scatter: each neuron
+    adds what it has beyond those before it, so that one factorisation serves all k.
     """
     order = order[: max(counts)]
     scatter = layer._scatter[order]

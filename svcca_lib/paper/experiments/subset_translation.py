@@ -15,6 +15,7 @@ Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, Theorem 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -74,18 +75,46 @@ def translated(
     return moved
 
 
-def attack(
-    layer: np.ndarray, subset: np.ndarray, direction: np.ndarray, lengths: Sequence[float]
-) -> dict[str, np.ndarray]:
-    """Compare a layer with itself, a subset of whose rows is moved ever further.
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """A layer against itself, a subset of whose rows is moved ever further.
 
-    Returns
-    -------
-    dict of str to array, shape (len(lengths),)
+    Attributes
+    ----------
+    similarity : dict of str to array, shape (lengths,)
         Measure of `MEASURES` -> similarity.
+    limit : float
+        Of linear CKA, after an endless translation.
+    seen : float
+        Largest change of an output of the readout, as a share of the largest output.
     """
+
+    similarity: dict[str, np.ndarray]
+    limit: float
+    seen: float
+
+
+def attack(
+    layer: np.ndarray, subset: np.ndarray, readout: np.ndarray, lengths: Sequence[float]
+) -> Attack:
+    """Move a subset of the rows of a layer where a readout does not look.
+
+    Parameters
+    ----------
+    layer, subset
+        As of `translated`.
+    readout : array, shape (classes, p)
+    lengths : sequence of float
+        Ascending, as of `translated`.
+    """
+    direction = unseen(readout, layer)
     moved = [translated(layer, subset, direction, length) for length in lengths]
-    return {name: np.array([similarity(name, layer, z) for z in moved]) for name in MEASURES}
+    before, after = layer @ readout.T, moved[-1] @ readout.T
+    return Attack(
+        {name: np.array([similarity(name, layer, z) for z in moved]) for name in MEASURES},
+        limit(layer, subset),
+        float(np.abs(after - before).max() / np.abs(before).max()),
+    )
 
 
 def limit(layer: np.ndarray, subset: np.ndarray) -> float:

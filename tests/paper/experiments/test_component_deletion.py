@@ -63,6 +63,15 @@ def test_what_is_noticed_is_set_by_the_seeds():
     np.testing.assert_allclose(deletion.lost("blind"), [0.6, 0.7])
     assert deletion.probe_correlation("sees")[0] > 0.9
     np.testing.assert_array_equal(deletion.probe_correlation("blind"), 0)
+    both = component_deletion.Deletion(
+        deletion.kept,
+        10,
+        deletion.accuracy,
+        dict.fromkeys(component_deletion.MEASURES, deletion.distance["sees"]),
+    )
+    scores = both.scores(dict.fromkeys(component_deletion.MEASURES, 0.5))
+    np.testing.assert_allclose(scores["sensitivity"], -deletion.noticed("sees").mean())
+    np.testing.assert_allclose(scores["probe"], deletion.probe_correlation("sees").mean())
     turned = deletion.only([1, 0])
     np.testing.assert_allclose(turned.noticed("sees"), deletion.noticed("sees")[::-1])
 

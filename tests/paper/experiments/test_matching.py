@@ -79,6 +79,9 @@ def test_specificity_compares_seeds_with_neighbours():
     found = matching.Matching({"any": tables}, ("a", "b", "c"), 10)
     np.testing.assert_allclose(found.specificity("any"), [2 / 3, 2 / 3])  # b falls to its neighbour
     np.testing.assert_allclose(found.accuracy("any"), [1, 1])
+    named = matching.Matching({"CKA": tables}, found.layers, 10).ranges("specificity")
+    np.testing.assert_allclose(named[matching.MEASURES.index("CKA")], 2 / 3)
+    assert np.isnan(np.delete(named, matching.MEASURES.index("CKA"), axis=0)).all()
     equal = matching.Matching({"any": np.ones((2, 2, 3, 3))}, ("a", "b", "c"), 10)
     np.testing.assert_allclose(equal.specificity("any"), [1 / 2, 1 / 2])  # all ties
 

@@ -18,9 +18,12 @@ def test_what_the_readout_does_not_see_leaves_its_outputs_and_takes_cka_to_its_l
     np.testing.assert_allclose(moved[~subset], layer[~subset])
     end = subset_translation.limit(layer, subset)
     assert cka(layer, moved).similarity == pytest.approx(end, abs=1e-4)
-    found = subset_translation.attack(layer, subset, direction, (0, 1e4))
-    for values in found.values():
+    found = subset_translation.attack(layer, subset, readout, (0, 1e4))
+    assert found.seen < 1e-9
+    assert found.limit == end
+    for values in found.similarity.values():
         assert values[0] == pytest.approx(1)
-    assert found["mean CCA"][1] > 11 / 12 - 1e-6  # all directions but one are as they were
+    # all directions but one are as they were
+    assert found.similarity["mean CCA"][1] > 11 / 12 - 1e-6
     with pytest.raises(ValueError, match="fewer outputs than neurons"):
         subset_translation.unseen(np.eye(12), layer)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from svcca_lib.paper.experiments import cost, theorems, translation_invariance
+from svcca_lib.paper.experiments import cost, theorems
+from svcca_lib.paper.experiments import translation_invariance as invariance
 from svcca_lib.paper.training.config import TrainConfig
 from svcca_lib.paper.training.networks import NetworkConfig, build
 from svcca_lib.paper.training.trained import TrainedNetwork
@@ -33,7 +34,7 @@ def images():
 
 class TestData:
     def test_translations_are_closed_under_translation_and_no_shift_comes_twice(self):
-        shifted = translation_invariance.translations(random(3, 2, 4, 5))
+        shifted = invariance.translations(random(3, 2, 4, 5))
         rows = {tuple(image.flatten().tolist()) for image in shifted}
         moved = {tuple(image.flatten().tolist()) for image in torch.roll(shifted, (1, 3), (2, 3))}
         assert len(shifted) == len(rows) == 3 * 4 * 5
@@ -42,29 +43,27 @@ class TestData:
     def test_reach_bounds_the_shifts(self):
         image = torch.zeros(1, 1, 8, 8)
         image[..., 4, 4] = 1
-        places = translation_invariance.translations(image, 1).nonzero()[:, 2:]
+        places = invariance.translations(image, 1).nonzero()[:, 2:]
         assert len(places) == 9
         assert places.min() == 3
         assert places.max() == 5
-        assert len(translation_invariance.translations(image, 4)) == 64
+        assert len(invariance.translations(image, 4)) == 64
 
     def test_images_are_averaged_down_by_whole_factors_only(self):
         image = torch.arange(16.0).reshape(1, 1, 4, 4)
-        assert translation_invariance.reduced(image, 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
-        assert translation_invariance.reduced(image, 8) is image
+        assert invariance.reduced(image, 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+        assert invariance.reduced(image, 8) is image
         with pytest.raises(ValueError, match="must divide the side of the images, 4; got 3"):
-            translation_invariance.reduced(image, 3)
+            invariance.reduced(image, 3)
 
 
 class TestLayers:
     def test_borders_change_and_weights_do_not(self, run, images):
-        circular, zeros = (
-            translation_invariance.with_borders(run, kind) for kind in ("circular", "zeros")
-        )
+        circular, zeros = (invariance.with_borders(run, kind) for kind in ("circular", "zeros"))
         for a, b in zip(circular.parameters(), run.network().parameters(), strict=True):
             assert torch.equal(a, b.double())
         x = images.float()
-        seen = translation_invariance.responses(zeros, {"c2": None}, x.double())["c2"]
+        seen = invariance.responses(zeros, {"c2": None}, x.double())["c2"]
         network = run.network()
         expected = network.c2(network.c1(network.get_submodule("in")(x)))
         torch.testing.assert_close(seen.float(), expected)
@@ -73,51 +72,45 @@ class TestLayers:
         self, run, images
     ):
         def gap(padding):
-            network = translation_invariance.with_borders(run, padding)
-            moved = translation_invariance.responses(
-                network, {"bn1": None}, torch.roll(images, (2, 3), (2, 3))
-            )
-            still = translation_invariance.responses(network, {"bn1": None}, images)
+            network = invariance.with_borders(run, padding)
+            moved = invariance.responses(network, {"bn1": None}, torch.roll(images, (2, 3), (2, 3)))
+            still = invariance.responses(network, {"bn1": None}, images)
             return float((moved["bn1"] - torch.roll(still["bn1"], (2, 3), (2, 3))).abs().max())
 
         assert gap("circular") < 1e-12
         assert gap("zeros") > 1e-3
 
     def test_channels_are_taken_in_the_order_asked_for(self, run, images):
-        network = translation_invariance.with_borders(run, "zeros")
-        whole = translation_invariance.responses(network, {"c1": None}, images)["c1"]
-        part = translation_invariance.responses(network, {"c1": (3, 1)}, images)["c1"]
+        network = invariance.with_borders(run, "zeros")
+        whole = invariance.responses(network, {"c1": None}, images)["c1"]
+        part = invariance.responses(network, {"c1": (3, 1)}, images)["c1"]
         assert torch.equal(part, whole[:, [3, 1]])
 
     def test_the_liveliest_channels_come_first(self, run, images):
-        network = translation_invariance.with_borders(run, "zeros")
-        variances = (
-            translation_invariance.responses(network, {"c1": None}, images)["c1"]
-            .var(0)
-            .mean((1, 2))
-        )
-        first, second = translation_invariance.liveliest(network, "c1", images, 2)
+        network = invariance.with_borders(run, "zeros")
+        variances = invariance.responses(network, {"c1": None}, images)["c1"].var(0).mean((1, 2))
+        first, second = invariance.liveliest(network, "c1", images, 2)
         assert variances[first] == variances.max()
         assert variances[second] == variances.sort(descending=True).values[1]
 
 
 def layers(run, padding="circular", names=("c1", "c2"), inputs=None):
-    found = translation_invariance.responses(
-        translation_invariance.with_borders(run, padding), dict.fromkeys(names), inputs
+    found = invariance.responses(
+        invariance.with_borders(run, padding), dict.fromkeys(names), inputs
     )
     return tuple(found[name] for name in names)
 
 
 class TestTheorems:
     def test_all_hold_on_all_translations_through_circular_borders(self, run, images):
-        x, y = layers(run, inputs=translation_invariance.translations(images))
+        x, y = layers(run, inputs=invariance.translations(images))
         assert theorems.off_circulant(x, y).worst < 1e-20
         assert theorems.between_frequencies(x, y).worst < 1e-20
         assert theorems.against_flat(x[:, :2], y[:, :2]).gap < 1e-8
 
     @pytest.mark.parametrize("broken", ["translations", "borders"])
     def test_each_assumption_is_needed(self, run, images, broken):
-        inputs = images if broken == "translations" else translation_invariance.translations(images)
+        inputs = images if broken == "translations" else invariance.translations(images)
         x, y = layers(run, "zeros" if broken == "borders" else "circular", inputs=inputs)
         assert theorems.off_circulant(x, y).share > 1e-3
         assert theorems.between_frequencies(x, y).share > 1e-3
@@ -158,7 +151,7 @@ class TestAcrossAPooling:
     def test_layers_above_it_are_as_good_as_any_and_phases_restore_the_equality(self, run, images):
         from svcca_lib import phases_as_channels
 
-        shifted = translation_invariance.translations(images)
+        shifted = invariance.translations(images)
         below, above, higher = layers(run, names=("c2", "p1", "c3"), inputs=shifted)
         assert theorems.against_flat(above, higher).gap < 1e-8
         across = theorems.against_flat(below[:, :2], above[:, :2])
@@ -176,9 +169,7 @@ class TestAcrossAPooling:
     def test_four_waves_of_the_larger_layer_meet_one_of_the_smaller_and_no_others(
         self, run, images
     ):
-        below, above = layers(
-            run, names=("c2", "c3"), inputs=translation_invariance.translations(images)
-        )
+        below, above = layers(run, names=("c2", "c3"), inputs=invariance.translations(images))
         x, y = theorems.spectrum(below), theorems.spectrum(above)
         energy = (x.reshape(len(x), -1).mH @ y.reshape(len(y), -1)).abs() ** 2
         energy = energy.reshape(*x.shape[1:], *y.shape[1:]).sum((0, 3))  # (8, 8, 4, 4)
