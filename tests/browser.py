@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from conftest import ROOT
 from svcca_lib.paper.publishing.pdf import chromium
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 
 @contextmanager

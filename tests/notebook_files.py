@@ -5,12 +5,12 @@ import textwrap
 import nbformat
 import pandas as pd
 
-from conftest import ROOT
 from svcca_lib.paper.chapter.claims import Claim, at_least
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.running.grid import grid
 from svcca_lib.paper.running.plan import Layout
 from svcca_lib.paper.store.files import write_json
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 PARAMETERS = """
 profile = "quick"  # quick, cifar10 or paper

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import svcca_lib
-from conftest import ROOT
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 FUNCTIONS = [n for n in svcca_lib.__all__ if inspect.isfunction(getattr(svcca_lib, n))]
 # Of all that is installed here, what the library must do without.

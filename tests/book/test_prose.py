@@ -11,8 +11,8 @@ import tomllib
 import nbformat
 import pytest
 
-from conftest import ROOT
 from svcca_lib.paper.publishing import site
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 STATED = ROOT / "tests" / "book" / "stated"
 PAGES = [*site.chapters(ROOT), "index", "choices", "running"]

@@ -8,11 +8,11 @@ import time
 
 from notebook_files import write
 
-from conftest import ROOT
 from svcca_lib.paper.running import display, progress
 from svcca_lib.paper.running.grid import grid
 from svcca_lib.paper.running.plan import Layout
 from svcca_lib.paper.store.files import write_json
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 
 def test_live_lines_say_where_each_job_is_and_what_is_left(tmp_path):

@@ -4,9 +4,9 @@ import pytest
 from notebook_files import write
 from typer.testing import CliRunner
 
-from conftest import ROOT
 from svcca_lib.__main__ import app
 from svcca_lib.paper.running.grid import expand, grid
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 BOOK = ROOT / "book"
 

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import yaml
 
-from conftest import ROOT
 from svcca_lib.paper.running import kernels, machines
 from svcca_lib.paper.running.kernels import Kernels
 from svcca_lib.paper.running.machines import MACHINES, X86
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 HASWELL = Kernels(
     *("Haswell", "Haswell", "AVX2", ("X86_V3",), 1, 1), onednn="Intel AVX2", mkl="AUTO"

@@ -4,11 +4,11 @@ import pytest
 from notebook_files import write
 from typer.testing import CliRunner
 
-from conftest import ROOT
 from svcca_lib.__main__ import app
 from svcca_lib.paper import profiles
 from svcca_lib.paper.running.grid import grid
 from svcca_lib.paper.running.plan import Plan, book
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 BOOK = ROOT / "book"
 

@@ -6,11 +6,11 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT
 from svcca_lib.paper.chapter.drift import ELSEWHERE, on_other_machines
 from svcca_lib.paper.running import machines, outcomes, trials
 from svcca_lib.paper.running.machines import MACHINES
 from svcca_lib.paper.running.outcomes import Outcome
+from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 JUNIT = """<testsuites><testsuite>
 <testcase classname="book" name="01.ipynb::Cell 3"><failure message="#x1B[91mNotebook cell execution
