@@ -25,7 +25,7 @@ def count() -> int:
 def claimed(folder: Path | None = None, every: float = 0.5) -> Iterator[str | None]:
     """Let this process, and what it starts, see one GPU that no other claims meanwhile.
 
-    Only where ``CUDA_VISIBLE_DEVICES`` names several, as `engine.run` sees to on a machine with
+    Only where ``CUDA_VISIBLE_DEVICES`` names several, as `engine` sees to on a machine with
     several; a cluster's scheduler names one itself. To be entered before torch looks for GPUs.
 
     Parameters

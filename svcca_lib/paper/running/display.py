@@ -1,4 +1,4 @@
-"""How a run goes, for those who watch it: lines that live on a terminal, plain lines, or JSON.
+"""How it goes, for those who watch: lines that live on a terminal, plain lines, or JSON.
 
 Everything is read from the files that steps write (`progress`), so it is the same for processes of
 this machine and for jobs of a cluster.

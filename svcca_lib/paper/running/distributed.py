@@ -108,8 +108,8 @@ def _network(name: str, request: Request) -> nn.Module:
 
     if trained := _TRAINED.fullmatch(name):
         training, seed, fraction = trained.groups()
-        run = train(Training(request.profile, training, int(seed), request.data), progress=False)
-        return run.network(float(fraction or 1.0))
+        asked = Training(request.profile, training, int(seed), request.data)
+        return train(asked, progress=False).network(float(fraction or 1.0))
     network = _imported(name)
     if not isinstance(network, nn.Module):
         raise ValueError(f"{name} must be a torch.nn.Module; got {type(network).__name__}")

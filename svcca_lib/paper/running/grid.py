@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from svcca_lib.paper import profiles
 from svcca_lib.paper.data.sources import source_of
 from svcca_lib.paper.running import notebooks
-from svcca_lib.paper.running.plan import Job, Plan, short_digest
+from svcca_lib.paper.running.plan import Job, Plan
 
 _RANGE = re.compile(r"(-?\d+)-(-?\d+)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
@@ -128,8 +129,12 @@ def point(parameters: Mapping[str, Any]) -> str:
     texts = [text if name == "profile" else f"{name}-{text}" for name, text in short.items()]
     point = "_".join(texts) or "defaults"
     if _UNSAFE.search(point) or len(point) > 100 or any(map(_ambiguous, parameters.values())):
-        point = f"{_UNSAFE.sub('-', point)[:80].strip('-')}_{short_digest(repr(parameters))}"
+        point = f"{_UNSAFE.sub('-', point)[:80].strip('-')}_{_digest(parameters)}"
     return point
+
+
+def _digest(parameters: Mapping[str, Any]) -> str:
+    return hashlib.sha256(repr(parameters).encode()).hexdigest()[:6]
 
 
 def _ambiguous(value: Any) -> bool:

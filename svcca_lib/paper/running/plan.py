@@ -6,7 +6,6 @@ itself is a plan as well, of one job for each chapter, so one graph serves both.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,6 +67,12 @@ class Job:
     def arguments(self) -> list[str]:
         """The parameters as ``python -m svcca_lib execute`` takes them."""
         return [text for pair in self.parameters.items() for text in ("-p", "{}={}".format(*pair))]
+
+
+def arguments(training: Training) -> list[str]:
+    """Return a training as ``python -m svcca_lib train`` takes it."""
+    given = [training.name, f"--seed={training.seed}", f"--profile={training.profile}"]
+    return [*given, f"--data={training.data}", f"--width={training.width}"]
 
 
 @dataclass(frozen=True)
@@ -259,14 +264,3 @@ def remove(layout: Layout, paths: Iterable[Path]) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-
-def short_digest(text: str) -> str:
-    """Return a few hexadecimal digits that tell texts apart in a name."""
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
-def arguments(training: Training) -> list[str]:
-    """Return a training as ``python -m svcca_lib train`` takes it."""
-    given = [training.name, f"--seed={training.seed}", f"--profile={training.profile}"]
-    return [*given, f"--data={training.data}", f"--width={training.width}"]
