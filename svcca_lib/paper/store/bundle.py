@@ -22,6 +22,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from svcca_lib.paper.store.files import sync_folder, write_through
+
 TENSORS, RECORD, CHECKSUMS = "tensors.safetensors", "artefact.json", "SHA256SUMS"
 
 
@@ -66,15 +68,12 @@ def write_bundle(
         new, old = Path(temporary) / "new", Path(temporary) / "old"
         new.mkdir()
         for name, content in files.items():
-            with open(new / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(new)
+            write_through(new / name, content)
+        sync_folder(new)
         if folder.exists():
             os.rename(folder, old)
         os.rename(new, folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -102,13 +101,3 @@ def read_bundle(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if hashlib.sha256(content).hexdigest() != stated.get(name):
             raise DamagedError(f"the checksum of {name} does not match")
     return safetensors.torch.load(files[TENSORS]), json.loads(files[RECORD])
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a folder's list of names to the disk; systems that cannot open folders need not."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The one writer of single files: what is there is there whole."""
+"""Files that are there whole or not at all, whatever happens to process and machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there complete or not at all, in a folder that is made if need be.
+    """Write a text in one step that others see, in a folder that is made if need be.
 
     Raises
     ------
@@ -19,10 +19,7 @@ def write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        write_through(partial, text.encode())
         os.replace(partial, path)
     except OSError:
         partial.unlink(missing_ok=True)
@@ -32,3 +29,21 @@ def write_whole(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Write JSON as `write_whole` writes a text."""
     write_whole(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_through(path: Path, content: bytes) -> None:
+    """Write bytes, and come back when they have reached the disk."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk; systems that cannot open folders need not."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

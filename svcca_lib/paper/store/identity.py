@@ -10,27 +10,26 @@ by the whole file of its experiment. Whoever edits that code says what the edit 
 
 Until then the digest itself is part of the key, so that nothing stale is ever read, and a test
 fails. Comments, docstrings, formatting and the place of a statement among the files are in no
-digest: functions that move between the files of one version need nothing at all.
+digest (`code_digest`): functions that move between the files of one version need nothing at all.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from svcca_lib.paper.store.code_digest import digest
+from svcca_lib.paper.store.files import write_whole
 from svcca_lib.paper.store.paths import PACKAGE
 
 LOCK = Path(__file__).with_name("versions.toml")
-SHORT = 16  # hexadecimal digits of a digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +89,7 @@ def files(patterns: Iterable[str]) -> list[Path]:
 
 def of_training() -> str:
     """Return the version of the code that decides a trained network, for its key."""
-    return str(_current()["training"])
+    return str(current()["training"])
 
 
 def of_measurement(make: Callable[..., Any]) -> str:
@@ -100,7 +99,7 @@ def of_measurement(make: Callable[..., Any]) -> str:
     `make` is defined.
     """
     own = digest([Path(make.__code__.co_filename)])
-    return " ".join([*(f"{name} {version}" for name, version in _current().items()), own])
+    return " ".join([*(f"{name} {version}" for name, version in current().items()), own])
 
 
 def bump(name: str) -> None:
@@ -131,7 +130,7 @@ def _rewrite(table: str, field: str, value: str) -> None:
     text, count = re.subn(pattern, rf'\g<1>"{value}"', LOCK.read_text(encoding="utf-8"))
     if count != 1:
         raise ValueError(f"{LOCK} has no line '{field} = ...' under [{table}]")
-    LOCK.write_text(text, encoding="utf-8")
+    write_whole(LOCK, text)
 
 
 def canonical_json(value: Any) -> str:
@@ -166,96 +165,6 @@ def plain(value: Any) -> Any:
 
 
 @functools.cache
-def _current() -> dict[str, Version]:
+def current() -> dict[str, Version]:
+    """Return the lock as it was when this process first asked: the code it runs is that code."""
     return locked()
-
-
-def digest(paths: Iterable[Path]) -> str:
-    """Hash what the code of some files does, not how it is written or among which it is divided.
-
-    Comments, formatting, docstrings, the order of functions, the version of Python, and from where
-    in this package something is imported leave the hash as it is; any other edit changes it.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
-    imports: set[str] = set()
-    statements: list[str] = []
-    for path in paths:
-        for node in _Homeless().visit(ast.parse(path.read_text(encoding="utf-8"))).body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                imports |= set(_imported(node))
-            elif not _only_for_readers(node):
-                statements.append(_canonical_ast(node))
-    text = "\n".join([*sorted(imports), *sorted(statements)])
-    return hashlib.sha256(text.encode()).hexdigest()[:SHORT]
-
-
-class _Homeless(ast.NodeTransformer):
-    """Forgets from where in this package something is imported."""
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
-        if node.level or (node.module or "").split(".")[0] == PACKAGE.name:
-            node.module, node.level = PACKAGE.name, 0
-        return node
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    module = node.module if isinstance(node, ast.ImportFrom) else ""
-    for alias in node.names:
-        if module != "__future__":
-            yield f"{module}:{alias.name}:{alias.asname or alias.name}"
-
-
-def _only_for_readers(node: ast.stmt) -> bool:
-    """Whether a statement decides no number: bare strings, public names, imports for types."""
-    if isinstance(node, ast.Assign):
-        return [ast.unparse(target) for target in node.targets] == ["__all__"]
-    if isinstance(node, ast.If):
-        return ast.unparse(node.test) == "TYPE_CHECKING"
-    return _is_bare_string(node)
-
-
-def _canonical_ast(node: Any) -> str:
-    """Write a syntax tree alike on every version of Python.
-
-    `ast.dump` does not: versions add fields (left out here while they are empty) and cut f-strings
-    into constants at different places (joined here).
-    """
-    if isinstance(node, list):
-        statements = [n for n in node if not _is_bare_string(n)]
-        return "[" + ",".join(map(_canonical_ast, statements)) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    if isinstance(node, ast.JoinedStr):
-        node = ast.JoinedStr(_join_constants(node.values))
-    fields = {
-        name: value
-        for name, value in ast.iter_fields(node)
-        if value is not None and value != [] and name not in ("kind", "type_comment", "ctx")
-    }
-    # A constant None is a value, not an absent field.
-    if isinstance(node, ast.Constant):
-        fields = {"value": node.value}
-    inside = ",".join(f"{name}={_canonical_ast(value)}" for name, value in sorted(fields.items()))
-    return f"{type(node).__name__}({inside})"
-
-
-def _is_bare_string(node: Any) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-def _join_constants(values: list[ast.expr]) -> list[ast.expr]:
-    joined: list[ast.expr] = []
-    for constant, run in itertools.groupby(values, lambda v: isinstance(v, ast.Constant)):
-        if not constant:
-            joined.extend(run)
-        elif text := "".join(ast.literal_eval(v) for v in run):
-            joined.append(ast.Constant(text))
-    return joined

@@ -4,8 +4,8 @@ import ast
 import shutil
 import tomllib
 
+import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from svcca_lib.__main__ import app
@@ -102,7 +102,7 @@ class Kept:
     def ask(self):
         def make():
             self.made += 1
-            return {"x": torch.ones(1)}, {}
+            return {"x": np.ones(1)}
 
         measured(self.store, "thing", [], {}, make)
         return self.made
