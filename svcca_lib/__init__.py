@@ -4,6 +4,7 @@ The measures live here and need NumPy, SciPy and torch. `svcca_lib.paper`, the r
 Raghu et al. 2017 built on them, is imported only by those who use it.
 """
 
+from svcca_lib.chance import chance_correlation
 from svcca_lib.errors import SampleSizeWarning
 from svcca_lib.fourier.convolutions import (
     channels_as_neurons,
@@ -11,7 +12,6 @@ from svcca_lib.fourier.convolutions import (
     phases_as_channels,
     pixels_as_neurons,
 )
-from svcca_lib.fourier.dft_cca import FourierSimilarity, dft_cca
 from svcca_lib.fourier.moments import FourierMoments
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inference import (
@@ -24,7 +24,7 @@ from svcca_lib.inference import (
 )
 from svcca_lib.measures.alignment import cka, procrustes
 from svcca_lib.measures.canonical import cca, linear_regression, pwcca, svcca
-from svcca_lib.measures.chance import chance_correlation
+from svcca_lib.measures.dft_cca import FourierSimilarity, dft_cca
 from svcca_lib.measures.pairwise import pairwise
 from svcca_lib.measures.registry import MEASURES
 from svcca_lib.measures.similarity import Similarity

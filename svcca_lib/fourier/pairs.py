@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from svcca_lib._linalg import one_thread_each, singular_values
+from svcca_lib.chance import chance_correlation
 from svcca_lib.fourier.grid import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib.fourier.subspace import FourierSubspace
-from svcca_lib.measures.chance import chance_correlation
 
 
 @dataclass(frozen=True, eq=False)

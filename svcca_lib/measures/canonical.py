@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from torch import Tensor
 
 from svcca_lib._linalg import inner, singular_values, thin_svd
+from svcca_lib.chance import chance_correlation
 from svcca_lib.inputs import Precision, rows_of
-from svcca_lib.measures.chance import chance_correlation
 from svcca_lib.measures.measure import Measure, function
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import Moments, moments_of

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from svcca_lib.errors import one_of
-from svcca_lib.fourier.dft_cca import DFTCCA
 from svcca_lib.measures.alignment import CKA, Procrustes
 from svcca_lib.measures.canonical import CCA, PWCCA, SVCCA, LinearRegression
+from svcca_lib.measures.dft_cca import DFTCCA
 from svcca_lib.measures.measure import Measure, with_options
 
 MEASURES: Mapping[str, type[Measure[Any]]] = MappingProxyType(

@@ -19,8 +19,8 @@ from svcca_lib import (
     pixels_as_neurons,
     svcca,
 )
-from svcca_lib.fourier import dft_cca as dft_cca_module
 from svcca_lib.fourier.subspace import decompose
+from svcca_lib.measures import dft_cca as dft_cca_module
 
 RNG = np.random.default_rng
 

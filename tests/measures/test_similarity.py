@@ -35,8 +35,8 @@ from svcca_lib import (
     pwcca,
     svcca,
 )
+from svcca_lib.chance import corner_of_rotation
 from svcca_lib.measures import canonical
-from svcca_lib.measures.chance import corner_of_rotation
 from svcca_lib.subspace import decompose
 
 FUNCTIONS = {

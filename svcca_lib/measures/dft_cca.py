@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from svcca_lib._linalg import singular_values, thin_svd
+from svcca_lib.chance import chance_correlation
 from svcca_lib.errors import one_of
 from svcca_lib.fourier.blocks import by_field, products, select
 from svcca_lib.fourier.grid import Size, grid_of, multiplicities_of, shared_frequencies
@@ -25,7 +26,6 @@ from svcca_lib.fourier.moments import FourierMoments, joint_moments_of, spectral
 from svcca_lib.fourier.subspace import Cut, FourierSubspace, check_cuts, decompose, leading
 from svcca_lib.inputs import Precision, images_of
 from svcca_lib.measures.canonical import EUCLIDEAN, MeanOver, Side
-from svcca_lib.measures.chance import chance_correlation
 from svcca_lib.measures.measure import Measure, function
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import PairMoments
