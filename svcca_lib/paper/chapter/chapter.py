@@ -42,7 +42,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 def _display(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
     from IPython.display import publish_display_data
 
-    publish_display_data(data, metadata)
+    publish_display_data(data, metadata)  # type: ignore[no-untyped-call]
 
 
 class Chapter:

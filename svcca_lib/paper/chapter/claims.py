@@ -152,7 +152,7 @@ class Claim:
     kind : str
         A key of `KINDS`.
     figure : str
-        The figure that supports it, as the paper names it: ``"Figure 2a"``.
+        What supports it, as the paper names it: ``"Figure 4, Appendix Figure 3"``.
     statement : str
         The paper's words in short.
     rule : Rule
@@ -202,7 +202,7 @@ class Claim:
 
     @property
     def figures(self) -> list[str]:
-        """The figures that it names: "Figure 4, Appendix Figure 3" are two."""
+        """The figures that it names, one by one."""
         return self.figure.split(", ")
 
     @property
@@ -264,23 +264,18 @@ class Claim:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the claim as JSON-ready values; an open end of the rule is None."""
-        low, high = self.rule.low, self.rule.high
-        rule = {
-            "low": low if math.isfinite(low) else None,
-            "high": high if math.isfinite(high) else None,
-        }
+        ends = asdict(self.rule)
+        rule = {name: end if math.isfinite(end) else None for name, end in ends.items()}
         derived = {"measured": self.measured, "verdict": str(self.verdict), "holds": self.holds}
         return asdict(self) | {"rule": rule} | derived
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Claim:
         """Return the claim that `to_dict` wrote."""
-        fields = {k: v for k, v in values.items() if k not in ("measured", "verdict", "holds")}
-        ends = {key: value for key, value in fields["rule"].items() if value is not None}
-        tuples = {
-            name: fields[name] and tuple(fields[name]) for name in ("values", "interval", "margin")
-        }
-        return cls(**fields | tuples | {"rule": Rule(**ends)})
+        given = {k: v for k, v in values.items() if k not in ("measured", "verdict", "holds")}
+        ends = {name: end for name, end in given["rule"].items() if end is not None}
+        tuples = {k: given[k] and tuple(given[k]) for k in ("values", "interval", "margin")}
+        return cls(**given | tuples | {"rule": Rule(**ends)})
 
 
 def intervals(
@@ -315,14 +310,15 @@ def intervals(
         if len(values) < 2:
             return None, None
         interval = student(values, level, resolution)
-    low, high = (interval.low, interval.high) if isinstance(interval, Interval) else interval
+    ends = (interval.low, interval.high) if isinstance(interval, Interval) else interval
+    low, high = map(float, ends)
     if null is None:
-        return (float(low), float(high)), None
+        return (low, high), None
     if len(null) == len(values) > 1:
         less = student(np.subtract(values, null), level, resolution)
-        return (float(low), float(high)), (less.low, less.high)
+        return (low, high), (less.low, less.high)
     mean = float(np.mean(null))
-    return (float(low), float(high)), (float(low) - mean, float(high) - mean)
+    return (low, high), (low - mean, high - mean)
 
 
 def _half(interval: tuple[float, float]) -> float:

@@ -147,11 +147,7 @@ def _range(values: Sequence[float]) -> float:
 def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
     """Return what was looked into, for the claims of this book that fail or are not settled.
 
-    Parameters
-    ----------
-    book : Book
-    path : Path
-        The explanations; numbers in them are taken from the claims of `book`.
+    Numbers in the explanations of `path` are taken from the claims of the book.
 
     Raises
     ------

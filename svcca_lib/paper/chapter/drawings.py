@@ -26,13 +26,8 @@ SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
 class Drawing:
     """The forms of one figure.
 
-    Attributes
-    ----------
-    png : bytes
-    files : dict of str to str
-        What a reader can download, by ending: ``"svg"`` and, where numbers were given, ``"csv"``.
-    summary : tuple of str
-        A line for each array that was drawn, which changes when its numbers do.
+    `files` are what a reader can download, by ending: ``"svg"`` and, where numbers were given,
+    ``"csv"``. `summary` has a line for each array that was drawn, which changes with its numbers.
     """
 
     png: bytes

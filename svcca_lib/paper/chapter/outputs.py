@@ -8,9 +8,13 @@ from __future__ import annotations
 import base64
 import gzip
 import math
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 Output = tuple[dict[str, Any], dict[str, Any]]  # data and metadata, as a notebook stores them
 
@@ -51,3 +55,17 @@ def noted(name: str, value: float) -> Output:
     plain = int(value) if isinstance(value, (int, np.integer)) else float(value)
     about = {"name": name.replace("_", "-"), "mime_prefix": RECORD}
     return {f"{RECORD}text/plain": repr(plain)}, {"scrapbook": about}
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook in the one form that this code knows."""
+    import nbformat
+
+    return cast("NotebookNode", nbformat.read(path, as_version=4))  # type: ignore[no-untyped-call]
+
+
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook as nbformat does."""
+    import nbformat
+
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]

@@ -31,14 +31,10 @@ class UsedNetwork:
 
     Attributes
     ----------
-    training, seed
-        Such as ``"convnet"`` and 0.
-    key
-        Of the artefact in the store: a hash of all that decides the network.
-    data
-        Fingerprint of what it was trained on.
-    seconds
-        That the training took.
+    training, seed, seconds
+        Such as ``"convnet"``, 0, and how long it took.
+    key, data
+        Of the artefact in the store, and the fingerprint of what it was trained on.
     device, commit
         What it ran on, and the commit of the code; None outside git.
     """

@@ -29,16 +29,9 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a registered claim.
+    """One change of a registered claim: what it was and is, such as ``"rule: at least 1.5"``.
 
-    Attributes
-    ----------
-    date : datetime.date
-    commit : str
-        Short hash of the commit that made it; empty for the one that writes the entry.
-    was, now : str
-        What changed, its name before it: ``"rule: at least 1.5"``.
-    why : str
+    `commit` is the short hash of the one that made it; empty for the one that writes the entry.
     """
 
     date: datetime.date
@@ -54,16 +47,9 @@ class Registered:
 
     Attributes
     ----------
-    chapter, id : str
-    kind : str
-        A key of `claims.KINDS`.
-    figure : str
-        The figures that support it, as the paper names them, separated by ", ".
-    statement : str
-        The paper's words in short; ``{words}`` are filled by the chapter.
-    rule : Rule
-    null : str
-        What the number has to beat as well, such as ``"untrained network"``; empty for nothing.
+    chapter : str
+    id, kind, figure, statement, rule, null
+        As of a `Claim`; the chapter fills ``{words}`` of the statement.
     registered : datetime.date
         Day on which the claim was first stored.
     changes : tuple of Change

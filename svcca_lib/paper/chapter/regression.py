@@ -12,13 +12,13 @@ not determined by what it is computed from, and ought not to be printed.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
+from svcca_lib.paper.chapter.outputs import read_notebook, write_notebook
 from svcca_lib.paper.chapter.printed import MARK, Number, Printed, label
 
 METADATA = "svcca_tolerance"  # of a cell: address -> absolute tolerance
@@ -43,12 +43,8 @@ def differences(
 ) -> list[str]:
     """Return, as sentences, in what a cell's outputs are not those of a reference.
 
-    Parameters
-    ----------
-    reference, outputs : iterable of mapping
-    tolerances : mapping of str to float, optional
-        By address, where they are wider than the default. One that is above its number's ceiling
-        or belongs to no number is a difference, too.
+    Tolerances are by address, where they are wider than the default. One that is above its
+    number's ceiling or belongs to no number is a difference, too.
     """
     old, new, given = Printed(reference), Printed(outputs), tolerances or {}
     changed = _changed_text(old, new)
@@ -112,19 +108,9 @@ def _cut(text: str, start: int = 0, length: int = 80) -> str:
 def spread(reference: Outputs, *others: Outputs) -> dict[str, float]:
     """Return how far numbers were seen from a reference, by address, where that is too far.
 
-    Parameters
-    ----------
-    reference : iterable of mapping
-        A cell's outputs.
-    *others : iterable of mapping
-        Its outputs on other machines. Where their text differs, their numbers do not count: no
-        tolerance makes these agree.
-
-    Returns
-    -------
-    dict of str to float
-        The largest deviation beyond what the printed digits leave open, where it is beyond the
-        default tolerance as well.
+    It is the largest deviation beyond what the printed digits leave open, where it is beyond the
+    default tolerance as well. Where the text of outputs differs, their numbers do not count: no
+    tolerance makes these agree.
     """
     before = Printed(reference)
     seen: dict[str, float] = {}
@@ -193,33 +179,21 @@ def _ceiling(numbers: Sequence[Number]) -> float:
 def write_tolerances(notebook: Path, executions: Iterable[Path]) -> list[str]:
     """Write into a stored notebook the tolerances that its executions elsewhere ask for.
 
-    Those that it held before are dropped.
-
-    Parameters
-    ----------
-    notebook : Path
-        With the outputs stored that are the reference.
-    executions : iterable of Path
-        The same notebook, executed on other machines.
-
-    Returns
-    -------
-    list of str
-        What no tolerance can mend: numbers above their ceiling, and text that differs.
+    Those that it held before are dropped. Returned is what no tolerance can mend: numbers above
+    their ceiling, and text that differs.
 
     Raises
     ------
     ValueError
         If an execution has other code.
     """
-    book = nbformat.read(notebook, as_version=4)
-    others = {path: _code(nbformat.read(path, as_version=4)) for path in executions}
+    book = read_notebook(notebook)
+    others = {path: _code(read_notebook(path)) for path in executions}
     cells = _code(book)
     for path, those in others.items():
         if [cell.source for cell in those] != [cell.source for cell in cells]:
             raise ValueError(f"{path} has other code than {notebook}: execute it anew")
-    text = nbformat.writes(book)
-    left = []
+    as_stored, left = copy.deepcopy(book), []
     for index, cell in enumerate(cells):
         cell.metadata.pop(METADATA, None)
         if ignored(cell):
@@ -233,8 +207,8 @@ def write_tolerances(notebook: Path, executions: Iterable[Path]) -> list[str]:
         for path, those in outputs.items():
             found += [f"{s} in {path}" for s in _changed_text(before, Printed(those)).values()]
         left += [f"code cell {index}: {sentence}" for sentence in found]
-    if nbformat.writes(book) != text:
-        nbformat.write(book, notebook)
+    if book != as_stored:
+        write_notebook(book, notebook)
     return left
 
 

@@ -61,15 +61,8 @@ def as_html(ledger: Ledger) -> str:
 def with_column(claims: Sequence[Claim], title: str, cells: Sequence[str], prefix: str) -> str:
     """Return an HTML table of claims with one more column.
 
-    Parameters
-    ----------
-    claims : sequence of Claim
-    title : str
-        Of the column.
-    cells : sequence of str
-        HTML, one a claim.
-    prefix : str
-        Before the ids of the rows, as the claims of several tables are on one page.
+    The cells are HTML, one a claim; `prefix` stands before the ids of the rows, as the claims of
+    several tables are on one page.
     """
     rows = (_claim(c, prefix, more={title: cell}) for c, cell in zip(claims, cells, strict=True))
     return _table((*COLUMNS, title), rows)
@@ -78,11 +71,7 @@ def with_column(claims: Sequence[Claim], title: str, cells: Sequence[str], prefi
 def of_chapters(ledgers: Iterable[Ledger], targets: Mapping[str, tuple[str, str]]) -> str:
     """Return one HTML table of the claims of several chapters, with links to what supports them.
 
-    Parameters
-    ----------
-    ledgers : iterable of Ledger
-    targets : mapping of str to (str, str)
-        For each figure of the paper the chapter and the name of what shows it first.
+    `targets` has for each figure of the paper the chapter and the name of what shows it first.
     """
     rows = []
     for ledger in ledgers:
@@ -149,15 +138,7 @@ def _claim(
 ) -> str:
     """Return the row of a claim; the mark and the word carry the verdict without colour.
 
-    Parameters
-    ----------
-    claim : Claim
-    prefix : str
-        Before the id of the row, where the claims of several chapters are on one page.
-    support : str
-        HTML in place of the name of the figure, such as a link to it.
-    more : mapping of str to str, optional
-        HTML of further columns by their titles.
+    HTML are `support`, in place of the name of the figure, and `more`, by the titles of columns.
     """
     numbers = _numbers(claim)
     style = claim.verdict.name.lower()

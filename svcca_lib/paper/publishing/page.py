@@ -31,7 +31,7 @@ SHOWN = {"parameters", "injected-parameters", "show-input"}  # tags of cells tha
 LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
 
 
-class FigureRenderer(MimeRenderPlugin):
+class FigureRenderer(MimeRenderPlugin):  # type: ignore[misc]
     """Renders the images that `Chapter.show` displays, and leaves all others alone."""
 
     @staticmethod
@@ -49,7 +49,7 @@ class FigureRenderer(MimeRenderPlugin):
         folder = Path(renderer.source).stem
 
         def write(name: str, text: str) -> str:
-            return renderer.write_file([folder, name], text.encode(), overwrite=True)
+            return str(renderer.write_file([folder, name], text.encode(), overwrite=True))
 
         drawings = [image]
         if "svg" in files:
@@ -87,7 +87,7 @@ class FigureRenderer(MimeRenderPlugin):
         figure = holder.children[-1]
         assert isinstance(figure, nodes.figure)
         figure += below
-        return holder.children
+        return list(holder.children)
 
 
 def _origin(shown: Mapping[str, str]) -> nodes.paragraph:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svcca_lib.paper.chapter import gathered
+from svcca_lib.paper.chapter.outputs import read_notebook, write_notebook
 from svcca_lib.paper.publishing import results
 
 BEHIND = "behind.toml"  # in a folder of published chapters: those that ran with older code
@@ -61,16 +62,14 @@ def behind(folder: Path) -> dict[str, Behind]:
 
 def _say_behind(page: Path, older: Behind) -> None:
     """Say at the head of a staged page that the book's code has moved on since it ran."""
-    import nbformat
-
-    notebook = nbformat.read(page, as_version=4)
+    notebook = read_notebook(page)
     text = (
         f":::{{admonition}} Executed with older code\n:class: note\nThis page ran with the code of "
         f"commit `{older.commit}`. {older.why}\n:::"
     )
     heading, _, said = notebook.cells[0].source.partition("\n")
     notebook.cells[0].source = f"{heading}\n\n{text}\n{said}"
-    nbformat.write(notebook, page)
+    write_notebook(notebook, page)
 
 
 def chapters(root: Path) -> list[str]:
