@@ -29,7 +29,7 @@ from svcca_lib.paper.data.imagenet import (
 from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.experiments.inputs import Images, images_of
 from svcca_lib.paper.experiments.measurements import measured
-from svcca_lib.paper.store.store import Artefact, Store
+from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
 
 BATCH = 100  # images whose responses in all layers are held at a time
@@ -110,15 +110,15 @@ def spatial_means(model: nn.Module, layers: Sequence[str], images: Images) -> di
 
 def logit_similarity(
     means: dict[str, Tensor], logits: Tensor, keep: float
-) -> tuple[Tensor, Tensor]:
+) -> dict[str, np.ndarray]:
     """Compare every layer, (n, c) as of `spatial_means`, with every logit, (n, classes).
 
     Each layer is decomposed once, and cut to `keep` of its variance.
 
     Returns
     -------
-    similarity : Tensor, shape (layers, classes)
-    chance : Tensor, shape (layers,)
+    dict of str to array
+        "similarity", shape (layers, classes), and "chance", shape (layers,).
     """
     columns = [FourierSubspace.fit(logit[:, None]) for logit in logits.T]
     values, chance = [], []
@@ -127,7 +127,7 @@ def logit_similarity(
         found = [dft_cca(row, column) for column in columns]
         values.append([result.similarity for result in found])
         chance.append(found[0].chance)
-    return torch.tensor(values, dtype=torch.float64), torch.tensor(chance, dtype=torch.float64)
+    return {"similarity": np.array(values), "chance": np.array(chance)}
 
 
 def class_sensitivity(
@@ -166,14 +166,15 @@ def class_sensitivity(
     layers = tuple(name for name in network.layers if name not in HEAD)
     shown = images_of(data, images)
 
-    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+    def make() -> dict[str, np.ndarray]:
         logits = spatial_means(final, ("logits",), shown)["logits"]
-        values, chance = logit_similarity(spatial_means(network, layers, shown), logits, keep)
-        return {"similarity": values, "chance": chance}, {"n": len(shown)}
+        return logit_similarity(spatial_means(network, layers, shown), logits, keep)
 
     config = {"images": images, "fraction": fraction, "keep": keep}
-    artefact = measured(store, "class-sensitivity", [run], config, make, data=data)
-    return _sensitivity(artefact, layers, classes, at)
+    found = measured(store, "class-sensitivity", [run], config, make, data=data)
+    return Sensitivity(
+        layers, tuple(classes), found["similarity"][:, at], found["chance"], len(shown)
+    )
 
 
 def imagenet_sensitivity(
@@ -212,13 +213,12 @@ def imagenet_sensitivity(
     chosen = images_of(data, images)
     shown = Images(chosen.pixels, chosen.labels, imagenet_normalised)
 
-    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+    def make() -> dict[str, np.ndarray]:
         means = spatial_means(model, IMAGENET_LAYERS, shown)
         logits = means.pop(head)[:, at]
-        values, chance = logit_similarity(means, logits, keep)
-        return {"similarity": values, "chance": chance}, {"n": len(shown)}
+        return logit_similarity(means, logits, keep)
 
-    artefact = measured(
+    found = measured(
         store,
         "class-sensitivity",
         [model.state_dict()],
@@ -227,19 +227,7 @@ def imagenet_sensitivity(
         data=data,
         name=f"resnet50-{data.name}",
     )
-    return _sensitivity(artefact, layers, classes, slice(None))
-
-
-def _sensitivity(
-    artefact: Artefact, layers: Sequence[str], classes: Sequence[str], at: list[int] | slice
-) -> Sensitivity:
-    return Sensitivity(
-        tuple(layers),
-        tuple(classes),
-        artefact.tensors["similarity"][:, at].numpy(),
-        artefact.tensors["chance"].numpy(),
-        artefact.meta["n"],
-    )
+    return Sensitivity(tuple(layers), tuple(classes), **found, n=len(shown))
 
 
 def _positions(wanted: Sequence[str], known: Sequence[str]) -> list[int]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -253,7 +253,7 @@ def study(
         ``"<variant>/train"``, ``"<variant>/test"``, shape (layers, ratios), as `consecutive`.
     """
 
-    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def make() -> dict[str, np.ndarray]:
         layers = (*TOP, "logits")
         networks = [r.network() for r in (run, partner)]
         shown = {"train": images_of(data, images), "test": images_of(data, part="test")}
@@ -262,17 +262,16 @@ def study(
         parts = {"train": (train, shown["train"].labels), "test": (test, shown["test"].labels)}
         whole = head(networks[0], TOP[-1])
         found = {
-            f"full/{part}": torch.tensor(evaluate(whole, x[TOP[-1]], labels), dtype=torch.float64)
+            f"full/{part}": np.array(evaluate(whole, x[TOP[-1]], labels))
             for part, (x, labels) in parts.items()
         }
         for variant, directions in variants(train, other, keep).items():
             curves = consecutive(networks[0], directions, parts, ratios)
-            found |= {f"{variant}/{part}": torch.from_numpy(c) for part, c in curves.items()}
-        return found, {}
+            found |= {f"{variant}/{part}": accuracy for part, accuracy in curves.items()}
+        return found
 
     config = {"ratios": ratios, "images": images, "keep": keep}
-    artefact = measured(store, "compression", [run, partner], config, make, data=data)
-    return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}
+    return measured(store, "compression", [run, partner], config, make, data=data)
 
 
 def smallest_ratio(ratios: Sequence[float], accuracy: np.ndarray, least: float) -> float:

@@ -109,10 +109,10 @@ def rewinding_clock(
     layers = weighted_layers(run)
     train, test = images_of(data, images), images_of(data, images, "test")
 
-    def make() -> tuple[dict[str, Tensor], dict[str, float]]:
+    def make() -> dict[str, np.ndarray]:
         end = run.network()
         earlier = [run.network(fraction) for fraction in fractions]
-        losses = torch.empty(len(fractions), len(layers), dtype=torch.float64)
+        losses = np.empty((len(fractions), len(layers)))
         below = train.inputs, test.inputs  # what the finished stages below a layer make of both
         with torch.no_grad():
             for name, stage in end.stages():
@@ -124,17 +124,16 @@ def rewinding_clock(
                         losses[t, layers.index(name)] = _loss(output, test.labels)
                 fresh, above = _with_statistics(stage, below[0])
                 below = above, fresh(below[1])
-        return {"loss": losses}, {}
+        return {"loss": losses}
 
-    found = measured(
+    loss = measured(
         store,
         "rewinding",
         [run],
         {"images": images, "fractions": list(fractions)},
         make,
         data=data,
-    )
-    loss = found.tensors["loss"].numpy()
+    )["loss"]
     excess = loss - loss[-1]
     return Clock(np.array(fractions), (excess / excess[0]).clip(0), layers), loss
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from svcca_lib import FourierSubspace, dft_cca
 from svcca_lib.measures.canonical import MeanOver
@@ -134,7 +132,7 @@ def six_definitions(
     """
     shown = images_of(data, images)
 
-    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+    def make() -> dict[str, np.ndarray]:
         own = np.ones((len(DEFINITIONS), len(fractions), len(layers)))
         seeds, chance = np.ones((2, len(DEFINITIONS), len(layers)))
         between = np.ones((len(DEFINITIONS), len(layers), len(layers)))
@@ -157,11 +155,10 @@ def six_definitions(
                     between[at, i, j] = between[at, j, i] = _compared(end[i][e], layer)[0]
         own[:, -1] = between.diagonal(axis1=1, axis2=2)
         neurons = [layer[0].channels * layer[0].size[0] * layer[0].size[1] for layer in end]
-        tensors = {"own": own, "seeds": seeds, "chance": chance, "layers": between, "kept": kept}
-        tensors["neurons"] = np.array(neurons, dtype=np.float64)
-        return {name: torch.from_numpy(x) for name, x in tensors.items()}, {"n": len(shown)}
+        arrays = {"own": own, "seeds": seeds, "chance": chance, "layers": between, "kept": kept}
+        return arrays | {"neurons": np.array(neurons, dtype=np.float64)}
 
-    artefact = measured(
+    found = measured(
         store,
         "forks",
         [run, other],
@@ -169,9 +166,7 @@ def six_definitions(
         make,
         data=data,
     )
-    return Defined(
-        **{name: tensor.numpy() for name, tensor in artefact.tensors.items()}, n=artefact.meta["n"]
-    )
+    return Defined(**found, n=len(shown))
 
 
 def _fits(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -119,13 +120,13 @@ def final_accuracy(
     parts = images_of(data, part="test"), images_of(data, limit)
 
     def measure(run: TrainedNetwork) -> np.ndarray:
-        def make() -> tuple[dict[str, Tensor], dict[str, float]]:
+        def make() -> dict[str, np.ndarray]:
             network = run.network()
             found = [evaluate(network, part.inputs, part.labels) for part in parts]
-            return {"accuracy": torch.tensor(found, dtype=torch.float64)}, {}
+            return {"accuracy": np.array(found)}
 
-        found = measured(store, "accuracy", [run], {"limit": limit}, make, data=data)
-        return found.tensors["accuracy"].numpy()
+        config = {"limit": limit}
+        return measured(store, "accuracy", [run], config, make, data=data)["accuracy"]
 
     return np.stack([measure(run) for run in runs])
 
@@ -155,7 +156,7 @@ def loudest_responses(
     """
     images = images_of(data, limit).inputs
 
-    def measure(run: TrainedNetwork) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def measure(run: TrainedNetwork) -> dict[str, float]:
         network = run.network()
         norms = {
             name: module
@@ -174,19 +175,17 @@ def loudest_responses(
         for name, norm in norms.items():
             state = norm.state_dict()
             watch(name, state["running_mean"], (state["running_var"] + norm.eps).sqrt())
-        windows = translation_windows(images, run.config.translate)
-        extremes = sorted({0, run.config.translate, 2 * run.config.translate})
-        with torch.no_grad():
-            for down in extremes:
-                for right in extremes:
+
+        def make() -> dict[str, np.ndarray]:
+            windows = translation_windows(images, run.config.translate)
+            extremes = sorted({0, run.config.translate, 2 * run.config.translate})
+            with torch.no_grad():
+                for down, right in product(extremes, extremes):
                     for part in torch.split(windows[:, down, right], 500):
                         network(part.permute(0, 3, 1, 2))
-        return {}, largest
+            return {name: np.array(value) for name, value in largest.items()}
 
-    def kept(run: TrainedNetwork) -> dict[str, float]:
-        def make() -> tuple[dict[str, Tensor], dict[str, float]]:
-            return measure(run)
+        found = measured(store, "loudest", [run], {"limit": limit}, make, data=data)
+        return {name: float(found[name]) for name in norms}
 
-        return measured(store, "loudest", [run], {"limit": limit}, make, data=data).meta
-
-    return [kept(run) for run in runs]
+    return [measure(run) for run in runs]

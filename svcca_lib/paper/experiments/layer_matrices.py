@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from svcca_lib.fourier.pairs import FourierLayers, pairwise_dft_cca
 from svcca_lib.paper.data.images import ImageData
@@ -104,7 +102,7 @@ def layer_matrices(
     times = tuple(run.fractions if fractions is None else fractions)
     network, shown = run.network(times[-1]), images_of(data, images)
 
-    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+    def make() -> dict[str, np.ndarray]:
         columns = FourierLayers.gather(decomposed(final.network(), shown, keep))
         found = []
         for fraction in times:
@@ -114,10 +112,10 @@ def layer_matrices(
             else:  # without a name: gone before those of the next time come
                 rows = decomposed(run.network(fraction), shown, keep)
                 found.append(pairwise_dft_cca(FourierLayers.gather(rows), columns))
-        similarity, chance = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
-        return {"similarity": similarity, "chance": chance}, {"n": len(shown)}
+        similarity, chance = map(np.stack, zip(*found, strict=True))
+        return {"similarity": similarity, "chance": chance}
 
-    artefact = measured(
+    found = measured(
         store,
         "layer-similarity",
         [run] if final is run else [run, final],
@@ -125,5 +123,4 @@ def layer_matrices(
         make,
         data=data,
     )
-    similarity, chance = (artefact.tensors[name].numpy() for name in ("similarity", "chance"))
-    return Matrices(times, network.layers, network.labels, similarity, chance, artefact.meta["n"])
+    return Matrices(times, network.layers, network.labels, **found, n=len(shown))

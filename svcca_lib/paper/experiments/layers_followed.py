@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from svcca_lib.fourier.pairs import FourierLayers, pairwise_dft_cca
 from svcca_lib.paper.data.images import ImageData
@@ -82,7 +80,7 @@ def follow(
         raise ValueError(f"layers are followed to the end of training, 1; got {times[-1]:g}")
     shown = images_of(data, images)
 
-    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+    def make() -> dict[str, np.ndarray]:
         final = FourierLayers.gather(decomposed(run.network(), shown, keep))
         end, chance = pairwise_dft_cca(final, final)
         own = []
@@ -97,10 +95,9 @@ def follow(
                     for name, layer in layers
                 ]
             )
-        found = {"own": np.array([*own, end.diagonal()]), "end": end, "chance": chance}
-        return {name: torch.from_numpy(part) for name, part in found.items()}, {"n": len(shown)}
+        return {"own": np.array([*own, end.diagonal()]), "end": end, "chance": chance}
 
-    artefact = measured(
+    found = measured(
         store,
         "layers-followed",
         [run],
@@ -108,5 +105,4 @@ def follow(
         make,
         data=data,
     )
-    own, end, chance = (artefact.tensors[name].numpy() for name in ("own", "end", "chance"))
-    return Followed(times, run.network().labels, own, end, chance, artefact.meta["n"])
+    return Followed(times, run.network().labels, **found, n=len(shown))

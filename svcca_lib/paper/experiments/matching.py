@@ -155,23 +155,20 @@ def match(
     """
     shown = images_of(data, images)
 
-    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+    def make() -> dict[str, np.ndarray]:
         networks = [run.network() for run in runs]
 
         def responses(i: int) -> dict[str, Tensor]:
             return shown.responses(networks[i], layers)
 
         if reading == "dft":
-            tables = _by_frequency(len(runs), responses)
-        else:
-            tables = _by_measure(len(runs), responses, reading)
-        return {k: torch.from_numpy(v) for k, v in tables.items()}, {"n": len(shown)}
+            return _by_frequency(len(runs), responses)
+        return _by_measure(len(runs), responses, reading)
 
     config = {"layers": list(layers), "images": len(shown), "reading": reading}
     name = f"{runs[0].config.network.arch}-{data.name}-{reading}"
-    artefact = measured(store, "matching", runs, config, make, data=data, name=name)
-    tables = {name: tensor.numpy() for name, tensor in artefact.tensors.items()}
-    return Matching(tables, tuple(layers), artefact.meta["n"])
+    tables = measured(store, "matching", runs, config, make, data=data, name=name)
+    return Matching(tables, tuple(layers), len(shown))
 
 
 def _by_frequency(networks: int, responses: Responses) -> dict[str, np.ndarray]:

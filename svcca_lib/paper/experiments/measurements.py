@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.store import identity
-from svcca_lib.paper.store.store import Artefact, Store
+from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
 
 
@@ -35,11 +37,11 @@ def measured(
     kind: str,
     networks: Sequence[TrainedNetwork | Mapping[str, Tensor]],
     config: Mapping[str, Any],
-    make: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]],
+    make: Callable[[], Mapping[str, np.ndarray]],
     *,
     data: ImageData | None = None,
     name: str = "",
-) -> Artefact:
+) -> dict[str, np.ndarray]:
     """Load what was measured on these networks, or measure and keep it.
 
     Parameters
@@ -52,8 +54,8 @@ def measured(
     config : mapping
         Everything else that decides the result, as JSON values.
     make : callable
-        ``make()`` returns ``(tensors, meta)``. The file that defines it is part of what
-        identifies the result, see `identity.of_measurement`.
+        ``make()`` returns the arrays. The file that defines it is part of what identifies the
+        result, see `identity.of_measurement`.
     data : ImageData, optional
         What the networks are shown.
     name : str
@@ -68,6 +70,8 @@ def measured(
             name = f"{first.config.network.arch}-{data.name}-s{first.config.seed}"
 
     def measure(workspace: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return make()
+        return {name: torch.tensor(array) for name, array in make().items()}, {}
 
-    return store.fetch(kind, config, measure, version=identity.of_measurement(make), name=name)
+    version = identity.of_measurement(make)
+    artefact = store.fetch(kind, config, measure, version=version, name=name)
+    return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}

@@ -17,8 +17,6 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from svcca_lib import SampleSizeWarning
 from svcca_lib.paper.experiments.measurements import measured
@@ -158,7 +156,7 @@ def grid(
     values = {"sizes": sizes, "neurons": neurons, "signals": signals}
     shape = tuple(map(len, values.values()))
 
-    def make() -> tuple[dict[str, Tensor], dict[str, int]]:
+    def make() -> dict[str, np.ndarray]:
         found = {name: np.empty(shape) for name in EXPLORED}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SampleSizeWarning)  # it is what is shown
@@ -166,8 +164,7 @@ def grid(
                 pairs = [planted(n, p, min(d, p), noise, seed) for seed in range(draws)]
                 for name in EXPLORED:
                     found[name][at] = np.mean([similarity(name, *pair) for pair in pairs])
-        return {name: torch.from_numpy(array) for name, array in found.items()}, {}
+        return found
 
     config = {**{name: list(of) for name, of in values.items()}, "noise": noise, "draws": draws}
-    artefact = measured(store, "explorer", [], config, make, name="signal-and-noise")
-    return {name: tensor.numpy() for name, tensor in artefact.tensors.items()}
+    return measured(store, "explorer", [], config, make, name="signal-and-noise")

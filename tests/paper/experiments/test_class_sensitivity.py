@@ -39,12 +39,12 @@ def test_spatial_means_give_dft_cca_of_the_whole_maps_with_a_vector(run, data):
     means = class_sensitivity.spatial_means(network, layers, images)
     whole = capture(network, [*layers, "logits"], images.inputs)
     logits = whole["logits"].double()
-    values, chance = class_sensitivity.logit_similarity(means, logits[:, [2, 7]], 1.0)
+    found = class_sensitivity.logit_similarity(means, logits[:, [2, 7]], 1.0)
     for i, name in enumerate(layers):
         for j, column in enumerate((2, 7)):
             expected = dft_cca(whole[name], logits[:, [column]])
-            assert float(values[i, j]) == pytest.approx(expected.similarity, abs=1e-5)
-        assert float(chance[i]) == pytest.approx(expected.chance)
+            assert found["similarity"][i, j] == pytest.approx(expected.similarity, abs=1e-5)
+        assert found["chance"][i] == pytest.approx(expected.chance)
 
 
 def test_one_logit_against_a_layer_is_the_multiple_correlation():
@@ -54,10 +54,8 @@ def test_one_logit_against_a_layer_is_the_multiple_correlation():
     design = np.hstack([x, np.ones((200, 1))])
     residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     r2 = 1 - (residual**2).sum() / ((y - y.mean()) ** 2).sum()
-    values, _ = class_sensitivity.logit_similarity(
-        {"x": torch.from_numpy(x)}, torch.from_numpy(y), 1.0
-    )
-    assert float(values[0, 0]) == pytest.approx(np.sqrt(r2))
+    found = class_sensitivity.logit_similarity({"x": torch.from_numpy(x)}, torch.from_numpy(y), 1.0)
+    assert found["similarity"][0, 0] == pytest.approx(np.sqrt(r2))
 
 
 def test_layers_of_any_time_meet_the_logits_of_the_end(run, data, tmp_path):

@@ -181,7 +181,7 @@ def test_measurements_belong_to_weights_not_to_configurations(pair, store):
 
     def make():
         calls.append(1)
-        return {"x": torch.ones(1)}, {}
+        return {"x": np.ones(1)}
 
     for run in (base, base, nudged):
         measured(store, "test", [run], {}, make)
