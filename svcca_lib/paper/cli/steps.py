@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from svcca_lib.paper.cli.options import FAILED, Data, Profile, reported
+from svcca_lib.paper.cli.options import FAILED, WRONG_USE, Data, Profile, reported
 
 commands = typer.Typer()
 logger = logging.getLogger(__name__)
@@ -35,11 +35,13 @@ def train(
     from svcca_lib.paper.profiles import Training
     from svcca_lib.paper.running import devices, progress
 
+    with reported(WRONG_USE):
+        bound = Training(profile, training, seed, data, width)
     about = {"training": training, "seed": seed, "profile": profile, "width": width}
     logger.info("training %s, seed %d, profile %s", training, seed, profile)
     with devices.claimed(), progress.recorded(record, parent, **about) as note:
         trainings.train(
-            Training(profile, training, seed, data, width),
+            bound,
             progress=None if bar and record is None else False,
             report=lambda step, steps, seconds: note(step=step, steps=steps, seconds=seconds),
         )
