@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -84,17 +83,15 @@ def run(
     a value that holds a comma goes in quotes.
     """
     from svcca_lib.paper.running.engine import Settings
-    from svcca_lib.paper.running.grid import grid
+    from svcca_lib.paper.running.grid import grid, named
+    from svcca_lib.paper.running.notebooks import assigned
     from svcca_lib.paper.running.plan import Layout, Plan
 
     with reported(WRONG_USE):
         values = {"profile": [profile], "seed": [seed]} | ({"data": [repr(data)]} if data else {})
-        for assignment in parameter or ():
-            name, sign, text = assignment.partition("=")
-            if not sign:
-                raise ValueError(f"a parameter is given as name=value, got {assignment!r}")
+        for name, text in map(assigned, parameter or ()):
             values.setdefault(name, []).append(text)
-        plan = grid(root, _chosen(root, notebooks or [], chapters), values, timeout)
+        plan = grid(root, named(root, notebooks or [], chapters), values, timeout)
         if Layout(out).plan.is_file():
             plan = Plan.read(out).joined(plan)
     if dry:
@@ -257,31 +254,6 @@ def _go(root: Path, folder: Path, settings: Settings, as_json: bool) -> NoReturn
         if status:
             print(f"Go on with: python -m svcca_lib resume {folder}")
     sys.exit(status)
-
-
-def _chosen(root: Path, notebooks: Sequence[Path], chapters: str) -> list[Path]:
-    """Return the notebooks that arguments and --chapters name."""
-    from svcca_lib.paper.publishing import site
-    from svcca_lib.paper.running.plan import GATHERING
-
-    names = site.chapters(root)
-    if chapters == "all":
-        found = [name for name in names if name != GATHERING]
-    else:
-        found = []
-        for wanted in filter(None, chapters.split(",")):
-            matches = [n for n in names if wanted in (n, n[:2], n[:2].lstrip("0"))]
-            if not matches:
-                raise ValueError(f"chapters are all, {', '.join(names)}; got {wanted!r}")
-            found += matches
-    if not notebooks and not found:
-        raise ValueError("name a chapter, such as book/04-dynamics.ipynb, or give --chapters all")
-    for path in notebooks:
-        if not path.is_file():
-            raise ValueError(
-                f"there is no notebook {path}; to execute one into a file use `execute`"
-            )
-    return [*notebooks, *(root / "book" / f"{name}.ipynb" for name in found)]
 
 
 def _list(plan: Plan, layout: Layout, as_json: bool) -> None:

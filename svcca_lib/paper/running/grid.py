@@ -12,11 +12,48 @@ from typing import Any
 
 from svcca_lib.paper import profiles
 from svcca_lib.paper.data.sources import source_of
+from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks
-from svcca_lib.paper.running.plan import Job, Plan
+from svcca_lib.paper.running.plan import GATHERING, Job, Plan
 
 _RANGE = re.compile(r"(-?\d+)-(-?\d+)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
+
+
+def named(root: Path, given: Sequence[Path], chapters: str) -> list[Path]:
+    """Return the notebooks that are given, and those of the book that are named.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    given : sequence of Path
+    chapters : str
+        "all", or names or numbers with commas.
+
+    Raises
+    ------
+    ValueError
+        If there is no such notebook or chapter, or none is asked for.
+    """
+    names = site.chapters(root)
+    if chapters == "all":
+        found = [name for name in names if name != GATHERING]
+    else:
+        found = []
+        for wanted in filter(None, chapters.split(",")):
+            matches = [n for n in names if wanted in (n, n[:2], n[:2].lstrip("0"))]
+            if not matches:
+                raise ValueError(f"chapters are all, {', '.join(names)}; got {wanted!r}")
+            found += matches
+    if not given and not found:
+        raise ValueError("name a chapter, such as book/04-dynamics.ipynb, or give --chapters all")
+    for path in given:
+        if not path.is_file():
+            raise ValueError(
+                f"there is no notebook {path}; to execute one into a file use `execute`"
+            )
+    return [*given, *(root / "book" / f"{name}.ipynb" for name in found)]
 
 
 def grid(

@@ -86,13 +86,24 @@ def check(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given)
 
 
+def assigned(assignment: str) -> tuple[str, str]:
+    """Return the name and the value of a text such as ``"seed=3"``.
+
+    Raises
+    ------
+    ValueError
+        If it is no such text.
+    """
+    name, sign, text = assignment.partition("=")
+    if not sign:
+        raise ValueError(f"a parameter is given as name=value, got {assignment!r}")
+    return name, text
+
+
 def parse(known: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Return typed parameters from texts such as ``"seed=3"``; the defaults give the types."""
     given: dict[str, Any] = {}
-    for assignment in assignments:
-        name, sign, text = assignment.partition("=")
-        if not sign:
-            raise ValueError(f"a parameter is given as name=value, got {assignment!r}")
+    for name, text in map(assigned, assignments):
         if name in known and not isinstance(known[name], str):
             try:
                 given[name] = ast.literal_eval(text)
@@ -159,7 +170,7 @@ def execute(
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {reason}") from error
     except (PapermillExecutionError, DeadKernelError) as error:
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
-    publishable(executed, known)
+    _publishable(executed, known)
     text = nbformat.writes(executed)  # type: ignore[no-untyped-call]
     write_whole(output, text.rstrip("\n") + "\n")
     stopped.unlink()
@@ -208,7 +219,7 @@ def anchored(data: str) -> str:
         return data
 
 
-def publishable(executed: NotebookNode, known: Mapping[str, Any]) -> None:
+def _publishable(executed: NotebookNode, known: Mapping[str, Any]) -> None:
     """Take everything that belongs to this machine or this run out of an executed notebook.
 
     The cell that papermill injects keeps the parameters that matter to a reader: not the folder of
