@@ -20,6 +20,7 @@ from svcca_lib.paper.experiments import (
     class_sensitivity,
     compression,
     freezing,
+    freezing_savings,
     layer_matrices,
     recurrent,
     restriction,
@@ -109,7 +110,7 @@ def test_freeze_training(chapter, name, units):
     assert len(pair.freeze[0].freezes) == units - 1
     assert _shares(freezing.final_accuracy(pair.freeze, ch.data, ch.store, IMAGES))
     uncut = replace(pair.freeze[0].config, steps=160_000)
-    assert 0.2 < freezing.savings(uncut).counted < 2 / 3
+    assert 0.2 < freezing_savings.savings(uncut).counted < 2 / 3
 
 
 def test_convolutions_in_the_fourier_basis(chapter):
