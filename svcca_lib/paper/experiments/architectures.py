@@ -21,14 +21,7 @@ from svcca_lib.paper.training.networks import Network
 
 
 def spatial_sizes(network: Network, inputs: Sequence[int]) -> tuple[int, ...]:
-    """Height of each layer of a network, 1 for vectors.
-
-    Parameters
-    ----------
-    network : Network
-    inputs : sequence of int
-        Shape (c, h, w) of one image.
-    """
+    """Height of each layer of a network for images of shape (c, h, w), 1 for vectors."""
     outputs = capture(network, network.layers, torch.zeros(2, *inputs))
     return tuple(
         outputs[name].shape[2] if outputs[name].ndim == 4 else 1 for name in network.layers
@@ -59,17 +52,9 @@ def same_size_means(
 
 
 def size_blocks(matrix: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
-    """Average the cells of all pairs of spatial sizes, the inputs left out.
+    """Average the cells of all pairs of spatial sizes: (sizes of rows, sizes of columns).
 
-    Parameters
-    ----------
-    matrix, rows, columns
-        As of `same_size_means`.
-
-    Returns
-    -------
-    array, shape (sizes of rows, sizes of columns)
-        The largest size first. Vectors are left out.
+    The largest size first; the inputs and vectors are left out. See `same_size_means`.
     """
     heights = [np.array(side) for side in (rows, columns)]
     for side in heights:

@@ -133,12 +133,7 @@ class PixelChance:
 def pixel_chance(x: Tensor, y: Tensor, draws: int = 10, seed: int = 0) -> PixelChance:
     """Find the chance level of SVCCA with pixels as datapoints: shuffle pixels, and whole images.
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, c, h, w)
-        Two layers of one size on the same images.
-    draws, seed : int
-        Shuffles of each kind.
+    Of two layers of one size on the same images, (n, c, h, w), by `draws` shuffles of each kind.
     """
     generator = torch.Generator().manual_seed(seed)
     a, b = channels_as_neurons(x), channels_as_neurons(y)

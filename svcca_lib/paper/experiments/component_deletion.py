@@ -28,13 +28,7 @@ MEASURES = (OVER_NEURONS, "CCA", "SVCCA", "PWCCA", "CKA", "Procrustes")
 def probe(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> float:
-    """Accuracy of a linear probe: least squares on one column a class, the largest one wins.
-
-    Parameters
-    ----------
-    train, test : array, shape (n, p) and (m, p)
-    labels, test_labels : array of int, shape (n,) and (m,)
-    """
+    """Accuracy of a linear probe: least squares on one column a class, the largest one wins."""
     targets = np.eye(labels.max() + 1)[labels]
     with_bias = [np.hstack([x, np.ones((len(x), 1))]) for x in (train, test)]
     weights = np.linalg.lstsq(with_bias[0], targets, rcond=None)[0]

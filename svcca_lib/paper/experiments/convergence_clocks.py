@@ -66,11 +66,7 @@ def weighted_layers(run: TrainedNetwork) -> tuple[str, ...]:
 def distance_clock(run: TrainedNetwork, fractions: Sequence[float]) -> Clock:
     """Distance of each layer's parameters from their final values, of that at the start.
 
-    Parameters
-    ----------
-    run : TrainedNetwork
-    fractions : sequence of float
-        Among those kept, from 0 to 1.
+    Fractions are among those kept, from 0 to 1.
     """
     layers = weighted_layers(run)
     networks = [run.network(fraction) for fraction in fractions]

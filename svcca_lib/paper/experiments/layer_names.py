@@ -43,18 +43,7 @@ def blocks(labels: Sequence[str]) -> list[tuple[int, ...]]:
 def collapse(
     matrix: np.ndarray, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """Average the cells of each block of rows and columns.
-
-    Parameters
-    ----------
-    matrix : array, shape (layers, other layers)
-    rows, columns : sequence of positions
-        As `blocks` gives them.
-
-    Returns
-    -------
-    array, shape (len(rows), len(columns))
-    """
+    """Average the cells of each of the `blocks` of rows and columns: (len(rows), len(columns))."""
     return np.array([[matrix[np.ix_(a, b)].mean() for b in columns] for a in rows])
 
 

@@ -13,17 +13,7 @@ from svcca_lib import cca
 
 
 def distorted(neurons: np.ndarray, seed: int) -> np.ndarray:
-    """Permute, rotate and scale neurons: no neuron looks like before, the subspace is the same.
-
-    Parameters
-    ----------
-    neurons : array, shape (n, p)
-    seed : int
-
-    Returns
-    -------
-    array, shape (n, p)
-    """
+    """Permute, rotate and scale neurons, (n, p): none looks as before, in the same subspace."""
     rng = np.random.default_rng(seed)
     p = neurons.shape[1]
     # Of several rotations, the one that is farthest from leaving some neuron as it is.

@@ -50,11 +50,6 @@ def matrix_correlation(
 
     Chance relabels the layers of one of them, rows and columns alike (Mantel's test): cells of a
     matrix are not independent of one another, layers are the units.
-
-    Parameters
-    ----------
-    ours, theirs : array, shape (layers, layers)
-    draws, seed : int
     """
     rng = np.random.default_rng(seed)
     off = ~np.eye(len(ours), dtype=bool)

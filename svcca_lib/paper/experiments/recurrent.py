@@ -144,15 +144,8 @@ def _decomposed(
 def progress(similarity: np.ndarray) -> np.ndarray:
     """Share of the way from its initial to its final state that a layer has covered.
 
-    Parameters
-    ----------
-    similarity : array, shape (times, layers)
-        To the final state, from the untrained network in the first row to 1 in the last.
-
-    Returns
-    -------
-    array, shape (times, layers)
-        0 in the first row and 1 in the last; NaN for a layer that is where it ends from the start.
+    From similarities to the final state, (times, layers), the untrained network in the first row.
+    NaN for a layer that is where it ends from the start.
     """
     start = similarity[0]
     way = np.where(1 - start > 1e-9, 1 - start, np.nan)
@@ -161,16 +154,9 @@ def progress(similarity: np.ndarray) -> np.ndarray:
 
 
 def time_average(fractions: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Average of curves over training (trapezoid rule): higher where a layer settles earlier.
+    """Average curves, (times, layers), over training: higher where a layer settles earlier.
 
-    Parameters
-    ----------
-    fractions : array, shape (times,)
-    values : array, shape (times, layers)
-
-    Returns
-    -------
-    array, shape (layers,)
+    By the trapezoid rule.
     """
     area: np.ndarray = np.trapezoid(values, fractions, axis=0) / (fractions[-1] - fractions[0])
     return area

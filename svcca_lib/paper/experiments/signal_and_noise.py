@@ -95,13 +95,7 @@ def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0, own: float =
 def by_signal(
     pairs: Callable[[int], tuple[np.ndarray, np.ndarray]], signals: Sequence[int]
 ) -> dict[str, np.ndarray]:
-    """Measure pairs of layers that share ever more directions.
-
-    Parameters
-    ----------
-    pairs : callable
-        From the number of shared directions to two layers.
-    signals : sequence of int
+    """Measure the pairs of layers that `pairs` gives for ever more shared directions.
 
     Returns
     -------

@@ -74,11 +74,7 @@ def off_circulant(x: Tensor, y: Tensor) -> Energy:
     """Covariance of two layers pixel by pixel: the energy that is not block circulant.
 
     Zero by Lemma 1. The block circulant part of a matrix is its mean over all simultaneous shifts
-    of its rows and columns; what remains is orthogonal to it.
-
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, c1, h, w) and (n, c2, h, w)
+    of its rows and columns; what remains is orthogonal to it. Layers have one size, (h, w).
     """
     x, y = _centred(x), _centred(y)
     (_, c, h, w), d = x.shape, y.shape[1]
@@ -88,17 +84,9 @@ def off_circulant(x: Tensor, y: Tensor) -> Energy:
 
 
 def undiagonalised(x: Tensor, y: Tensor) -> float:
-    """Lemma 2: what the DFT leaves off the diagonal of a block circulant matrix.
+    """Lemma 2: the share of energy that the DFT leaves off a block circulant matrix's diagonal.
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, h, w)
-        Two channels on any data; the matrix is the block circulant part of their covariance.
-
-    Returns
-    -------
-    float
-        Share of the energy.
+    It is the block circulant part of the covariance of two channels, (n, h, w), on any data.
     """
     h, w = x.shape[1:]
     x, y = _centred(x), _centred(y)
@@ -112,10 +100,7 @@ def undiagonalised(x: Tensor, y: Tensor) -> float:
 def moved_by_dft(x: Tensor, y: Tensor) -> float:
     """Lemma 3: the largest change of a canonical correlation when both channels go through the DFT.
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, h, w)
-        Two channels on any data.
+    Of two channels, (n, h, w), on any data.
     """
     plain, transformed = (
         torch.linalg.svdvals(_basis(a).mH @ _basis(b))
