@@ -13,7 +13,7 @@ PY := .venv/bin/python
 CLI := $(PY) -m svcca_lib
 
 .DEFAULT_GOAL := help
-.PHONY: help book site pdf test machines bench reference publish lint types package format lock clean
+.PHONY: help book site pdf check test machines bench reference publish lint types package format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -27,6 +27,9 @@ site: $(VENV) ## Build the site from the published chapters, without computing
 
 pdf: $(VENV) ## Print the published chapters into one PDF (needs Chromium)
 	@$(CLI) pdf published/cifar10 --staging build/pdf
+
+check: lint types ## Style, imports, types, and tests of the measures: under a minute
+	@$(PY) -m pytest -q -n 2 -m "not slow" tests/test_*.py tests/measures tests/fourier tests/models
 
 test: $(VENV) ## Unit, property, notebook and from-scratch tests
 	@$(PY) -m pytest --nbval --foreign -n 2 --dist loadfile
@@ -55,7 +58,7 @@ package: $(VENV) ## Build the wheel and the source distribution into dist/
 	@$(PY) -m build
 
 format: $(VENV) ## Mend style
-	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
+	@$(PY) -m ruff check --fix --extend-exclude "*.ipynb" . && $(PY) -m ruff format .
 
 lock: ## Remake requirements.txt from pyproject.toml (needs uv)
 	@{ echo '# The lock: exact versions of everything, for Python 3.11 to 3.13. Remake it with `make lock`.'; \

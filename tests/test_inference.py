@@ -297,6 +297,7 @@ def test_an_odd_number_of_datapoints_is_corrected_for_its_smaller_half():
     assert i.corrected == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_interval_covers_planted_correlations():
     truth, hits, runs = 0.6, 0, 40
     for seed in range(runs):
@@ -307,6 +308,7 @@ def test_interval_covers_planted_correlations():
     assert 0.8 <= hits / runs < 1
 
 
+@pytest.mark.slow
 def test_the_ordinary_bootstrap_misses_where_halves_correct():
     # Three of six correlations are zero: copies of rows push the percentile interval off.
     truth, corrected, observed, misses = 0.3, [], [], 0

@@ -38,6 +38,7 @@ def test_import_is_fast_and_loads_nothing_of_the_reproduction():
     assert min(first[0], *(imported()[0] for _ in range(3))) < 0.3
 
 
+@pytest.mark.slow  # `make check` runs mypy itself
 def test_types_of_the_library_hold_strictly():
     pytest.importorskip("mypy", reason="mypy is not installed; it comes with the dev extra")
     command = [sys.executable, "-m", "mypy"]

@@ -15,6 +15,8 @@ from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
+pytestmark = pytest.mark.book
+
 STORED = [ROOT / "book" / f"{name}.ipynb" for name in site.chapters(ROOT)]
 PUBLISHED = sorted((ROOT / "published").glob("*/*.ipynb"))
 

@@ -14,6 +14,8 @@ from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import engine
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
+pytestmark = pytest.mark.book
+
 CHAPTERS = [name for name in site.chapters(ROOT) if name != LEDGER]
 
 

@@ -14,6 +14,8 @@ import pytest
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
+pytestmark = pytest.mark.book
+
 STATED = ROOT / "tests" / "book" / "stated"
 PAGES = [*site.chapters(ROOT), "index", "choices", "running"]
 

@@ -29,7 +29,7 @@ from svcca_lib.paper.experiments import (
 )
 from svcca_lib.paper.store.store import Store
 
-pytestmark = pytest.mark.filterwarnings("ignore::svcca_lib.SampleSizeWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::svcca_lib.SampleSizeWarning")]
 
 STEPS, IMAGES = 2, 30
 PAPER = profiles.profile("paper")

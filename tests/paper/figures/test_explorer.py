@@ -8,6 +8,8 @@ from browser import opened
 
 from svcca_lib.paper.figures.interactive.explorer import explorer
 
+pytestmark = pytest.mark.browser
+
 AXES = {"Datapoints n": (5, 50), "Neurons <p>": (4, 10, 20), "Signal": (0, 2)}
 GRIDS = {name: np.random.default_rng(i).random((2, 3, 2)) for i, name in enumerate("ab")}
 

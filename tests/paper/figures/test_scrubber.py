@@ -8,6 +8,8 @@ from browser import opened
 
 from svcca_lib.paper.figures.interactive.scrubber import VIRIDIS, scrubber
 
+pytestmark = pytest.mark.browser
+
 MATRICES = np.random.default_rng(0).random((3, 2, 2))
 
 

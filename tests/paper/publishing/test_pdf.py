@@ -7,7 +7,10 @@ from svcca_lib.paper.publishing import pdf
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(pdf.chromium() is None, reason="no Chromium on the PATH")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(pdf.chromium() is None, reason="no Chromium on the PATH"),
+]
 
 
 def test_printed_book_has_its_drawings_and_leads_to_no_file_of_this_machine(tmp_path):

@@ -18,6 +18,8 @@ from svcca_lib.__main__ import app
 from svcca_lib.paper.running import notebooks, progress, table
 from svcca_lib.paper.running.plan import Layout, Plan
 
+pytestmark = pytest.mark.slow
+
 CLI = [sys.executable, "-m", "svcca_lib"]
 ENVIRONMENT = os.environ | {"NO_COLOR": "1"}
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")

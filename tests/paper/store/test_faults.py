@@ -18,7 +18,10 @@ from svcca_lib.paper.store.bundle import DamagedError, read_bundle, write_bundle
 from svcca_lib.paper.store.store import Store, StoreWarning
 from svcca_lib.paper.training.trained import train
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits"),
+]
 
 
 TESTS = str(Path(__file__).parents[2])

@@ -20,6 +20,8 @@ from svcca_lib.paper.training.networks import NetworkConfig, build
 from svcca_lib.paper.training.tasks import make_task
 from svcca_lib.paper.training.trained import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digits():
