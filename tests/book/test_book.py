@@ -11,6 +11,7 @@ import yaml
 from svcca_lib.paper import profiles
 from svcca_lib.paper.chapter.gathered import LEDGER
 from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
@@ -106,7 +107,7 @@ def test_nothing_of_the_machine_is_stored(path):
 def test_every_figure_is_described_and_captioned(path):
     for output in outputs(path):
         if "image/png" in output.get("data", {}):
-            shown = output.metadata["svcca_figure"]
+            shown = output.metadata[FIGURE_METADATA]
             assert shown["alt"].strip()
             assert shown["caption"].strip()
 

@@ -11,6 +11,7 @@ import tomllib
 import nbformat
 import pytest
 
+from svcca_lib.paper.chapter.outputs import name_of
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
@@ -88,5 +89,5 @@ def test_every_role_finds_a_number_of_its_page(page):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     asked = set(re.findall(r"\{glue:text\}`([\w-]+)(?::[^`]*)?`", text))
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    noted = {output.get("metadata", {}).get("scrapbook", {}).get("name") for output in outputs}
+    noted = {name_of(output.get("metadata", {})) for output in outputs}
     assert asked <= noted, f"not noted: {sorted(asked - noted)}"

@@ -276,19 +276,19 @@ class Chapter:
             )
         if id in self._claims:
             raise ValueError(f"chapter {self.name!r} makes claim {id!r} twice")
-        values = np.atleast_1d(np.asarray(measured, dtype=np.float64))
-        if values.ndim != 1 or values.size == 0:
-            raise ValueError(f"claim {id!r} needs one number or one per seed, got {values.shape}")
-        entry = self._registered[id]
+        array = np.atleast_1d(np.asarray(measured, dtype=np.float64))
+        if array.ndim != 1 or array.size == 0:
+            raise ValueError(f"claim {id!r} needs one number or one per seed, got {array.shape}")
+        entry, values = self._registered[id], tuple(array.tolist())
         nulls = None if null is None else np.atleast_1d(np.asarray(null, np.float64)).tolist()
-        ends, margin = intervals(values.tolist(), nulls, interval=interval, resolution=resolution)
+        ends, margin = intervals(values, nulls, interval=interval, resolution=resolution)
         self._claims[id] = Claim(
             id=id,
             kind=entry.kind,
             figure=entry.figure,
             statement=entry.worded(words),
             rule=entry.rule,
-            values=tuple(values.tolist()),
+            values=values,
             over=over if ends is not None else "",
             interval=ends,
             null_name=entry.null,

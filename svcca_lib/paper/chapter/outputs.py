@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,6 +56,11 @@ def noted(name: str, value: float) -> Output:
     plain = int(value) if isinstance(value, (int, np.integer)) else float(value)
     about = {"name": name.replace("_", "-"), "mime_prefix": RECORD}
     return {f"{RECORD}text/plain": repr(plain)}, {"scrapbook": about}
+
+
+def name_of(metadata: Mapping[str, Any]) -> str:
+    """Return the name under which an output's number is `noted`; empty where none is."""
+    return str(metadata.get("scrapbook", {}).get("name", ""))
 
 
 def read_notebook(path: Path) -> NotebookNode:

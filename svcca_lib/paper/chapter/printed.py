@@ -26,7 +26,13 @@ from decimal import Decimal
 from typing import Any, TypeGuard
 
 from svcca_lib.paper.chapter.claims import ROUND_OFF
-from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, RECORD, unpacked
+from svcca_lib.paper.chapter.outputs import (
+    FIGURE_METADATA,
+    LEDGER_METADATA,
+    RECORD,
+    name_of,
+    unpacked,
+)
 
 # What is drawn is kept to seven digits, so that a last digit alone is up to 1e-6 of its value; the
 # other half is as for all numbers. Seen between the native kernels and those of an SSE4.1 machine,
@@ -196,7 +202,7 @@ class Printed:
         rich = any(form in data for form in ("text/html", "text/markdown", "text/latex"))
         for form, content in sorted(data.items()):
             if form.startswith(RECORD):
-                self._note(metadata.get("scrapbook", {}).get("name", ""), _joined(content).strip())
+                self._note(name_of(metadata), _joined(content).strip())
             elif form == "text/plain" and rich:
                 continue  # says the same, in columns that wrap where digits make them wide
             elif form == "text/html":

@@ -196,7 +196,7 @@ def write_tolerances(notebook: Path, executions: Iterable[Path]) -> list[str]:
     as_stored, left = copy.deepcopy(book), []
     for index, cell in enumerate(cells):
         cell.metadata.pop(METADATA, None)
-        if ignored(cell):
+        if _ignored(cell):
             continue
         outputs = {path: those[index].outputs for path, those in others.items()}
         deviations = spread(cell.outputs, *outputs.values())
@@ -212,7 +212,7 @@ def write_tolerances(notebook: Path, executions: Iterable[Path]) -> list[str]:
     return left
 
 
-def ignored(cell: Mapping[str, Any]) -> bool:
+def _ignored(cell: Mapping[str, Any]) -> bool:
     """Return whether nbval is told not to compare a cell."""
     tags = {tag.upper().replace("-", "_") for tag in cell["metadata"].get("tags", ())}
     comments = {
