@@ -47,22 +47,18 @@ def bands():
     )
 
 
-def bands_config(**changes):
+def bands_config():
     """Configure a training on `bands` that is frozen on its way."""
-    settings = {
-        "network": NetworkConfig("convnet", (1, 8, 8), 4, width=8, fc=(16, 8)),
-        "data": "bands",
-        "seed": 5,
-        "steps": 60,
-        "batch_size": 32,
-        "lr": 0.05,
-        "weight_decay": 1e-3,
-        "translate": 1,
-        "checkpoints": (0.0, 0.1, 0.5, 1.0),
-        "evaluations": 6,
-        "freeze": FreezeSchedule(("c1", "c2", "c3"), 0.1, 0.6),
-    }
-    return TrainConfig(**(settings | changes))
+    return configured(
+        NetworkConfig("convnet", (1, 8, 8), 4, width=8, fc=(16, 8)),
+        bands(),
+        steps=60,
+        weight_decay=1e-3,
+        translate=1,
+        checkpoints=(0.0, 0.1, 0.5, 1.0),
+        evaluations=6,
+        freeze=FreezeSchedule(("c1", "c2", "c3"), 0.1, 0.6),
+    )
 
 
 @contextlib.contextmanager
