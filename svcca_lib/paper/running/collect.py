@@ -214,7 +214,7 @@ def _page(groups: Sequence[Group], level: float) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8><title>A sweep over seeds</title>",
         f'<meta name=viewport content="width=device-width"><style>{_STYLE}</style>',
         "<h1>A sweep over seeds</h1>",
-        f"<p>Means over seeds; in brackets Student's {100 * level:.0f} % interval of the mean.</p>",
+        f"<p>Means over seeds; in parentheses Student's {100 * level:.0f} % interval of the mean.</p>",
     ]
     for group in groups:
         seeds = ", ".join(map(str, group.seeds))
