@@ -1,6 +1,7 @@
 """What goes wrong around a computation, tried with real processes, limits and file systems."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ import torch
 from trainings import bands, bands_config, interrupted
 
 from svcca_lib.paper.store.bundle import DamagedError, read_bundle, write_bundle
+from svcca_lib.paper.store.files import write_json, write_whole
 from svcca_lib.paper.store.store import Store, StoreWarning
 from svcca_lib.paper.training.trained import train
 
@@ -222,6 +224,15 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     assert record == {"n": 1}
     assert torch.equal(tensors["x"], torch.zeros(10))
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_failed_write_of_a_file_leaves_what_was_there(tmp_path):
+    file = tmp_path / "folder" / "file.json"
+    write_json(file, {"n": 1})
+    with largest_file(2000), pytest.raises(OSError, match="too large"):
+        write_whole(file, "x" * 10_000)
+    assert json.loads(file.read_text()) == {"n": 1}
+    assert [path.name for path in file.parent.iterdir()] == ["file.json"]
 
 
 # ------------------------------------------------------------------------------- read-only caches
