@@ -50,22 +50,17 @@ class Chapter:
 
     Parameters
     ----------
-    name : str
-        The notebook's name without its ending, such as ``"02-distributed-representations"``.
-    profile : str
-        The scale: ``"quick"``, ``"cifar10"`` or ``"paper"``.
-    seed : int
+    name, profile, data
+        The notebook's name without its ending, the scale, and a data set in the words of
+        `sources.load`; the profile's own if empty.
+    seed
         Counted onto the seed of every training and draw.
-    data : str
-        A data set in the words of `sources.load`; empty for the profile's own.
-    out : str
+    out
         A folder for the figures (SVG), their data (CSV) and the claims (JSON); empty to write none.
-    width : int
+    width
         Channels of the ConvNet in place of the profile's, the ResNet in proportion; 0 for its own.
-    store : Store, optional
-        Where trained networks are kept; the default store if not given.
-    register : Register, optional
-        Where claims are registered; the book's own if not given.
+    store, register
+        Where trained networks are kept and claims registered; by default the book's own.
     """
 
     def __init__(
@@ -117,17 +112,8 @@ class Chapter:
     def run(self, training: str, seed: int = 0) -> TrainedNetwork:
         """Return a trained network with its checkpoints, from the store or trained now.
 
-        Parameters
-        ----------
-        training : str
-            A training of the profile, such as ``"convnet"``.
-        seed : int
-            Counted onto the chapter's seed.
-
-        Raises
-        ------
-        ValueError
-            If `profiles.CHAPTERS` does not declare this training for the chapter.
+        `seed` is counted onto the chapter's. Raises ValueError for a training that
+        `profiles.CHAPTERS` does not declare for the chapter.
         """
         if (training, seed) not in self._declared:
             declared = ", ".join(f"{name}+{offset}" for name, offset in self._declared)
@@ -161,16 +147,16 @@ class Chapter:
 
         Parameters
         ----------
-        figure : Figure
+        figure
             The drawing; it is closed.
-        name : str
+        name
             Such as ``"figure-2a"``: the target of references in the book (``{numref}`figure-2a```)
             and the name of the files.
-        alt : str
+        alt
             What a reader who cannot see the figure has to know.
-        caption : str
-            The caption (MyST Markdown), understandable alone. With one, the figure is numbered.
-        data : mapping of str to array or DataFrame, optional
+        caption
+            MyST Markdown, understandable alone. With one, the figure is numbered.
+        data
             The numbers drawn, each at most 2-D. Their summary is the text form of the figure, which
             the notebook tests compare.
         """
@@ -210,23 +196,14 @@ class Chapter:
     def note(self, **numbers: float) -> None:
         """Record numbers for the prose, which names them: {glue:text}`few-directions:.2f`.
 
-        Parameters
-        ----------
-        **numbers : float
-            By name; an underscore is a hyphen to the prose. Recorded to the last digit: the prose
-            chooses how many it shows.
+        An underscore in a name is a hyphen to the prose. Numbers are recorded to the last digit:
+        the prose chooses how many it shows.
         """
         for name, value in numbers.items():
             _display(*noted(name, value))
 
     def say(self, text: str) -> None:
-        """Display a sentence of the prose that depends on what was measured.
-
-        Parameters
-        ----------
-        text : str
-            Markdown; its numbers come from the run.
-        """
+        """Display a sentence (Markdown) of the prose whose numbers come from the run."""
         _display({"text/markdown": text, "text/plain": text})
 
     def claim(
@@ -245,20 +222,20 @@ class Chapter:
 
         Parameters
         ----------
-        id : str
+        id
             Of the register.
-        measured : float or sequence of float
+        measured
             One number a seed, draw or pair, whose interval (Student's, 95 %) decides; or one in
             all, which settles nothing but a check, unless an `interval` says how far it is known.
-        over : str
+        over
             What the values, or the interval, are over.
-        interval : Interval or (float, float), optional
+        interval
             At 95 %, in place of Student's.
-        null : float or sequence of float, optional
+        null
             What the registered null gives. With as many values as were measured, value by value.
-        paper : float, optional
+        paper
             The number the paper states.
-        resolution : float
+        resolution
             The step in which the values come, such as one test image; see `statistics.student`.
         **words
             What the statement has places for.
@@ -300,15 +277,7 @@ class Chapter:
         return self._claims[id]
 
     def omit(self, id: str, why: str) -> None:
-        """Say that a registered claim is not decided in this run, and why; the ledger shows it.
-
-        Parameters
-        ----------
-        id : str
-            Of the register.
-        why : str
-            Such as ``"not trained at the profile cifar10"``.
-        """
+        """Say that a registered claim is not decided in this run, and why; the ledger shows it."""
         if id not in self._registered or id in self._claims:
             raise ValueError(f"{id!r} is no registered claim of {self.name!r} left to be omitted")
         self._omitted[id] = why
@@ -317,12 +286,8 @@ class Chapter:
         """Display the claims, note their numbers, and with `out` write them into it.
 
         The prose finds the number measured under the claim's id, the ends of its interval under
-        ``ID-low`` and ``ID-high``, its null under ``ID-null``.
-
-        Raises
-        ------
-        ValueError
-            If the chapter makes no claim, or leaves a registered one out.
+        ``ID-low`` and ``ID-high``, its null under ``ID-null``. Raises ValueError if the chapter
+        makes no claim, or leaves a registered one out.
         """
         from svcca_lib.paper.store.environment import environment
 

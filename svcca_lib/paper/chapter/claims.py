@@ -33,8 +33,6 @@ ROUND_OFF = 1e-6  # what two machines agree to on the same activations; smaller 
 def number(value: float | None, noise: float = ROUND_OFF) -> str:
     """Return `value` to three digits, the same on every machine; below `noise` it has none.
 
-    Examples
-    --------
     >>> number(0.87654), number(160_000), number(2e-15), number(None)
     ('0.877', '160,000', '<1e-6', '')
     """
@@ -63,15 +61,8 @@ class Rule:
 
     @classmethod
     def parse(cls, text: str) -> Rule:
-        """Return the rule that a text states.
+        """Return the rule that a text states, in the words of `str`; ValueError for others.
 
-        Raises
-        ------
-        ValueError
-            If it is in other words than those of `str`.
-
-        Examples
-        --------
         >>> print(Rule.parse("from -0.05 to 0.05"))
         from -0.05 to 0.05
         """
@@ -143,51 +134,22 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement beside what was measured.
+    """One statement beside what was measured."""
 
-    Attributes
-    ----------
-    id : str
-        Unique within its chapter, such as ``"25-directions-suffice"``.
-    kind : str
-        A key of `KINDS`.
-    figure : str
-        What supports it, as the paper names it: ``"Figure 4, Appendix Figure 3"``.
-    statement : str
-        The paper's words in short.
-    rule : Rule
-        What the number has to satisfy.
-    values : tuple of float
-        What was measured: one number a seed, draw or pair; or one in all.
-    over : str
-        What the values, or the interval, are over: ``"seeds"``, ``"draws"``, ``"images"`` ...
-    interval : (float, float) or None
-        Of the mean, at 95 %; None where there is one value and nothing to take an interval over.
-    null_name : str
-        What the number has to beat as well, such as ``"untrained network"``; empty for nothing.
-    null : float or None
-        What the null gives, the mean where it has several values.
-    margin : (float, float) or None
-        Interval of the number less its null, value by value where both have as many.
-    paper : float or None
-        The number the paper states, where it states one.
-    changed : bool
-        Whether the register has its statement, rule or null as changed.
-    """
-
-    id: str
-    kind: str
-    figure: str
-    statement: str
-    rule: Rule
-    values: tuple[float, ...]
-    over: str = ""
-    interval: tuple[float, float] | None = None
-    null_name: str = ""
-    null: float | None = None
+    id: str  # Unique within its chapter, such as "25-directions-suffice".
+    kind: str  # A key of `KINDS`.
+    figure: str  # What supports it, as the paper names it: "Figure 4, Appendix Figure 3".
+    statement: str  # The paper's words in short.
+    rule: Rule  # What the number has to satisfy.
+    values: tuple[float, ...]  # One number a seed, draw or pair; or one in all.
+    over: str = ""  # What the values, or the interval, are over: "seeds", "draws", "images" ...
+    interval: tuple[float, float] | None = None  # Of the mean, at 95 %, where there is one.
+    null_name: str = ""  # What the number has to beat as well; empty for nothing.
+    null: float | None = None  # What the null gives, the mean where it has several values.
+    # Interval of the number less its null, value by value where both have as many.
     margin: tuple[float, float] | None = None
-    paper: float | None = None
-    changed: bool = False
+    paper: float | None = None  # The number the paper states, where it states one.
+    changed: bool = False  # Whether the register has its statement, rule or null as changed.
 
     def __post_init__(self) -> None:
         if not self.values or not all(map(math.isfinite, self.values)):
@@ -290,15 +252,13 @@ def intervals(
 
     Parameters
     ----------
-    values : sequence of float
+    values
         One a seed, draw or pair; or one in all.
-    null : sequence of float, optional
+    null
         As many as values, which are then subtracted one by one, or other numbers, whose mean is.
-    interval : Interval or (float, float), optional
-        Of the mean, in place of Student's.
-    level : float
-        Coverage of Student's intervals.
-    resolution : float
+    interval
+        Of the mean, in place of Student's, whose coverage is `level`.
+    resolution
         Of the values; see `statistics.student`.
 
     Returns

@@ -147,12 +147,8 @@ def _range(values: Sequence[float]) -> float:
 def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
     """Return what was looked into, for the claims of this book that fail or are not settled.
 
-    Numbers in the explanations of `path` are taken from the claims of the book.
-
-    Raises
-    ------
-    ValueError
-        If an explanation is of a claim that is not registered.
+    Numbers in the explanations of `path` are taken from the claims of the book; an explanation of
+    a claim that is not registered raises ValueError.
     """
     claims = book.by_key()
     known = {f"{chapter}/{id}" for chapter, id in registered().claims}

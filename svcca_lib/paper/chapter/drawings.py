@@ -24,25 +24,17 @@ SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
 
 @dataclass(frozen=True)
 class Drawing:
-    """The forms of one figure.
-
-    `files` are what a reader can download, by ending: ``"svg"`` and, where numbers were given,
-    ``"csv"``. `summary` has a line for each array that was drawn, which changes with its numbers.
-    """
+    """The forms of one figure."""
 
     png: bytes
+    # By ending, for readers to download: "svg" and, where numbers were given, "csv".
     files: Mapping[str, str]
+    # A line for each array that was drawn, which changes with its numbers.
     summary: tuple[str, ...]
 
     @classmethod
     def of(cls, figure: Figure, name: str, data: Mapping[str, ArrayLike | pd.DataFrame]) -> Drawing:
-        """Draw a figure; `name` seeds the ids in its SVG.
-
-        Raises
-        ------
-        ValueError
-            If an array of `data` has other than 1 or 2 dimensions.
-        """
+        """Draw a figure; `name` seeds the ids in its SVG. ValueError for data not 1-D or 2-D."""
         import pandas as pd
 
         tables = {key: _table(key, values) for key, values in data.items()}

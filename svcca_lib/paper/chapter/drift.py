@@ -23,13 +23,9 @@ ELSEWHERE = Path("reference", "machines.json")
 def drift(stored: Claim, anew: Claim, elsewhere: Sequence[float] = ()) -> str | None:
     """Return how a claim measured on networks trained anew disagrees, or None where it agrees.
 
-    Parameters
-    ----------
-    stored, anew : Claim
-        A settled verdict must not turn into its opposite; one that is not settled may fall either
-        way. The number has to lie in the band of `band`; that of a check only where its rule asks.
-    elsewhere : sequence of float
-        What other machines measured, trained from scratch.
+    A settled verdict must not turn into its opposite; one that is not settled may fall either way.
+    The number has to lie within `band`; that of a check only where its rule asks. `elsewhere` is
+    what other machines measured, trained from scratch.
     """
     for part in ("statement", "rule", "null_name"):
         before, after = getattr(stored, part), getattr(anew, part)

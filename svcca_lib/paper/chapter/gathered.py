@@ -33,24 +33,12 @@ def published(root: Path = REPOSITORY) -> list[str]:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of the paper, or a figure of ours that is in none of them.
+    """One figure of the paper, or a figure of ours that is in none of them."""
 
-    Attributes
-    ----------
-    figure : str
-        As the paper names it.
-    chapters : tuple of Ledger
-        Those that show it; none if their chapter has not run.
-    shown : tuple of ShownFigure
-        What they show of it.
-    claims : tuple of Claim
-        Those that name it.
-    """
-
-    figure: str
-    chapters: tuple[Ledger, ...]
-    shown: tuple[ShownFigure, ...]
-    claims: tuple[Claim, ...]
+    figure: str  # As the paper names it.
+    chapters: tuple[Ledger, ...]  # Those that show it; none if their chapter has not run.
+    shown: tuple[ShownFigure, ...]  # What they show of it.
+    claims: tuple[Claim, ...]  # Those that name it.
 
     @property
     def networks(self) -> tuple[UsedNetwork, ...]:
@@ -61,7 +49,7 @@ class Row:
 
     @property
     def headline(self) -> Claim | None:
-        """The claim that stands for it: of the paper's own, the first that fails, else the first.
+        """The claim that stands for it: the first of the paper's own that fails, else its first.
 
         Where the paper makes none, the first of any kind.
         """
@@ -80,23 +68,10 @@ class Book:
     def gather(cls, profile: str, out: str = "", root: Path = REPOSITORY) -> Book:
         """Gather what was run at one profile.
 
-        Parameters
-        ----------
-        profile : str
-            Such as ``"quick"``.
-        out : str
-            The folder of the ledger's own results: those of the other chapters lie beside it.
-            Where none do, and where it is empty, the stored notebooks are read: ``book/`` for
-            quick, ``published/`` for the other profiles.
-        root : Path
-            The repository.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is nothing to gather.
-        ValueError
-            If a chapter was run at another profile.
+        `out` is the folder of the ledger's own results: those of the other chapters lie beside it.
+        Where none do, and where it is empty, the stored notebooks are read: ``book/`` for quick,
+        ``published/`` for the other profiles. Raises FileNotFoundError if there is nothing to
+        gather, ValueError if a chapter was run at another profile.
         """
         stored = root / ("book" if profile == "quick" else f"published/{profile}")
         beside = Path(out).parent.glob(f"[0-9][0-9]-*/{CLAIMS}") if out else ()

@@ -28,25 +28,15 @@ def write_exact(path: Path, values: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The claims of one chapter, as run.
-
-    Attributes
-    ----------
-    chapter, profile, seed, data
-        What was run.
-    claims : tuple of Claim
-    making : Making or None
-        How the chapter came about; None where that was not recorded.
-    omitted : tuple of (str, str)
-        Id of each registered claim that was not decided, and why.
-    """
+    """The claims of one chapter, as run."""
 
     chapter: str
     profile: str
     seed: int
     data: str
     claims: tuple[Claim, ...]
-    making: Making | None = None
+    making: Making | None = None  # How the chapter came about; None where that was not recorded.
+    # Id of each registered claim that was not decided, and why.
     omitted: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -61,13 +51,7 @@ class Ledger:
 
     @property
     def provenance(self) -> Making:
-        """How the chapter came about.
-
-        Raises
-        ------
-        ValueError
-            If it was run before chapters recorded that.
-        """
+        """How the chapter came about; ValueError if it was run before chapters recorded that."""
         if self.making is None:
             raise ValueError(f"chapter {self.chapter!r} has no record of its making: run it again")
         return self.making
@@ -103,10 +87,7 @@ class Ledger:
     def read(cls, path: Path) -> Ledger:
         """Read a ledger from a folder of results, or from the executed notebook that displays it.
 
-        Raises
-        ------
-        ValueError
-            If a notebook holds no ledger: it has not run to its end.
+        Raises ValueError if a notebook holds no ledger: it has not run to its end.
         """
         if path.suffix != ".ipynb":
             return cls.from_dict(json.loads((path / CLAIMS).read_text(encoding="utf-8")))

@@ -34,8 +34,6 @@ def packed(text: str) -> str:
 def unpacked(text: str) -> str:
     """Return what was `packed`.
 
-    Examples
-    --------
     >>> unpacked(packed("k,accuracy"))
     'k,accuracy'
     """
@@ -43,13 +41,7 @@ def unpacked(text: str) -> str:
 
 
 def noted(name: str, value: float) -> Output:
-    """Return the output in which the prose finds a number, to its last digit, by its name.
-
-    Raises
-    ------
-    ValueError
-        If it is not finite.
-    """
+    """Return the output in which the prose finds a finite number, all digits, by its name."""
     if not math.isfinite(value):
         raise ValueError(f"the number {name!r} must be finite to be noted; got {value}")
     # an integer stays one, and NumPy's numbers read like Python's

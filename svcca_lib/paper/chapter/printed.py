@@ -61,32 +61,15 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True)
 class Number:
-    """One number of a cell's outputs.
+    """One number of a cell's outputs."""
 
-    Attributes
-    ----------
-    address : str
-        Where it is; the values of a column share one.
-    value : float
-    unit : float
-        Of its last digit; 0 for an integer and for what is kept at full digits.
-    scale : float
-        Against which its changes are large or small.
-    noise : float
-        What two machines may differ by without being told.
-    printed : str
-        As it reads.
-    place : str
-        The words around it, or its row.
-    """
-
-    address: str
+    address: str  # Where it is; the values of a column share one.
     value: float
-    unit: float
-    scale: float
-    noise: float
-    printed: str
-    place: str = ""
+    unit: float  # Of its last digit; 0 for an integer and for what is kept at full digits.
+    scale: float  # Against which its changes are large or small.
+    noise: float  # What two machines may differ by without being told.
+    printed: str  # As it reads.
+    place: str = ""  # The words around it, or its row.
 
     @property
     def label(self) -> str:
@@ -100,10 +83,7 @@ class Number:
 
     @property
     def ceiling(self) -> float:
-        """The largest tolerance that may be stored for it.
-
-        A step of its last digit is always granted, to a count as to any other printed number.
-        """
+        """The largest tolerance that may be stored for it: at least a step of its last digit."""
         if self.is_count:
             return max(COUNT_SHARE * self.scale, 1)
         return max(SHARE * self.scale, self.unit)
@@ -120,8 +100,6 @@ def split(text: str) -> tuple[str, list[re.Match[str]]]:
 
     Runs of whitespace count as one space: columns are as wide as their digits.
 
-    Examples
-    --------
     >>> around, numbers = split("ResNet-32: 1,348 images,   similarity 0.80 (<1e-6)")
     >>> [found[0] for found in numbers]
     ['1,348', '0.80', '1e-6']
@@ -135,8 +113,6 @@ def split(text: str) -> tuple[str, list[re.Match[str]]]:
 def read(printed: str) -> tuple[float, float]:
     """Return a printed number and the unit of its last digit, 0 for an integer.
 
-    Examples
-    --------
     >>> read("1,348"), read("0.80"), read("4.0e-05"), read("-3")
     ((1348.0, 0.0), (0.8, 0.01), (4e-05, 1e-06), (-3.0, 0.0))
     """
@@ -149,13 +125,9 @@ def read(printed: str) -> tuple[float, float]:
 class Printed:
     """The outputs of a cell, as nbformat has them, taken apart.
 
-    Attributes
-    ----------
-    numbers : dict of str to list of Number
-        By address, in their order.
-    text : dict of str to list of str
-        All that is not a number, by its label. Numbers in it are marks, so that two are equal only
-        if the numbers stand in the same places of the same text.
+    `numbers` are by address, in their order; `text`, all that is not a number, is by its label.
+    Numbers in it are marks, so that two are equal only if the numbers stand in the same places of
+    the same text.
     """
 
     def __init__(self, outputs: Iterable[Mapping[str, Any]]) -> None:

@@ -27,25 +27,15 @@ _OF_THE_PAPER = re.compile(r"(appendix-)?figure-(\d+[ab]?)(-.*)?")
 
 @dataclass(frozen=True)
 class UsedNetwork:
-    """A network that a chapter used.
+    """A network that a chapter used."""
 
-    Attributes
-    ----------
-    training, seed, seconds
-        Such as ``"convnet"``, 0, and how long it took.
-    key, data
-        Of the artefact in the store, and the fingerprint of what it was trained on.
-    device, commit
-        What it ran on, and the commit of the code; None outside git.
-    """
-
-    training: str
+    training: str  # Such as "convnet".
     seed: int
-    key: str
-    data: str
-    seconds: float
-    device: str
-    commit: str | None
+    key: str  # Of the artefact in the store.
+    data: str  # The fingerprint of what it was trained on.
+    seconds: float  # How long that took.
+    device: str  # What it ran on.
+    commit: str | None  # Of the code; None outside git.
 
     @classmethod
     def of(cls, training: str, network: TrainedNetwork) -> UsedNetwork:
@@ -66,18 +56,10 @@ class UsedNetwork:
 
 @dataclass(frozen=True)
 class ShownFigure:
-    """A figure that a chapter showed.
+    """A figure that a chapter showed."""
 
-    Attributes
-    ----------
-    name
-        Such as ``"figure-2a"``: its target in the book and the name of its files.
-    networks
-        Keys of the networks that the chapter had loaded when it drew the figure.
-    """
-
-    name: str
-    networks: tuple[str, ...] = ()
+    name: str  # Such as "figure-2a": its target in the book and the name of its files.
+    networks: tuple[str, ...] = ()  # Keys of those that the chapter had loaded when it drew it.
 
     @property
     def artefact(self) -> str:
@@ -88,8 +70,6 @@ class ShownFigure:
     def of_the_paper(self) -> str | None:
         """The figure of the paper that this one rebuilds, or adds to.
 
-        Examples
-        --------
         >>> ShownFigure("appendix-figure-3-convnet").of_the_paper
         'Appendix Figure 3'
         >>> ShownFigure("figure-perplexity").of_the_paper is None
@@ -111,8 +91,6 @@ def artefact(keys: Sequence[str]) -> str:
 def short_commit(commit: str | None) -> str:
     """Return what names a commit, with a mark if the code had been edited since.
 
-    Examples
-    --------
     >>> short_commit("28cfd4d0123456789"), short_commit("28cfd4d0123456789-dirty"), short_commit("")
     ('28cfd4d', '28cfd4d+', '')
     """
@@ -123,8 +101,6 @@ def short_commit(commit: str | None) -> str:
 def duration(seconds: float) -> str:
     """Return a time as a person says it.
 
-    Examples
-    --------
     >>> duration(7.31), duration(75), duration(7500)
     ('7.3 s', '1 min 15 s', '2 h 05 min')
     """
@@ -138,24 +114,14 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Making:
-    """How a chapter came about.
+    """How a chapter came about."""
 
-    Attributes
-    ----------
-    seconds
-        From its first cell to its claims, with the trainings that were not in the store.
-    environment
-        Versions, device, threads and commit, as of `environment.environment`.
-    datasets
-        Label of each data set -> its fingerprint.
-    networks, figures
-        In the order of use.
-    """
-
+    # From its first cell to its claims, with the trainings that were not in the store.
     seconds: float
+    # As of `environment.environment`: versions, device, threads and commit.
     environment: Mapping[str, Any]
-    datasets: Mapping[str, str]
-    networks: tuple[UsedNetwork, ...]
+    datasets: Mapping[str, str]  # Label -> fingerprint.
+    networks: tuple[UsedNetwork, ...]  # In the order of use, as the figures.
     figures: tuple[ShownFigure, ...]
 
     @property

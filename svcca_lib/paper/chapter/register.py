@@ -29,13 +29,10 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a registered claim: what it was and is, such as ``"rule: at least 1.5"``.
-
-    `commit` is the short hash of the one that made it; empty for the one that writes the entry.
-    """
+    """One change of a registered claim: what it was and is, such as ``"rule: at least 1.5"``."""
 
     date: datetime.date
-    commit: str
+    commit: str  # Short hash; empty for the one that writes the entry.
     was: str
     now: str
     why: str
@@ -43,39 +40,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Registered:
-    """One claim as registered.
-
-    Attributes
-    ----------
-    chapter : str
-    id, kind, figure, statement, rule, null
-        As of a `Claim`; the chapter fills ``{words}`` of the statement.
-    registered : datetime.date
-        Day on which the claim was first stored.
-    changes : tuple of Change
-    withdrawn : datetime.date or None
-        Since when no chapter makes it.
-    """
+    """One claim as registered; its parts are those of a `Claim`."""
 
     chapter: str
     id: str
     kind: str
     figure: str
-    statement: str
+    statement: str  # The chapter fills the {words} in it.
     rule: Rule
     null: str
-    registered: datetime.date
+    registered: datetime.date  # Day on which it was first stored.
     changes: tuple[Change, ...] = ()
-    withdrawn: datetime.date | None = None
+    withdrawn: datetime.date | None = None  # Since when no chapter makes it.
 
     def worded(self, words: Mapping[str, object]) -> str:
-        """Return the statement with its placeholders filled.
-
-        Raises
-        ------
-        ValueError
-            If the words given are not those that the statement has places for.
-        """
+        """Return the statement with just these words in its places; ValueError if it has others."""
         places = set(_PLACEHOLDER.findall(self.statement))
         if places != set(words):
             raise ValueError(
@@ -94,15 +73,10 @@ class Registered:
 
 @dataclass(frozen=True)
 class Register:
-    """All claims of the book.
+    """All claims of the book, withdrawn ones included, by chapter and id, in the book's order.
 
-    Attributes
-    ----------
-    claims : mapping of (chapter, id) to Registered
-        In the order of the book, withdrawn ones included.
-    cifar10 : mapping of str to datetime.date
-        When each chapter was first published at CIFAR-10's size: a rule that is older was set
-        before its number there could be seen.
+    `cifar10` has the day when each chapter was first published at CIFAR-10's size: a rule that is
+    older was set before its number there could be seen.
     """
 
     claims: Mapping[tuple[str, str], Registered]
@@ -112,10 +86,8 @@ class Register:
     def read(cls, path: Path = PATH) -> Register:
         """Read a register.
 
-        Raises
-        ------
-        ValueError
-            If an entry is not complete, or a chain of changes does not end in the present rule.
+        Raises ValueError if an entry is not complete, or a chain of changes does not end in the
+        present rule.
         """
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         claims: dict[tuple[str, str], Registered] = {}

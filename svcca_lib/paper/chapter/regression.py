@@ -131,8 +131,6 @@ def stored(deviations: Mapping[str, float]) -> dict[str, float]:
 
     Other machines will be seen, and nothing says that those seen so far are the farthest.
 
-    Examples
-    --------
     >>> stored({"text 3": 0.011, "glue chance": 2.5e-6})
     {'text 3': 0.03, 'glue chance': 5e-06}
     """
@@ -180,12 +178,7 @@ def write_tolerances(notebook: Path, executions: Iterable[Path]) -> list[str]:
     """Write into a stored notebook the tolerances that its executions elsewhere ask for.
 
     Those that it held before are dropped. Returned is what no tolerance can mend: numbers above
-    their ceiling, and text that differs.
-
-    Raises
-    ------
-    ValueError
-        If an execution has other code.
+    their ceiling, and text that differs. An execution of other code raises ValueError.
     """
     book = read_notebook(notebook)
     others = {path: _code(read_notebook(path)) for path in executions}

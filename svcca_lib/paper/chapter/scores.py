@@ -19,8 +19,6 @@ def tally(claims: Iterable[Claim]) -> dict[str, dict[Verdict, int]]:
 def score(claims: Iterable[Claim]) -> str:
     """Say how many claims of each kind hold, fail and are not settled.
 
-    Examples
-    --------
     >>> score([])
     'no claims'
     """

@@ -20,20 +20,11 @@ _WHOSE = {"paper": "the paper's", "later": "a later paper's", "ours": "ours", "c
 
 @dataclass(frozen=True)
 class Table:
-    """A table that a notebook displays: as text for the tests, as HTML for readers.
-
-    Attributes
-    ----------
-    columns : tuple of str
-    rows : tuple of tuple of str
-        HTML, a cell for each column.
-    kind : str
-        The style of the table.
-    """
+    """A table that a notebook displays: as text for the tests, as HTML for readers."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    kind: str = "ledger"
+    rows: tuple[tuple[str, ...], ...]  # HTML, a cell for each column.
+    kind: str = "ledger"  # The style of the table.
 
     def __repr__(self) -> str:
         return f"table of {len(self.rows)} rows: {', '.join(self.columns)}"

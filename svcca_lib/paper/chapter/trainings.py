@@ -25,19 +25,10 @@ def train(
     progress: bool | None = None,
     report: Report | None = None,
 ) -> TrainedNetwork:
-    """Return a trained network, from the store or trained now.
+    """Return a trained network, from the store (`default_store`) or trained now.
 
-    Parameters
-    ----------
-    training : Training
-    data : ImageData, TextData or ToyData, optional
-        What it learns from, where that is loaded already.
-    store : Store, optional
-        `default_store` if not given.
-    progress : bool, optional
-        A bar on stderr; by default where that is a terminal.
-    report : callable, optional
-        As of `trained.train`.
+    `data` is what it learns from, where that is loaded already. A `progress` bar is shown on stderr
+    where that is a terminal; `report` is that of `trained.train`.
     """
     from svcca_lib.paper.training import trained
 

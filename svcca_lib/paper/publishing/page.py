@@ -137,8 +137,6 @@ def slim(svg: str) -> str:
     Matplotlib writes coordinates to a millionth of a point; a tenth is less than a screen's dot. Of
     numbers below ten, which may be widths, and below one, which may be scales, more digits stay.
 
-    Examples
-    --------
     >>> slim('<g id="line2d_1">\n <!-- 12 -->\n <path d="M 12.345678 0.123456"/>\n</g>')
     '<g>\n<path d="M 12.3 0.1234"/>\n</g>'
     """

@@ -37,12 +37,9 @@ def chromium() -> str | None:
 
 
 def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path) -> Path:
-    """Print the book and return `target`; the parameters are those of `site.build`.
+    """Print the book and return `target`; the parameters and errors are those of `site.build`.
 
-    Raises
-    ------
-    SiteError
-        If the book does not build without a warning, or there is no Chromium.
+    Without Chromium it raises SiteError as well.
     """
     from playwright.sync_api import sync_playwright
 

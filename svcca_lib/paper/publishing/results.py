@@ -29,10 +29,10 @@ def write_readme(books: Iterable[Book], root: Path) -> None:
 
 
 def glance(book: Book) -> str:
-    """Return the table of results for the first page, as MyST Markdown.
+    """Return the table of results for the first page, as MyST Markdown: a row for each figure.
 
-    One row for each figure of the paper: the claim that stands for it, the paper's number and
-    ours, its verdict, and the verdicts of all that the figure supports.
+    It has the claim that stands for it, the paper's number and ours, its verdict, and the verdicts
+    of all that the figure supports.
     """
     lines = [
         "| Figure | A claim it supports | Paper | Here | Verdict | All its claims |",

@@ -37,18 +37,10 @@ def pages(root: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Behind:
-    """A published chapter that ran with older code than the book's.
+    """A published chapter that ran with older code than the book's."""
 
-    Attributes
-    ----------
-    commit : str
-        Short hash of the commit whose notebook it executed.
-    why : str
-        Why it was not executed anew, and what is different since.
-    """
-
-    commit: str
-    why: str
+    commit: str  # Short hash of the one whose notebook it executed.
+    why: str  # Why it was not executed anew, and what is different since.
 
 
 def behind(folder: Path) -> dict[str, Behind]:
@@ -78,23 +70,10 @@ def chapters(root: Path) -> list[str]:
 
 
 def build(root: Path, notebooks: Mapping[str, Path], staging: Path, target: Path) -> Path:
-    """Build the site and return its first page.
+    """Build the site from an executed notebook for every chapter, and return its first page.
 
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    notebooks : mapping of str to Path
-        An executed notebook for every chapter.
-    staging : Path
-        A folder for the copy that is built; emptied first.
-    target : Path
-        The folder of the site, replaced when the new one is complete.
-
-    Raises
-    ------
-    SiteError
-        If a warning, a missing page or a traceback comes up. A site built before stays.
+    The copy that is built goes to `staging`, emptied first; `target` is replaced when the new site
+    is complete. A warning, a missing page or a traceback raises SiteError; an older site stays.
     """
     stage(root, notebooks, staging)
     html = run_jupyter_book(staging)
@@ -122,17 +101,8 @@ def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
 def run_jupyter_book(staging: Path, form: str = "html") -> Path:
     """Build a staged book, with warnings as errors, and return the folder of the pages.
 
-    Parameters
-    ----------
-    staging : Path
-        A folder with a ``_config.yml`` and a ``_toc.yml``.
-    form : str
-        ``"html"``, or ``"singlehtml"`` for the whole book in one page.
-
-    Raises
-    ------
-    SiteError
-        If a warning, a missing page or a traceback comes up.
+    `form` may be ``"singlehtml"``, for the whole book in one page. A warning, a missing page or a
+    traceback raises SiteError.
     """
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     # Everything anew: a page that Sphinx has cached does not repeat its warnings.

@@ -40,37 +40,16 @@ img { max-width: 100%; background: white }
 
 @dataclass(frozen=True)
 class Group:
-    """The jobs of one chapter that differ in the seed alone.
+    """The jobs of one chapter that differ in the seed alone."""
 
-    Attributes
-    ----------
-    name : str
-        Chapter and parameters: a folder of ``collected/``.
-    seeds : tuple of int
-        Of the jobs that are done.
-    missing : int
-        Jobs of the group that are not done.
-    shared : bool
-        Whether jobs use networks of one another. Then the seeds are not independent, and the
-        intervals too narrow.
-    ledger : Ledger
-        Claims over the seeds: decided by Student's interval of what each seed measured.
-    holding : tuple of int
-        For each claim, how many seeds it holds for by itself.
-    figures : tuple of str
-        That all seeds drew alike, and so could be gathered.
-    left_out : tuple of str
-        The others.
-    """
-
-    name: str
-    seeds: tuple[int, ...]
-    missing: int
-    shared: bool
-    ledger: Ledger
-    holding: tuple[int, ...]
-    figures: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    name: str  # Chapter and parameters: a folder of collected/.
+    seeds: tuple[int, ...]  # Of the jobs that are done.
+    missing: int  # Jobs that are not.
+    shared: bool  # Whether jobs use networks of one another: intervals are too narrow then.
+    ledger: Ledger  # Its claims are decided by Student's interval of what each seed measured.
+    holding: tuple[int, ...]  # For each claim, how many seeds it holds for by itself.
+    figures: tuple[str, ...] = ()  # That all seeds drew alike, and so could be gathered.
+    left_out: tuple[str, ...] = ()  # The others.
 
     def to_dict(self) -> dict[str, Any]:
         """Return the group as JSON-ready values."""
@@ -87,19 +66,10 @@ class Group:
 
 
 def collect(folder: Path, level: float = 0.95) -> list[Group]:
-    """Gather a sweep into ``collected/`` of its folder.
+    """Gather a sweep into ``collected/`` of its folder; `level` is the coverage of the intervals.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the sweep; jobs that are not done are left out, and counted.
-    level : float
-        Coverage of the intervals.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no sweep, or none of its jobs is done.
+    Jobs that are not done are left out, and counted. ValueError if the folder holds no sweep, or
+    none of its jobs is done.
     """
     plan, layout = Plan.read(folder), Layout(folder)
     together: dict[str, list[Row]] = {}
@@ -214,7 +184,8 @@ def _page(groups: Sequence[Group], level: float) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8><title>A sweep over seeds</title>",
         f'<meta name=viewport content="width=device-width"><style>{_STYLE}</style>',
         "<h1>A sweep over seeds</h1>",
-        f"<p>Means over seeds; in parentheses Student's {100 * level:.0f} % interval of the mean.</p>",
+        "<p>Means over seeds; in parentheses Student's "
+        f"{100 * level:.0f} % interval of the mean.</p>",
     ]
     for group in groups:
         seeds = ", ".join(map(str, group.seeds))

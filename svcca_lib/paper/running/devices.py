@@ -26,19 +26,9 @@ def claimed(folder: Path | None = None, every: float = 0.5) -> Iterator[str | No
     """Let this process, and what it starts, see one GPU that no other claims meanwhile.
 
     Only where ``CUDA_VISIBLE_DEVICES`` names several, as `engine` sees to on a machine with
-    several; a cluster's scheduler names one itself. To be entered before torch looks for GPUs.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        Of the claims; the machine's temporary folder if not given.
-    every : float
-        Seconds between two looks, where all are taken.
-
-    Yields
-    ------
-    str or None
-        The GPU, or None where there was nothing to share.
+    several, and else None: a cluster's scheduler names one itself. To be entered before torch looks
+    for GPUs. The claims lie in `folder`, by default the machine's temporary one; where all GPUs are
+    taken, it looks again `every` so many seconds.
     """
     named = os.environ.get(VISIBLE, "")
     devices = [device for device in named.split(",") if device]

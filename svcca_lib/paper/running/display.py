@@ -30,28 +30,14 @@ EVERY = 1.0  # seconds between two looks
 
 @dataclass(frozen=True)
 class Event:
-    """A step began, or ended.
+    """A step began, or ended."""
 
-    Attributes
-    ----------
-    step : str
-        A job's name, or "training ..." and its id.
-    state : str
-        "running", "done", "failed" or "stopped".
-    seconds : float or None
-        That it took.
-    claims, holding : int or None
-        Of a chapter that is done.
-    error : str
-        Of one that failed, in a line.
-    """
-
-    step: str
+    step: str  # A job's name, or "training ..." and its id.
     state: progress.State
-    seconds: float | None = None
-    claims: int | None = None
+    seconds: float | None = None  # That it took.
+    claims: int | None = None  # Of a chapter that is done.
     holding: int | None = None
-    error: str = ""
+    error: str = ""  # Of one that failed, in a line.
 
     def __str__(self) -> str:
         text = f"{self.step}: {self.state}"
@@ -107,13 +93,7 @@ class Json(Lines):
 class Watch:
     """Looks every second at the files of a plan's steps, and tells a listener what is new.
 
-    Parameters
-    ----------
-    plan, layout
-        What to look at, and where.
-    listener : Lines
-    keep_table : bool
-        Keep the table of the sweep up to date.
+    With `keep_table` it keeps the table of the sweep up to date, too.
     """
 
     def __init__(

@@ -62,10 +62,7 @@ class Request:
 def compare(request: Request) -> LayerTable | None:
     """Return the table of all pairs of layers; None in every process but the first.
 
-    Raises
-    ------
-    ValueError
-        For a network or inputs that there are not, or fewer batches than processes.
+    ValueError for a network or inputs that there are not, or fewer batches than processes.
     """
     with group() as (rank, world, device):
         first = _network(request.first, request).to(device).eval()
@@ -117,13 +114,7 @@ def _network(name: str, request: Request) -> nn.Module:
 
 
 def share(batches: Iterable[Tensor], rank: int, world: int) -> Iterator[Tensor]:
-    """Yield every `world`-th batch, from the one of this rank.
-
-    Raises
-    ------
-    ValueError
-        If there is none for it.
-    """
+    """Yield every `world`-th batch, from the one of this rank; ValueError if there is none."""
     mine = itertools.islice(batches, rank, None, world)
     first = next(mine, None)
     if first is None:

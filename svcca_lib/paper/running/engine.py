@@ -32,25 +32,14 @@ INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 
 @dataclass(frozen=True)
 class Settings:
-    """How much of what a run may use.
+    """How much of what a run may use."""
 
-    Attributes
-    ----------
-    cores : int or None
-        Of this machine; all if None. On a cluster, how many jobs are submitted at once.
-    threads : int or None
-        Of each training and chapter; the cores shared out evenly if None.
-    on : str
-        A cluster, by the name of a folder of ``workflow/profiles`` or the path of a Snakemake
-        profile; this machine if empty.
-    retries : int
-        How often a job that failed is tried again.
-    """
-
+    # Of this machine, by default all; on a cluster, jobs submitted at once.
     cores: int | None = None
+    # Of each training and chapter; by default the cores shared out evenly.
     threads: int | None = None
-    on: str = ""
-    retries: int = 0
+    on: str = ""  # A cluster: a folder of workflow/profiles, or the path of a Snakemake profile.
+    retries: int = 0  # How often a job that failed is tried again.
 
 
 def run_book(
@@ -58,20 +47,8 @@ def run_book(
 ) -> int:
     """Bring targets of the book up to date in the working folder; return the exit status.
 
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    targets : sequence of str
-        Rules or files of the workflow.
-    config : mapping of str to str
-        Values for the workflow, such as its profile; empty ones are left to its defaults.
-    settings : Settings, optional
-
-    Raises
-    ------
-    RuntimeError
-        If another run is under way in the working folder, or the workflow cannot be started.
+    Empty values of `config` are left to the defaults of the workflow. RuntimeError if another run
+    is under way in the working folder, or the workflow cannot be started.
     """
     config = {key: value for key, value in config.items() if value}
     here, profile = Path.cwd(), config["profile"]
@@ -86,20 +63,7 @@ def run_sweep(
 ) -> int:
     """Run whatever is missing of a sweep, has failed or is out of date; return the exit status.
 
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    folder : Path
-        Of the sweep.
-    listener : display.Lines
-        Is told how it goes.
-    settings : Settings, optional
-
-    Raises
-    ------
-    RuntimeError
-        If another run is under way in the folder, or the workflow cannot be started.
+    RuntimeError if another run is under way in the folder, or the workflow cannot be started.
     """
     settings = settings or Settings()
     folder = folder.resolve()
@@ -170,13 +134,7 @@ def _snakemake(command: Sequence[str]) -> int:
 
 
 def _where(root: Path, settings: Settings) -> list[str]:
-    """Return Snakemake's arguments for this machine or a cluster.
-
-    Raises
-    ------
-    ValueError
-        If there is no such profile.
-    """
+    """Return Snakemake's arguments for this machine or a cluster; ValueError if there is none."""
     if not settings.on:
         return ["--cores", str(settings.cores or "all")]
     ready = root / PROFILES
@@ -252,12 +210,8 @@ def from_scratch(root: Path, folder: Path) -> int:
 def remake_reference(root: Path) -> None:
     """Replace ``reference/`` and the stored outputs of the chapters by those of a new run.
 
-    Only networks are kept for reference: what is measured on them is what the tests compare.
-
-    Raises
-    ------
-    RuntimeError
-        If a chapter fails; nothing is replaced then.
+    Only networks are kept for reference: what is measured on them is what the tests compare. If a
+    chapter fails, RuntimeError is raised and nothing replaced.
     """
     folder = root / "build" / "reference"
     shutil.rmtree(folder, ignore_errors=True)

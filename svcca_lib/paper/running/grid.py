@@ -23,18 +23,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9.+_-]+")
 def named(root: Path, given: Sequence[Path], chapters: str) -> list[Path]:
     """Return the notebooks that are given, and those of the book that are named.
 
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    given : sequence of Path
-    chapters : str
-        "all", or names or numbers with commas.
-
-    Raises
-    ------
-    ValueError
-        If there is no such notebook or chapter, or none is asked for.
+    `chapters` is "all", or names or numbers with commas. ValueError if there is no such notebook or
+    chapter, or none is asked for.
     """
     names = site.chapters(root)
     if chapters == "all":
@@ -64,20 +54,9 @@ def grid(
 ) -> Plan:
     """Expand parameters into one job for each combination and chapter.
 
-    Parameters
-    ----------
-    root : Path
-        The repository; a notebook within it is named by its path from there.
-    chosen : iterable of Path
-    values : mapping of str to sequence of str
-        Texts such as ``{"seed": ["0-9"], "keep": ["0.9,0.99"]}``; see `expand`.
-    timeout : float, optional
-        Of the `Plan`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For parameters and values that a chapter does not take, naming those it does.
+    `values` are texts such as ``{"seed": ["0-9"], "keep": ["0.9,0.99"]}``, see `expand`; a notebook
+    within `root` is named by its path from there. Parameters and values that a chapter does not
+    take raise ValueError or TypeError, naming those it does.
     """
     jobs = {}
     for notebook in chosen:
@@ -102,8 +81,6 @@ def expand(known: Mapping[str, Any], name: str, texts: Iterable[str]) -> list[An
     Commas separate values, except within brackets and quotes; for whole numbers ``0-9`` is a range,
     both ends included.
 
-    Examples
-    --------
     >>> expand({"seed": 0}, "seed", ["0-2,7"]), expand({"keep": 0.9}, "keep", ["0.5", "1"])
     ([0, 1, 2, 7], [0.5, 1.0])
     >>> expand({"sizes": (1,)}, "sizes", ["(1, 2),(3,)"]), expand({"a": ""}, "a", ["'x,y',z"])

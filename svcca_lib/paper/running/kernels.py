@@ -40,32 +40,17 @@ _CAPABILITIES = {"DEFAULT": 0, "AVX2": 1, "AVX512": 2, "SVE256": 2}
 
 @dataclass(frozen=True)
 class Kernels:
-    """What a process computes with.
+    """What a process computes with."""
 
-    Attributes
-    ----------
-    numpy, scipy : str
-        The core whose kernels their OpenBLAS takes; empty where they have another BLAS.
-    torch : str
-        The instructions of torch's own kernels.
-    simd : tuple of str
-        Of the instruction sets that NumPy's functions choose from, those in use.
-    threads : int
-        Of torch.
-    blas_threads : int
-        Of NumPy's OpenBLAS; 0 where it has another BLAS.
-    onednn, mkl : str
-        The instructions of oneDNN, and the branch of MKL; they say it in a new process only.
-    """
-
-    numpy: str
-    scipy: str
-    torch: str
+    numpy: str  # The core whose kernels its OpenBLAS takes; empty where it has another BLAS.
+    scipy: str  # The same of SciPy's.
+    torch: str  # The instructions of torch's own kernels.
+    # Of the instruction sets that NumPy's functions choose from, those in use.
     simd: tuple[str, ...]
-    threads: int
-    blas_threads: int
-    onednn: str = ""
-    mkl: str = ""
+    threads: int  # Of torch.
+    blas_threads: int  # Of NumPy's OpenBLAS; 0 where it has another BLAS.
+    onednn: str = ""  # Its instructions; it says them in a new process only.
+    mkl: str = ""  # Its branch; the same.
 
     def __str__(self) -> str:
         blas = dict.fromkeys(name for name in (self.numpy, self.scipy) if name)
@@ -100,10 +85,7 @@ def present() -> Kernels:
 def seen(machine: Machine, python: str = sys.executable) -> Kernels:
     """Return what a process computes with that is started on a machine.
 
-    Raises
-    ------
-    RuntimeError
-        If it ends with an error, as where the CPU lacks an instruction.
+    RuntimeError if it ends with an error, as where the CPU lacks an instruction.
     """
     return _seen(python, tuple(sorted(environment(machine).items())))
 

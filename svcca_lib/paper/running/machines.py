@@ -42,28 +42,15 @@ _SKYLAKE = ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine to play.
-
-    Attributes
-    ----------
-    name : str
-    environment : mapping of str to str
-        What a process finds, of `VARIABLES`; those not in it are unset.
-    threads : int
-    architecture : str
-        Of its CPU, `X86` or `ARM`; empty for that of the present one.
-    needs : tuple of str
-        What its kernels ask of the CPU, as /proc/cpuinfo calls it.
-    versions : str
-        `OLDEST`, or empty for those that are installed.
-    """
+    """A machine to play."""
 
     name: str
+    # What a process finds, of `VARIABLES`; those not in it are unset.
     environment: Mapping[str, str]
     threads: int
-    architecture: str = ""
-    needs: tuple[str, ...] = ()
-    versions: str = ""
+    architecture: str = ""  # Of its CPU, `X86` or `ARM`; empty for that of the present one.
+    needs: tuple[str, ...] = ()  # What its kernels ask of the CPU, as /proc/cpuinfo calls it.
+    versions: str = ""  # `OLDEST`, or empty for those that are installed.
 
     @property
     def core(self) -> str:

@@ -47,13 +47,7 @@ class _ThisInterpreter(AsyncKernelManager):
 
 
 def parameters(notebook: Path) -> dict[str, Any]:
-    """Return the parameters a notebook takes, with their defaults.
-
-    Raises
-    ------
-    ValueError
-        If the notebook has no cell tagged ``parameters``.
-    """
+    """Return the parameters a notebook takes, with their defaults; ValueError if it takes none."""
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.WARNING)
@@ -66,12 +60,8 @@ def parameters(notebook: Path) -> dict[str, Any]:
 def check(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return `given` if each is a known parameter of the type of its default.
 
-    Raises
-    ------
-    ValueError
-        For a parameter that the notebook does not have; the message names those it has.
-    TypeError
-        For a value of another type. An integer is accepted where the default is a float.
+    ValueError for a parameter that the notebook does not have, TypeError for a value of another
+    type. An integer is accepted where the default is a float.
     """
     for name, value in given.items():
         if name not in known:
@@ -87,13 +77,7 @@ def check(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assigned(assignment: str) -> tuple[str, str]:
-    """Return the name and the value of a text such as ``"seed=3"``.
-
-    Raises
-    ------
-    ValueError
-        If it is no such text.
-    """
+    """Return the name and the value of a text such as ``"seed=3"``; ValueError for any other."""
     name, sign, text = assignment.partition("=")
     if not sign:
         raise ValueError(f"a parameter is given as name=value, got {assignment!r}")
@@ -122,17 +106,15 @@ def execute(
     timeout: float | None = None,
     note: Callable[..., None] | None = None,
 ) -> None:
-    """Execute a chapter and write it to `output`.
+    """Execute a chapter and write it to `output`, which may be `notebook` itself.
 
     Parameters
     ----------
-    notebook, output : Path
-        They may be the same: the executed notebook then replaces its source.
-    given : mapping, optional
+    given
         Parameters that differ from the defaults.
-    timeout : float, optional
+    timeout
         Seconds that a single cell may take; no limit if not given.
-    note : callable, optional
+    note
         ``note(cell=..., cells=...)`` is called before each cell.
 
     Raises

@@ -16,30 +16,17 @@ from svcca_lib.paper.store.files import write_json
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one part of the tests went on one machine.
-
-    Attributes
-    ----------
-    machine, part : str
-    state : str
-        Of the code, see `state`.
-    passed, failed, skipped : int
-    seconds : float
-    kernels : str
-        What the tests computed with.
-    failures : tuple of str
-        Each test that failed, and how, in a line.
-    """
+    """How one part of the tests went on one machine."""
 
     machine: str
     part: str
-    state: str
+    state: str  # Of the code, see `trials.state`.
     passed: int
     failed: int
     skipped: int
     seconds: float
-    kernels: str
-    failures: tuple[str, ...] = ()
+    kernels: str  # What the tests computed with.
+    failures: tuple[str, ...] = ()  # Each test that failed, and how, in a line.
 
     def write(self, path: Path) -> None:
         """Write it to a file, which is there only when it is whole."""

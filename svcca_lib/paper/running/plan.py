@@ -29,21 +29,11 @@ GATHERING = LEDGER  # gathers what the others measured: `collect` does that for 
 
 @dataclass(frozen=True)
 class Job:
-    """One chapter with one set of parameters.
+    """One chapter with one set of parameters."""
 
-    Attributes
-    ----------
-    name : str
-        Where its results lie in the folder of the sweep; it follows from the parameters alone.
-    notebook : str
-        The chapter; a path within the repository, or absolute.
-    parameters : dict
-        Profile, seed, and what differs from the chapter's defaults.
-    """
-
-    name: str
-    notebook: str
-    parameters: Mapping[str, Any]
+    name: str  # Its folder in that of the sweep; it follows from the parameters alone.
+    notebook: str  # A path within the repository, or absolute.
+    parameters: Mapping[str, Any]  # Profile, seed, and what differs from the chapter's defaults.
 
     @property
     def chapter(self) -> str:
@@ -149,17 +139,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a sweep.
-
-    Attributes
-    ----------
-    jobs : tuple of Job
-    timeout : float or None
-        Seconds that one cell of a chapter may take.
-    """
+    """The jobs of a sweep."""
 
     jobs: tuple[Job, ...]
-    timeout: float | None = None
+    timeout: float | None = None  # Seconds that one cell of a chapter may take.
 
     @property
     def trainings(self) -> dict[str, Training]:
@@ -177,13 +160,7 @@ class Plan:
 
     @classmethod
     def read(cls, folder: Path) -> Plan:
-        """Read the plan of a sweep.
-
-        Raises
-        ------
-        ValueError
-            If the folder holds none.
-        """
+        """Read the plan of a sweep; ValueError if the folder holds none."""
         path = Layout(folder).plan
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -204,13 +181,7 @@ def book(root: Path, profile: str, data: str = "", seed: int = 0) -> Plan:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Hold the lock of a folder, so that nothing else works there.
-
-    Raises
-    ------
-    RuntimeError
-        If another process holds it.
-    """
+    """Hold the lock of a folder, so that nothing else works there; RuntimeError if another does."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)
     try:
@@ -225,15 +196,10 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 def removable(plan: Plan, layout: Layout, what: str) -> list[Path]:
-    """Return what of a sweep can go.
+    """Return what of a sweep can go: "unfinished", "failed" or "everything".
 
-    Parameters
-    ----------
-    plan : Plan
-    layout : Layout
-    what : {"unfinished", "failed", "everything"}
-        Notebooks that did not get to their end, and files of processes that were killed; also
-        results and logs of the jobs that failed; or all that the sweep made.
+    That is notebooks that did not get to their end, and files of processes that were killed; also
+    results and logs of the jobs that failed; or all that the sweep made.
     """
     if what == "everything":
         return [path for path in layout.everything if path.exists()]
@@ -251,13 +217,7 @@ def removable(plan: Plan, layout: Layout, what: str) -> list[Path]:
 
 
 def remove(layout: Layout, paths: Iterable[Path]) -> None:
-    """Remove what a sweep holds.
-
-    Raises
-    ------
-    RuntimeError
-        If the sweep is under way.
-    """
+    """Remove what a sweep holds; RuntimeError if it is under way."""
     with alone(layout.lock):
         for path in paths:
             if path.is_dir():

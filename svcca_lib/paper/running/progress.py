@@ -106,22 +106,10 @@ def recorded(
 ) -> Iterator[Callable[..., None]]:
     """Give a step its pulse, and leave a record of it when it has finished, or why it has not.
 
-    Two processes never do one step at once: the second waits for the first.
-
-    Parameters
-    ----------
-    record : Path or None
-        None for a step that nobody follows.
-    parent : int, optional
-        As of a `Pulse`.
-    **about
-        Goes into the record, beside ``seconds``, ``cpu_seconds`` and ``memory_mb``, the last two of
-        this process and those it started.
-
-    Yields
-    ------
-    callable
-        ``note(**at)`` of the pulse.
+    Two processes never do one step at once: the second waits for the first. What is yielded says
+    where the step is: ``note(cell=..., cells=...)``, or ``step``, ``steps`` and ``seconds``. A step
+    that nobody follows has no record. Into a record goes `about`, beside ``seconds``,
+    ``cpu_seconds`` and ``memory_mb``, the last two of this process and those it started.
     """
     if record is None:
         yield lambda **at: None

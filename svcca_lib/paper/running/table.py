@@ -20,23 +20,12 @@ from svcca_lib.paper.store.files import write_json, write_whole
 
 @dataclass(frozen=True)
 class Row:
-    """How one job stands: a row of the sweep's table.
-
-    Attributes
-    ----------
-    job : Job
-    state : str
-        "waiting", "running", "done", "failed", or "stopped" for one that was killed.
-    record : dict
-        What it left when it finished: seconds, CPU seconds, memory; or why it failed.
-    claims : list of dict
-        Of its ledger.
-    """
+    """How one job stands: a row of the sweep's table."""
 
     job: Job
-    state: progress.State
-    record: Mapping[str, Any]
-    claims: tuple[Mapping[str, Any], ...]
+    state: progress.State  # "stopped" for one that was killed.
+    record: Mapping[str, Any]  # What it left: seconds, CPU seconds, memory; or why it failed.
+    claims: tuple[Mapping[str, Any], ...]  # Of its ledger.
 
     @property
     def holding(self) -> int:
@@ -115,8 +104,6 @@ def write(found: Sequence[Row], layout: Layout) -> None:
 def counts(states: Iterable[str]) -> str:
     """Return how many steps are in which state, in words.
 
-    Examples
-    --------
     >>> counts(["done", "waiting", "done"])
     '2 of 3 done, 1 waiting'
     """
@@ -129,12 +116,7 @@ def counts(states: Iterable[str]) -> str:
 def summary(plan: Plan, layout: Layout, most: int = 45) -> str:
     """Return how the steps of a plan stand: times, claims, and where to look at what failed.
 
-    Parameters
-    ----------
-    plan : Plan
-    layout : Layout
-    most : int
-        Steps that are listed one by one; of more than that, those that failed or were stopped.
+    Of more than `most` steps, only those that failed or were stopped are listed one by one.
     """
     steps: list[tuple[str, Path, str, Mapping[str, Any], str]] = []
     for name in plan.trainings:

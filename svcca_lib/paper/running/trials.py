@@ -49,26 +49,13 @@ ENDED = (0, 1)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run.
+    """What is to be run."""
 
-    Attributes
-    ----------
-    root : Path
-        The repository.
-    folder : Path
-        Of the results.
-    machines : tuple of Machine
-    parts : tuple of str
-        Of `PARTS`.
-    scratch : tuple of str
-        Names of the machines that train everything anew.
-    """
-
-    root: Path
-    folder: Path
+    root: Path  # The repository.
+    folder: Path  # Of the results.
     machines: tuple[Machine, ...]
-    parts: tuple[str, ...] = PARTS
-    scratch: tuple[str, ...] = ()
+    parts: tuple[str, ...] = PARTS  # Of `PARTS`.
+    scratch: tuple[str, ...] = ()  # Names of the machines that train everything anew.
 
     def parts_of(self, machine: Machine) -> tuple[str, ...]:
         """Return the parts that a machine runs."""
@@ -80,10 +67,7 @@ def plan(
 ) -> Plan:
     """Return what names with commas ask for; where they are empty, all machines, or `spread`.
 
-    Raises
-    ------
-    ValueError
-        If a name is unknown.
+    An unknown name raises ValueError.
     """
     names = _names(only, machines.MACHINES, "machines") or tuple(machines.MACHINES)
     chosen = [machines.MACHINES[name] for name in names]
@@ -187,12 +171,8 @@ def command(machine: Machine, part: str, python: str, junit: Path) -> list[str]:
 def keep(plan: Plan) -> Path:
     """Write what the from-scratch runs measured to where the ledger and the tests look for it.
 
-    Machines that the plan does not train on keep what they had.
-
-    Returns
-    -------
-    Path
-        `drift.ELSEWHERE` of the repository: machine -> claim -> number.
+    That is `drift.ELSEWHERE`: machine -> claim -> number. Machines that the plan does not train on
+    keep what they had.
     """
     path = plan.root / ELSEWHERE
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -226,10 +206,7 @@ def interpreter(
 ) -> str:
     """Return the Python that has a machine's versions, in an environment made if need be.
 
-    Raises
-    ------
-    RuntimeError
-        If the versions cannot be installed.
+    Raises RuntimeError if the versions cannot be installed.
     """
     if not machine.versions:
         return sys.executable
