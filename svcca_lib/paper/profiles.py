@@ -97,9 +97,9 @@ class Recipe:
     """
 
     arch: Arch
-    sizes: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    freezes: bool = False
+    sizes: Mapping[str, Any]  # width and depth, as `NetworkConfig` takes them
+    settings: Mapping[str, Any]  # of the training, as `TrainConfig` takes them
+    freezes: bool = False  # whether its layers are frozen one after another
 
     @property
     def kind(self) -> Kind:
@@ -153,9 +153,9 @@ class Training:
         If there is no such training, or `data` or `width` mean nothing for it.
     """
 
-    profile: str
-    name: str
-    seed: int
+    profile: str  # such as "quick"
+    name: str  # such as "convnet-freeze"
+    seed: int  # of the initial weights and of the batches
     data: str = ""
     width: int = 0
 
@@ -215,11 +215,12 @@ class Profile:
     """
 
     name: str
-    images: str
+    images: str  # a specification for `sources.load`, as that of `text`
     text: str
-    toy_points: int
-    seeds: tuple[int, ...]
+    toy_points: int  # samples of the toy targets
+    seeds: tuple[int, ...]  # offsets that a statement over seeds uses, from 0 upward
     recipes: Mapping[str, Recipe]
+    # (chapter, training) -> how many seeds, where it is another number than that of `seeds`
     exceptions: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def recipe(self, name: str, width: int = 0) -> Recipe:

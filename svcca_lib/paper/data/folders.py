@@ -35,20 +35,11 @@ def class_folders(
     expected: tuple[str, ...] = (),
     store: Store | None = None,
 ) -> ImageData:
-    """Load images of which each class is a folder.
+    """Load images of which each class is a folder of `root`'s train/, and test/ or val/.
 
-    Parameters
-    ----------
-    root
-        The folder of train/ and of test/ or val/.
-    size
-        The shorter side is scaled to it, and the centre cropped.
-    limit
-        The first images of each class by name, at most so many.
-    expected
-        Names that the classes must have; empty for any.
-    store
-        Where the decoded pixels are kept; the default store if None.
+    The shorter side is scaled to `size` and the centre cropped; `limit` takes the first images of
+    each class by name. The classes must be those `expected`, if any are. Decoded pixels are kept
+    in `store`, by default the default one.
 
     Raises
     ------

@@ -20,21 +20,10 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def imagenet_resnet50(weights: str | None = "IMAGENET1K_V2", *, seed: int = 0) -> nn.Module:
-    """Torchvision's ResNet-50, whose layers to compare are `IMAGENET_LAYERS`.
+    """Torchvision's ResNet-50 in evaluation mode, whose layers to compare are `IMAGENET_LAYERS`.
 
-    Parameters
-    ----------
-    weights
-        Name of torchvision's weights, downloaded by its own loader at first use; None for random
-        weights.
-    seed
-        Seed of the random weights.
-
-    Returns
-    -------
-    torch.nn.Module
-        In evaluation mode. Its ReLUs do not work in place: otherwise they would overwrite the
-        outputs that are captured.
+    `weights` is the name of torchvision's, downloaded at first use; None for random ones of a
+    seed. Its ReLUs do not work in place: they would overwrite the outputs that are captured.
     """
     from torchvision.models import get_model
 

@@ -24,37 +24,19 @@ CIFAR10_CLASSES = (
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images for classification, already split.
-
-    Attributes
-    ----------
-    name
-        Short name, for files: "digits", "cifar10", "cifar10-jpeg", "folder-<its name>".
-    label
-        What a reader is told: "CIFAR-10" only for the original pixels.
-    train_images, test_images
-        uint8, (n, c, h, w).
-    train_labels, test_labels
-        int64, (n,): indices into `classes`.
-    classes
-        Names of the classes.
-    mean, std
-        float32, (c,): of the training pixels, where a pixel is in [0, 1].
-    fingerprint
-        sha256 of all tensors and of the names of the classes.
-    """
+    """Images for classification, already split."""
 
     kind: ClassVar[Literal["images"]] = "images"
-    name: str
-    label: str
-    train_images: Tensor
-    train_labels: Tensor
+    name: str  # for files: "digits", "cifar10", "cifar10-jpeg", "folder-<its name>"
+    label: str  # what a reader is told: "CIFAR-10" only for the original pixels
+    train_images: Tensor  # uint8, (n, c, h, w)
+    train_labels: Tensor  # int64, (n,): indices into `classes`
     test_images: Tensor
     test_labels: Tensor
     classes: tuple[str, ...]
-    mean: Tensor
+    mean: Tensor  # float32, (c,): of the training pixels, where a pixel is in [0, 1]
     std: Tensor
-    fingerprint: str
+    fingerprint: str  # of all tensors and of the names of the classes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -140,10 +122,7 @@ def digits() -> ImageData:
 def cifar10(root: Path | None = None) -> ImageData:
     """Load CIFAR-10 as torchvision unpacks it below `root`; by default it is downloaded.
 
-    Raises
-    ------
-    FileNotFoundError
-        If it is not there, incomplete or altered, or cannot be downloaded.
+    If it is incomplete or altered, or cannot be downloaded, a FileNotFoundError says the remedy.
     """
     from torchvision.datasets import CIFAR10
 

@@ -41,20 +41,11 @@ _SOURCES: Mapping[str, tuple[Kind, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Spec:
-    """One data set, as it is asked for.
+    """One data set, as it is asked for."""
 
-    Attributes
-    ----------
-    source
-        "digits", "cifar10", "folder", "pydoc" or "words".
-    paths
-        The folder or the files.
-    size, limit
-        Of images in class folders; None to take them as they are, and all of them.
-    """
-
-    source: str
+    source: str  # "digits", "cifar10", "folder", "pydoc" or "words"
     paths: tuple[Path, ...] = ()
+    # of images in class folders; None to take them as they are, and all of them
     size: int | None = None
     limit: int | None = None
 
@@ -62,10 +53,7 @@ class Spec:
     def parse(cls, text: str) -> Spec:
         """Read a specification such as ``folder:PATH?size=224&limit=50``.
 
-        Raises
-        ------
-        ValueError
-            If it is none, or has options that mean nothing for its data.
+        If it is none, or has options that mean nothing for its data, that is a ValueError.
         """
         named, _, query = text.partition("?")
         source, colon, rest = named.partition(":")
@@ -113,12 +101,7 @@ def source_of(text: str) -> str:
 def load(spec: str | Spec, *, store: Store | None = None) -> ImageData | TextData:
     """Load a data set: what was asked for, or an error, never another data set.
 
-    Parameters
-    ----------
-    spec
-        As in the module's table.
-    store
-        Where the decoded pixels of class folders are kept; the default store if None.
+    Decoded pixels of class folders are kept in `store`, by default the default one.
 
     Raises
     ------

@@ -89,13 +89,6 @@ def words(train: Path, test: Path) -> TextData:
     """Read two files word by word, with the vocabulary of the first.
 
     Each line ends in <eos>, and a word of the second that the first lacks is <unk>.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is not there.
-    ValueError
-        If a file has no words.
     """
     parts = []
     for file in (train, test):

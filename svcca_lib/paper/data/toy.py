@@ -42,19 +42,10 @@ class ToyData:
 
 
 def toy(n: int) -> ToyData:
-    """Four smooth targets of one variable, sampled evenly on [-4, 4].
+    """Four smooth targets of one variable, sampled at `n` places, evenly on [-4, 4].
 
-    The paper does not state its own targets; these four are ours: a sine, a parabola with a
-    ripple, a wave packet and a step with a ripple, all within [-4, 4] as in its Figure 3.
-
-    Parameters
-    ----------
-    n
-        Number of samples, at least 2. The paper uses 200,000.
-
-    References
-    ----------
-    Raghu et al. 2017, Figures 1 and 3.
+    The paper takes 200,000 and does not state its targets; these four are ours: a sine, a parabola
+    with a ripple, a wave packet and a step with a ripple, all within [-4, 4] as in its Figure 3.
     """
     if n < 2:
         raise ValueError(f"n must be at least 2; got {n}")

@@ -22,19 +22,9 @@ def definitions(
 ) -> Figure:
     """What the paper's measure can mean, on the same networks: one curve a definition.
 
-    Parameters
-    ----------
-    own : mapping of str to array, shape (t,)
-        Definition -> similarity of layers to their own end, mean over layers.
-    seeds : mapping of str to array, shape (layers,)
-        Definition -> similarity of each layer to that of another seed.
-    chance : array, shape (layers,)
-        What independent layers would score instead, by the first definition.
-    kept : mapping of str to array, shape (layers,)
-        What 99 % is of -> directions kept, as a share of the neurons.
-    fractions : array, shape (t,)
-        Of training.
-    layers : sequence of str
+    `own` is the similarity of layers to their own end, mean over layers, at `fractions` of
+    training; `seeds` that of each layer to another seed's, beside the `chance` of the first
+    definition; `kept`, by what 99 % is of, the share of the neurons kept as directions.
     """
     figure, axes = panels(1, 3, height=3.1, width_ratios=(1, 1.2, 1.2))
     left, middle, right = axes[0]

@@ -50,20 +50,10 @@ def appendix_figure_5(
 ) -> Figure:
     """Appendix Figure 5: accuracy while the top layers are compressed one after another.
 
-    Parameters
-    ----------
-    ratios : sequence of float
-        Directions kept, as a share of the neurons of a layer.
-    layers : sequence of str
-        In the order in which they are compressed.
-    accuracy : mapping of str to array, shape (seeds, layers, ratios)
-        For directions from two networks, from the logits, and from the SVD alone, in this order.
-    full : mapping of str to float
-        Accuracy of the network as it is, by the name of the images.
-    chance : float
-        Accuracy of guessing.
-    shares : sequence of float
-        Those of `ratios` that are followed layer by layer, at most four.
+    `accuracy` is of shape (seeds, layers, ratios), for directions from two networks, from the
+    logits, and from the SVD alone, in this order; `ratios` are the directions kept as a share of
+    the neurons, and at most four of them, `shares`, are followed layer by layer. `full` is the
+    accuracy of the network as it is, by the name of the images.
     """
     figure, axes = panels(1, 3, height=3.2)
     two, logits, svd = accuracy.values()

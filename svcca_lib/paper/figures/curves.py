@@ -12,18 +12,10 @@ from svcca_lib.paper.figures.palette import Style
 
 @dataclass(frozen=True)
 class Curve:
-    """Several measurements at the same places.
+    """Several measurements at the same places: directions or neurons left, steps, layers ..."""
 
-    Attributes
-    ----------
-    counts : array, shape (k,)
-        Where they were made: directions or neurons left, steps, layers ...
-    accuracy : array, shape (..., k)
-        One row per network and draw.
-    """
-
-    counts: np.ndarray
-    accuracy: np.ndarray
+    counts: np.ndarray  # (k,): where they were made
+    accuracy: np.ndarray  # (..., k): one row per network and draw
 
     @property
     def rows(self) -> np.ndarray:

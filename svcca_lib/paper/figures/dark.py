@@ -9,6 +9,9 @@ their colours are values.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+from matplotlib.colors import to_hex, to_rgb
 
 GROUND = 0x12 / 255  # the dark page of the theme, and what white becomes
 INK = 0.96  # what black becomes
@@ -34,25 +37,21 @@ def on_dark(colour: str) -> str:
     """Return the colour that stands on a dark page for `colour`, both as ``"#rrggbb"``."""
     if colour in (ON_BRIGHT, ON_DEEP):
         return colour
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels: Sequence[float] = to_rgb(colour)
     if max(channels) - min(channels) < NEUTRAL:
         lightness = sum(channels) / 3
-        return _hex([INK + (GROUND - INK) * lightness] * 3)
+        return to_hex([INK + (GROUND - INK) * lightness] * 3)
     while contrast(channels, [GROUND] * 3) < READABLE:
         channels = [c + 0.02 * (1 - c) for c in channels]
-    return _hex(channels)
+    return to_hex(channels)
 
 
-def contrast(one: list[float], other: list[float]) -> float:
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the contrast of two colours by WCAG 2, from 1 to 21; channels are in [0, 1]."""
     low, high = sorted((_luminance(one), _luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
-def _luminance(channels: list[float]) -> float:
+def _luminance(channels: Sequence[float]) -> float:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _hex(channels: list[float]) -> str:
-    return "#" + "".join(f"{round(255 * c):02x}" for c in channels)

@@ -23,7 +23,7 @@ from svcca_lib.paper.figures.palette import (
     VERMILLION,
     Style,
 )
-from svcca_lib.paper.figures.style import drawn, key, letters, panels
+from svcca_lib.paper.figures.style import drawn, key, row
 
 DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.4}
 LINES_2A: Mapping[str, Style] = {
@@ -34,28 +34,23 @@ LINES_2A: Mapping[str, Style] = {
 }
 SUBSETS = VERMILLION, GREEN  # of neurons, in Figure 2b
 READ, SILENT = LONG, FINE
+LABEL = "test accuracy, no retraining"
 
 
 @drawn
 def figure_2a(layers: Mapping[str, Mapping[str, Curve]], *, full: float, chance: float) -> Figure:
     """Figure 2a: accuracy against the number of directions, or neurons, a layer is left with.
 
-    Parameters
-    ----------
-    layers : mapping of str to mapping of str to Curve
-        Layer, such as "fc1 (512 neurons)" -> a curve for each name in `LINES_2A`.
-    full, chance : float
-        Accuracy of the network as it is, and of guessing.
+    `layers` has for each, such as "fc1 (512 neurons)", a curve for each name in `LINES_2A`; `full`
+    and `chance` are the accuracies of the network as it is and of guessing.
     """
-    figure, axes = panels(1, len(layers), height=2.9, sharey=True)
-    for ax, (title, curves) in zip(axes[0], layers.items(), strict=True):
+    figure, shown = row(layers, 2.9, LABEL)
+    for ax, curves in shown:
         _accuracy_axis(ax, full, chance)
         for name, curve in curves.items():
             draw_curve(ax, curve, LINES_2A[name])
         _log_axis(ax, max(curve.counts[-1] for curve in curves.values()))
-        ax.set(title=title, xlabel="directions or neurons kept, $k$")
-    axes[0, 0].set_ylabel("test accuracy, no retraining")
-    letters(axes[0])
+        ax.set_xlabel("directions or neurons kept, $k$")
     key(figure, LINES_2A)
     return figure
 
@@ -70,20 +65,14 @@ def figure_2b(
 ) -> Figure:
     """Figure 2b: the leading directions again, each restricted to the neurons that matter most.
 
-    Parameters
-    ----------
-    layers : mapping of str to mapping of int to mapping of str to Curve
-        Layer -> number of neurons, two of them -> curve "read" (the directions are read from these
-        neurons) and "silent" (the other neurons are silent).
-    directions : mapping of str to Curve
-        Layer -> the directions without a restriction.
-    full, chance : float
-        Accuracy of the network as it is, and of guessing.
+    `layers` has for each layer and each of two numbers of neurons the curves "read" (directions
+    are read from these neurons) and "silent" (the others are silent); `directions` are those of
+    each layer without a restriction.
     """
-    figure, axes = panels(1, len(layers), height=3.1, sharey=True)
-    for ax, (title, subsets) in zip(axes[0], layers.items(), strict=True):
+    figure, shown = row(layers, 3.1, LABEL)
+    for (ax, subsets), free in zip(shown, (directions[name] for name in layers), strict=True):
         _accuracy_axis(ax, full, chance)
-        draw_curve(ax, directions[title], DIRECTIONS)
+        draw_curve(ax, free, DIRECTIONS)
         for colour, curves in zip(SUBSETS, subsets.values(), strict=True):
             for name, dashes in (("read", READ), ("silent", SILENT)):
                 draw_curve(ax, curves[name], {"color": colour, "linestyle": dashes})
@@ -91,16 +80,14 @@ def figure_2b(
         for colour, neurons, height in zip(SUBSETS, subsets, apart(one, other, 0.06), strict=True):
             ax.annotate(
                 f"$m$ = {neurons}",
-                (directions[title].counts[-1], height),
+                (free.counts[-1], height),
                 xytext=(4, 0),
                 textcoords="offset points",
                 color=colour,
                 va="center",
             )
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(title=title, xlabel="SVCCA directions, $k$", xlim=(0, None))
-    axes[0, 0].set_ylabel("test accuracy, no retraining")
-    letters(axes[0])
+        ax.set(xlabel="SVCCA directions, $k$", xlim=(0, None))
     key(
         figure,
         {
@@ -115,8 +102,6 @@ def figure_2b(
 def apart(one: float, other: float, gap: float) -> tuple[float, float]:
     """Move two labels apart, each by half of what is missing to a gap.
 
-    Examples
-    --------
     >>> apart(0.75, 0.5, gap=0.5)
     (0.875, 0.375)
     """
@@ -128,7 +113,6 @@ def _accuracy_axis(ax: Axes, full: float, chance: float) -> None:
     """Make the y axis one of accuracies, the network as it is and guessing each named at a line."""
     ax.set_ylim(0, 1.05)
     ax.set_yticks(np.linspace(0, 1, 6))
-    ax.grid(axis="y")
     place = ax.get_yaxis_transform()
     # Outside the band between the two, where the curves are.
     for height, name, side in ((full, "whole layer", "bottom"), (chance, "chance", "top")):

@@ -25,7 +25,7 @@ from svcca_lib.paper.figures.palette import (
     ORANGE,
     Style,
 )
-from svcca_lib.paper.figures.style import drawn, key, letters, panels
+from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
 
 TIMES: tuple[Style, ...] = (
     {"color": GREY, "linestyle": FINE},
@@ -41,14 +41,8 @@ def figure_4(
 ) -> Figure:
     """Figure 4: layers during training against layers at its end.
 
-    Parameters
-    ----------
-    rows : mapping of str to array, shape (t, layers, layers)
-        Title, such as "this book" -> similarities at each time.
-    times : sequence of str
-        One for each column.
-    ticks : mapping of int to str
-        Labels of the layers to name, by position.
+    `rows` has similarities (times, layers, layers) by title, such as "this book"; `ticks` names
+    layers by their position.
     """
     figure, axes = panels(
         len(rows), len(times), height=0.8 + 1.6 * len(rows), sharex=True, sharey=True
@@ -67,59 +61,34 @@ def figure_4(
 def figure_4_differences(networks: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """How far our Figure 4 is from the paper's, layer by layer.
 
-    Parameters
-    ----------
-    networks : mapping of str to mapping of str to array, shape (layers,)
-        Title -> time, four of them -> ours less the paper's, averaged over a row of the matrix.
+    For each network and each of four times: ours less the paper's, averaged over a row of the
+    matrix, shape (layers,).
     """
-    figure, axes = panels(1, len(networks), height=2.5, sharey=True)
-    for ax, (title, times) in zip(axes[0], networks.items(), strict=True):
+    figure, shown = row(networks, 2.5, "ours $-$ the paper's")
+    for ax, times in shown:
         ax.axhline(0, color=INK, linewidth=0.8)
         for style, difference in zip(TIMES, times.values(), strict=True):
             ax.plot(np.arange(1, len(difference) + 1), difference, **style)
-        ax.set(title=title, xlabel="layer during training, from the input")
+        ax.set_xlabel("layer during training, from the input")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(axis="y")
-    axes[0, 0].set_ylabel("ours $-$ the paper's")
-    letters(axes[0])
     key(figure, dict(zip(times, TIMES, strict=True)))
     return figure
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """How the layers of a network come to their final states.
+    """How the layers of a network come to their final states."""
 
-    Attributes
-    ----------
-    fractions : array, shape (t,)
-        Of training.
-    own : array, shape (t, layers)
-        Similarity of each layer to its own final state.
-    settled : array, shape (layers,)
-        Fraction of training at which it stays above the threshold.
-    counted : array of bool, shape (layers,)
-        Whether the layer enters the rank correlation.
-    title : str
-    """
-
-    fractions: np.ndarray
-    own: np.ndarray
-    settled: np.ndarray
-    counted: np.ndarray
+    fractions: np.ndarray  # (t,), of training
+    own: np.ndarray  # (t, layers): similarity of each layer to its own final state
+    settled: np.ndarray  # (layers,): fraction at which it stays above the threshold
+    counted: np.ndarray  # (layers,): whether the layer enters the rank correlation
     title: str
 
 
 @drawn
 def appendix_figure_3(networks: Sequence[Convergence], threshold: float) -> Figure:
-    """Appendix Figure 3: each layer on its way to its final state, and when it has come close.
-
-    Parameters
-    ----------
-    networks : sequence of Convergence
-    threshold : float
-        Of the settling times.
-    """
+    """Appendix Figure 3: each layer on its way to its final state, and when it has come close."""
     figure, axes = panels(2, len(networks), height=4.6, sharey="row", height_ratios=(1.3, 1))
     colours = matplotlib.colormaps["viridis"]
     for (above, below), network in zip(axes.T, networks, strict=True):
@@ -149,17 +118,9 @@ def appendix_figure_3(networks: Sequence[Convergence], threshold: float) -> Figu
 def appendix_figure_4(
     matrix: np.ndarray, chance: np.ndarray, labels: Sequence[str], names: tuple[str, str]
 ) -> Figure:
-    """Appendix Figure 4: the layers of two networks that differ in their seed.
+    """Appendix Figure 4: the layers of two networks, rows and columns, that differ in their seed.
 
-    Parameters
-    ----------
-    matrix : array, shape (layers, layers)
-        Rows: the first network; columns: the second.
-    chance : array, shape (layers,)
-        What independent layers of these sizes would give on the diagonal.
-    labels : sequence of str
-    names : (str, str)
-        Of the two networks.
+    `chance` is what independent layers of these sizes would give on the diagonal, (layers,).
     """
     figure, axes = panels(1, 2, height=3.3, width_ratios=(1, 1.25))
     left, right = axes[0]

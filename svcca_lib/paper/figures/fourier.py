@@ -22,12 +22,8 @@ FORMULA: Style = {"color": GREY, "linestyle": (0, (3, 1.6)), "linewidth": 1}
 def appendix_figure_2(covariances: Mapping[str, np.ndarray], off: Sequence[float]) -> Figure:
     """Appendix Figure 2: covariance of one channel in two bases, on two data sets.
 
-    Parameters
-    ----------
-    covariances : mapping of str to array, shape (pixels, pixels)
-        Title -> absolute covariance; four, row by row.
-    off : sequence of float
-        Share of the energy of each that lies off its diagonal.
+    Four absolute covariances (pixels, pixels), row by row, and the share of the energy of each
+    that lies off its diagonal.
     """
     figure, axes = panels(2, 2, height=6.5)
     shades = LogNorm(1e-4, 1, clip=True)
@@ -55,35 +51,19 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Seconds against one size of the layers.
+    """Seconds against one size of the layers, each pair of values of flat and of Fourier CCA."""
 
-    Attributes
-    ----------
-    sizes : array, shape (m,)
-    flat, fourier : array, shape (m,)
-        Measured.
-    formulas : (array, array) or None
-        What Appendix C gives for both, in any unit: scaled to meet the largest size.
-    slopes : (float, float)
-        Exponents measured, of flat and of Fourier CCA.
-    """
-
-    sizes: np.ndarray
-    flat: np.ndarray
-    fourier: np.ndarray
+    sizes: np.ndarray  # (m,)
+    flat: np.ndarray  # (m,), measured
+    fourier: np.ndarray  # (m,), measured
+    # by Appendix C, in any unit: scaled to meet the largest size
     formulas: tuple[np.ndarray, np.ndarray] | None
-    slopes: tuple[float, float]
+    slopes: tuple[float, float]  # exponents measured
 
 
 @drawn
 def appendix_c(series: Mapping[str, Scaling]) -> Figure:
-    """Measured cost of flat and Fourier CCA against the sizes of the layers, beside Appendix C's.
-
-    Parameters
-    ----------
-    series : mapping of str to Scaling
-        Name of the axis -> what was measured along it.
-    """
+    """Measured cost of flat and Fourier CCA along each size of the layers, beside Appendix C's."""
     figure, axes = panels(1, len(series), height=3.2, sharey=True)
     for ax, (label, s) in zip(axes[0], series.items(), strict=True):
         for i, (values, style) in enumerate(((s.flat, FLAT), (s.fourier, FOURIER))):

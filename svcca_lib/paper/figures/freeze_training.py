@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, band, draw_curve, step_axis
 from svcca_lib.paper.figures.palette import ASIDE, BLUE, DASHED, LEVEL, VERMILLION, Style
-from svcca_lib.paper.figures.style import drawn, key, letters, panels
+from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
 
 BASE: Style = {"color": VERMILLION, "linestyle": DASHED}
 FREEZE: Style = {"color": BLUE}
@@ -19,36 +19,18 @@ FROZEN: Style = {**LEVEL, "linewidth": 0.8}
 
 @dataclass(frozen=True)
 class Freezing:
-    """Test accuracy of one network trained without and with freezing.
+    """Test accuracy of one network trained without and with freezing."""
 
-    Attributes
-    ----------
-    steps : array, shape (t,)
-        Steps of the evaluations.
-    base, freeze : array, shape (seeds, t)
-        Accuracies; row i of both belongs to one seed.
-    difference : array, shape (3, t)
-        Mean of ``freeze - base`` over the pairs, and the two ends of its confidence interval.
-    freezes : array
-        Steps at which layers were frozen.
-    """
-
-    steps: np.ndarray
-    base: np.ndarray
-    freeze: np.ndarray
-    difference: np.ndarray
-    freezes: np.ndarray
+    steps: np.ndarray  # (t,), of the evaluations
+    base: np.ndarray  # (seeds, t)
+    freeze: np.ndarray  # (seeds, t), in each row of the same seed as in `base`
+    difference: np.ndarray  # (3, t): mean over the pairs, and the two ends of its interval
+    freezes: np.ndarray  # steps at which layers were frozen
 
 
 @drawn
 def figure_5(networks: Mapping[str, Freezing]) -> Figure:
-    """Figure 5: test accuracy without and with freezing, and the difference of matched runs.
-
-    Parameters
-    ----------
-    networks : mapping of str to Freezing
-        Title -> what was measured.
-    """
+    """Figure 5: test accuracy without and with freezing, and the difference of matched runs."""
     figure, axes = panels(
         2, len(networks), height=4.3, sharex="col", sharey="row", height_ratios=(1.7, 1)
     )
@@ -84,14 +66,11 @@ def figure_5(networks: Mapping[str, Freezing]) -> Figure:
 def figure_5_cost(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Arithmetic of one step of Freeze Training over time, the base run's step being 1.
 
-    Parameters
-    ----------
-    networks : mapping of str to (array, shape (stages + 1,), array, shape (stages,))
-        Title -> steps at which the stages between freezes begin, the end included, and the cost of
-        a step in each stage.
+    Each network has the steps at which its stages between freezes begin, the end included, and
+    the cost of a step in each stage.
     """
-    figure, axes = panels(1, len(networks), height=2.4, sharey=True)
-    for ax, (title, (starts, cost)) in zip(axes[0], networks.items(), strict=True):
+    figure, shown = row(networks, 2.4, "arithmetic of one step", grid=False)
+    for ax, (starts, cost) in shown:
         ax.stairs(cost, starts, baseline=None, linewidth=1.6, **FREEZE)
         ax.stairs(np.ones(len(cost)), starts, baseline=cost, fill=True, color=BLUE, alpha=0.16)
         ax.hlines(1, starts[0], starts[-1], **BASE)
@@ -101,9 +80,7 @@ def figure_5_cost(networks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figu
         middle = (starts[:-1] + starts[1:]) / 2
         at = np.average(middle, weights=(1 - cost) * np.diff(starts))
         ax.text(at, 0.8, f"saved: {100 * saved:.0f} %", ha="center", color=BLUE, weight="bold")
-        ax.set(title=title, ylim=(0, 1.08))
+        ax.set_ylim(0, 1.08)
         step_axis(ax)
-    axes[0, 0].set_ylabel("arithmetic of one step")
-    letters(axes[0])
     key(figure, {"base": BASE, "freeze": FREEZE})
     return figure

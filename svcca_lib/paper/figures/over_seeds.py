@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 def over_seeds(mean: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> Figure:
     """Draw the numbers of any figure as means with intervals, one panel for each of its tables.
 
-    Parameters
-    ----------
-    mean, low, high : DataFrame
-        As a chapter writes them: the columns of a table are named ``table.column``, that of a list
-        ``table``. Few columns are drawn as lines with a band, many as a map of the means, all over
-        a column ``index`` where there is one.
+    The frames are as a chapter writes them: the columns of a table are named ``table.column``,
+    that of a list ``table``. Few columns are lines with a band, many a map of the means, all over
+    a column ``index`` where there is one.
     """
     tables: dict[str, list[str]] = {}
     for column in mean.columns.drop("index", errors="ignore"):

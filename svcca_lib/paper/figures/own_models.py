@@ -11,42 +11,23 @@ from matplotlib.figure import Figure
 from svcca_lib.paper.figures.dark import ON_BRIGHT, ON_DEEP
 from svcca_lib.paper.figures.heatmaps import colour_bar, heat_map
 from svcca_lib.paper.figures.palette import COLOURS, GREY, Style
-from svcca_lib.paper.figures.style import drawn, key, letters, panels
+from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A matrix of layers by layers, each with its name.
+    """A matrix of layers by layers, each with its name; NaN where a layer is constant."""
 
-    Attributes
-    ----------
-    matrix : array, shape (rows, columns)
-        NaN where a layer is constant.
-    rows, columns : sequence of str
-    across, down : str
-        What the columns and the rows are.
-    """
-
-    matrix: np.ndarray
+    matrix: np.ndarray  # (rows, columns)
     rows: Sequence[str]
     columns: Sequence[str]
-    across: str = "model b"
+    across: str = "model b"  # what the columns are
     down: str = "model a"
 
 
 @drawn
 def layer_tables(tables: Mapping[str, Cells], bar: str, height: float = 3.3) -> Figure:
-    """Heat-maps of layers by layers, the input at the lower left, the numbers in the cells.
-
-    Parameters
-    ----------
-    tables : mapping of str to Cells
-        Title -> what was measured.
-    bar : str
-        What the colours are.
-    height : float
-        Inches.
-    """
+    """Heat-maps of layers by layers, the input at the lower left, the numbers in the cells."""
     widths = [len(cells.columns) for cells in tables.values()]
     figure, axes = panels(1, len(tables), height=height, width_ratios=widths)
     small = max(widths) * len(tables) > 18
@@ -77,33 +58,24 @@ def by_layer(
 ) -> Figure:
     """Similarity of each layer to its counterpart under several readings, each beside its chance.
 
-    Parameters
-    ----------
-    panels_of : mapping of str to mapping of str to (array, array)
-        Title -> reading -> similarity and chance, one value a layer; NaN where impossible.
-    layers : mapping of str to sequence of str
-        Title -> names of the layers.
-    label : str
-        What the y axis is.
+    `panels_of` has for each title and reading the similarity and the chance, one value a layer,
+    NaN where impossible; `layers` their names.
     """
-    figure, axes = panels(1, len(panels_of), height=2.9, sharey=True)
+    figure, shown = row(panels_of, 2.9, label)
     names = list(dict.fromkeys(name for found in panels_of.values() for name in found))
     styles: dict[str, Style] = {
         name: {"marker": marker, "linestyle": "", "color": colour, "markersize": 4.5}
         for name, marker, colour in zip(names, "osD^v<", COLOURS, strict=False)
     }
-    for ax, (title, found) in zip(axes[0], panels_of.items(), strict=True):
+    for (ax, found), own in zip(shown, (layers[title] for title in panels_of), strict=True):
         for name, (values, chances) in found.items():
             shift = 0.11 * (names.index(name) - (len(names) - 1) / 2)
-            at = np.arange(len(layers[title])) + shift
+            at = np.arange(len(own)) + shift
             colour = styles[name]["color"]
             ax.vlines(at, chances, values, color=colour, linewidth=1, alpha=0.6)
             ax.plot(at, chances, "_", color=colour, markersize=6)
             ax.plot(at, values, **styles[name])
-        ax.set_xticks(range(len(layers[title])), layers[title], rotation=90)
-        ax.set(title=title, ylim=(0, 1.04))
-        ax.grid(axis="y")
-    axes[0, 0].set_ylabel(label)
-    letters(axes[0])
+        ax.set_xticks(range(len(own)), own, rotation=90)
+        ax.set_ylim(0, 1.04)
     key(figure, {**styles, "chance": {"marker": "_", "linestyle": "", "color": GREY}})
     return figure

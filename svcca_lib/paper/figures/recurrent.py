@@ -28,14 +28,9 @@ MARKERS = "os^Dv*"  # of layers, with `COLOURS`
 
 @drawn
 def perplexity(steps: Sequence[int], curves: np.ndarray, unigram: float) -> Figure:
-    """Perplexity of a language model on unseen text while it trains.
+    """Perplexity of a language model on unseen text while it trains, `curves` (seeds, steps).
 
-    Parameters
-    ----------
-    steps : sequence of int, shape (t,)
-    curves : array, shape (seeds, t)
-    unigram : float
-        Perplexity of knowing only how frequent each token is.
+    `unigram` is that of knowing only how frequent each token is.
     """
     figure, axes = panels(height=2.5)
     ax = axes[0, 0]
@@ -75,14 +70,9 @@ def appendix_figure_6(
 ) -> Figure:
     """Appendix Figure 6: SVCCA of the layers of a language model to their own final state.
 
-    Parameters
-    ----------
-    fractions : array, shape (t,)
-        Of training, from 0 to 1.
-    layers : sequence of str
-        From the input upward; the first, the embedding, is drawn in the left panel alone.
-    similarity, share, floor : array, shape (seeds, t, layers)
-        To the final state; of the way to it; to the final state on other sequences.
+    All of shape (seeds, fractions, layers): `similarity` to the final state, `share` of the way to
+    it, and, as a `floor`, similarity to the final state on other sequences. The first layer, the
+    embedding, is drawn in the left panel alone.
     """
     figure, axes = panels(1, 2, height=3.1)
     left, right = axes[0]

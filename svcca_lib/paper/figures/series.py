@@ -20,25 +20,12 @@ SERIES: tuple[Style, ...] = tuple(
 
 @dataclass(frozen=True)
 class Lines:
-    """Curves of one panel.
+    """Curves of one panel by names that are the same in all panels; dotted where `mark` is."""
 
-    Attributes
-    ----------
-    x : array, shape (m,)
-    curves : mapping of str to array, shape (m,)
-        Name, the same in all panels that show it -> values.
-    label : str
-        Of the x axis.
-    scale : str
-        Of the x axis: "linear", "log" or "symlog".
-    mark : float or None
-        Where to draw a dotted horizontal line.
-    """
-
-    x: np.ndarray
+    x: np.ndarray  # (m,)
     curves: Mapping[str, np.ndarray]
-    label: str
-    scale: str = "linear"
+    label: str  # of the x axis
+    scale: str = "linear"  # of the x axis; or "log", "symlog"
     mark: float | None = None
 
 
@@ -50,18 +37,7 @@ def curves(
     columns: int = 4,
     limits: tuple[float, float] | None = (0, 1.04),
 ) -> Figure:
-    """Panels of curves that share their names, their y axis and one key.
-
-    Parameters
-    ----------
-    shown : mapping of str to Lines
-        Title -> the panel.
-    ylabel : str
-    columns : int
-        Panels beside each other.
-    limits : (float, float) or None
-        Of the y axes.
-    """
+    """Panels of curves, by title, that share their names, their y axis and one key."""
     across = min(columns, len(shown))
     rows = -(-len(shown) // across)
     figure, axes = panels(rows, across, height=0.7 + 2.1 * rows, sharey=True)
@@ -90,22 +66,11 @@ def curves(
 
 @dataclass(frozen=True)
 class Dots:
-    """Values beside names, from top to bottom.
-
-    Attributes
-    ----------
-    names : sequence of str
-    series : mapping of str to array, shape (names, 3)
-        Name -> mean, lowest, highest; NaN where there is none.
-    label : str
-        Of the x axis.
-    marks : mapping of str to float
-        Name -> where to draw a dotted vertical line.
-    """
+    """Values beside `names`, from top to bottom; dotted vertical lines at the named `marks`."""
 
     names: Sequence[str]
-    series: Mapping[str, np.ndarray]
-    label: str
+    series: Mapping[str, np.ndarray]  # (names, 3): mean, lowest, highest; NaN where there is none
+    label: str  # of the x axis
     marks: Mapping[str, float]
 
 
@@ -116,17 +81,7 @@ def dots(
     height: float = 2.8,
     limits: tuple[float, float] | None = (-0.03, 1.04),
 ) -> Figure:
-    """Panels of values with their ranges, one row a name.
-
-    Parameters
-    ----------
-    shown : mapping of str to Dots
-        Title -> the panel; the panels share their names.
-    height : float
-        Inches.
-    limits : (float, float) or None
-        Of the x axes.
-    """
+    """Panels, by title, of values with their ranges, one row a name, the same names in all."""
     figure, axes = panels(1, len(shown), height=height, sharey=True)
     styles = _styles((panel.series for panel in shown.values()), linestyle="", markersize=4.5)
     places = {name: i - (len(styles) - 1) / 2 for i, name in enumerate(styles)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.style
 import numpy as np
@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from svcca_lib.paper.figures.palette import COLOURS, GREY, INK, Style
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 WIDTH = 7.6  # inches, as wide as the text of a page: 760 pixels
 ABOVE_NOTE = 17  # points between a panel and its title where a `note` comes between them
@@ -79,18 +80,25 @@ def drawn(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def panels(
     rows: int = 1, columns: int = 1, *, height: float, **subplots: Any
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure of the book's width and its axes, shape (rows, columns).
-
-    Parameters
-    ----------
-    rows, columns : int
-    height : float
-        Inches.
-    **subplots
-        For `Figure.subplots`: ``sharex``, ``width_ratios`` ...
-    """
+    """Return a figure of the book's width, `height` inches, and its axes, shape (rows, columns)."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
+
+
+def row(
+    shown: Mapping[str, T], height: float, label: str, *, grid: bool = True
+) -> tuple[Figure, list[tuple[Axes, T]]]:
+    """Return a figure of lettered panels beside each other, and each with what it is to show.
+
+    Their titles are the names in `shown`; `label` is of the y axis that they share.
+    """
+    figure, axes = panels(1, len(shown), height=height, sharey=True)
+    for ax, title in zip(axes[0], shown, strict=True):
+        ax.set_title(title)
+        ax.grid(grid, axis="y")
+    axes[0, 0].set_ylabel(label)
+    letters(axes[0])
+    return figure, list(zip(axes[0], shown.values(), strict=True))
 
 
 def letters(axes: Iterable[Axes], *, pad: float | None = None) -> None:

@@ -28,17 +28,9 @@ NET_2: Style = {"color": VERMILLION, "linewidth": 1.2, "linestyle": DASHED}
 class Pairs(Protocol):
     """Responses of two networks, column i of the one beside column i of the other."""
 
-    @property
-    def net_1(self) -> np.ndarray:
-        """Of the first network, shape (n, r)."""
-
-    @property
-    def net_2(self) -> np.ndarray:
-        """Of the second network, shape (n, r)."""
-
-    @property
-    def correlations(self) -> np.ndarray:
-        """Of each pair, shape (r,)."""
+    net_1: np.ndarray  # (n, r)
+    net_2: np.ndarray  # (n, r)
+    correlations: np.ndarray  # (r,)
 
 
 @drawn
@@ -53,18 +45,9 @@ def appendix_figure_1(
 ) -> Figure:
     """Appendix Figure 1: what CCA undoes, and why the SVD has to come first.
 
-    Parameters
-    ----------
-    index : array, shape (n,)
-        Of the datapoints drawn.
-    neurons, distorted, recovered : array, shape (n, 3)
-        Three neurons; the same permuted, rotated and scaled; what CCA finds in these.
-    correlations : mapping of str to array
-        Canonical correlations of each pair of layers, named, such as "A, B".
-    variances : mapping of str to array
-        Share of the variance that each singular direction of a layer holds.
-    kept : mapping of str to int
-        Directions of each of these layers that hold 99 % of its variance.
+    Three neurons at the datapoints `index`, shape (n, 3); the same permuted, rotated and scaled;
+    what CCA finds in these. Then the canonical `correlations` of pairs of layers, such as "A, B",
+    and the share of the variance in each singular direction of a layer, of which `kept` hold 99 %.
     """
     figure, axes = panels(2, 6, height=4.7)
     top = [_merged(axes[0, i : i + 2]) for i in (0, 2, 4)]
@@ -112,15 +95,8 @@ def appendix_figure_1(
 def figure_1(index: np.ndarray, views: Mapping[str, Pairs], layers: Sequence[int]) -> Figure:
     """Figure 1: one layer of two networks as neurons, SVD directions and SVCCA directions.
 
-    Parameters
-    ----------
-    index : array, shape (n,)
-        Of the datapoints drawn.
-    views : mapping of str to Pairs
-        Title -> the leading pairs, one to a row.
-    layers : sequence of int
-        Width of each layer of the network, which is sketched on the left; the last but one, the
-        one that is shown, is shaded.
+    `views` has the leading pairs, one to a row, by title. `layers` are the widths of the network,
+    sketched on the left; the last but one, which is shown, is shaded.
     """
     rows = max(len(pairs.correlations) for pairs in views.values())
     figure, axes = panels(rows, 1 + len(views), height=4.6, width_ratios=[0.8] + [1] * len(views))
@@ -146,14 +122,8 @@ def figure_1(index: np.ndarray, views: Mapping[str, Pairs], layers: Sequence[int
 def figure_3(index: np.ndarray, outputs: Mapping[str, np.ndarray], fit: Sequence[float]) -> Figure:
     """Figure 3: the output while the penultimate layer is restricted to ever more directions.
 
-    Parameters
-    ----------
-    index : array, shape (n,)
-        Of the datapoints drawn.
-    outputs : mapping of str to array, shape (n, 4)
-        Title -> output; the first is the unrestricted one.
-    fit : sequence of float
-        How much of the variance of the unrestricted output each of them has.
+    `outputs`, shape (n, 4), begin with the unrestricted one, of whose variance each has the share
+    `fit`.
     """
     figure, axes = panels(1, len(outputs), height=2.3, sharey=True)
     original = next(iter(outputs.values()))

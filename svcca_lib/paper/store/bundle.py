@@ -36,15 +36,8 @@ def write_bundle(
 ) -> None:
     """Write tensors and a JSON record as a folder that appears complete or not at all.
 
-    Parameters
-    ----------
-    folder : Path
-        Where; one that is there already is replaced.
-    tensors : mapping of str to Tensor
-    record : mapping
-        JSON; NaN and infinities are kept.
-    scratch : Path
-        A folder on the same filesystem, created if need be, in which the bundle is put together.
+    One that is there already is replaced. `scratch`, a folder on the same filesystem that is made
+    if need be, is where the bundle is put together; NaN and infinities are kept.
 
     Raises
     ------
@@ -77,13 +70,7 @@ def write_bundle(
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_bundle` wrote, having checked every byte of it.
-
-    Raises
-    ------
-    DamagedError
-        If a file is missing, truncated or altered.
-    """
+    """Read what `write_bundle` wrote, every byte checked: a DamagedError says what is off."""
     files = {}
     for name in (TENSORS, RECORD, CHECKSUMS):
         try:

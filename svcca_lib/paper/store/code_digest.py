@@ -18,11 +18,6 @@ def digest(paths: Iterable[Path]) -> str:
 
     Comments, formatting, docstrings, the order of functions, the version of Python, and from where
     in this package something is imported leave the hash as it is; any other edit changes it.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
     """
     imports: set[str] = set()
     statements: list[str] = []

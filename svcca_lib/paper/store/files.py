@@ -11,10 +11,7 @@ from typing import Any
 def write_whole(path: Path, text: str) -> None:
     """Write a text in one step that others see, in a folder that is made if need be.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written; what was there stays.
+    Where that fails, with an OSError, what was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

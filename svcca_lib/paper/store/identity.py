@@ -34,22 +34,10 @@ LOCK = Path(__file__).with_name("versions.toml")
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """One version of the lock.
+    """One version of the lock, with the digest of its code when last pinned, and as it is found."""
 
-    Attributes
-    ----------
-    name : str
-        ``"training"`` or ``"measures"``.
-    version : str
-        What keys contain.
-    digest : str
-        Of the code when it was last pinned.
-    found : str
-        Of the code as it is.
-    """
-
-    name: str
-    version: str
+    name: str  # "training" or "measures"
+    version: str  # what keys contain
     digest: str
     found: str
 
@@ -63,13 +51,7 @@ class Version:
 
 
 def locked() -> dict[str, Version]:
-    """Read the lock and digest the code it names.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a pattern matches no file: then the lock guards less than it says.
-    """
+    """Read the lock and digest the code it names."""
     return {
         name: Version(name, entry["version"], entry["digest"], digest(files(entry["code"])))
         for name, entry in tomllib.loads(LOCK.read_text(encoding="utf-8")).items()
@@ -77,7 +59,10 @@ def locked() -> dict[str, Version]:
 
 
 def files(patterns: Iterable[str]) -> list[Path]:
-    """Return the files of the package that patterns name; one with ``!`` takes its own out."""
+    """Return the files of the package that patterns name; one with ``!`` takes its own out.
+
+    A pattern that matches none is a FileNotFoundError: the lock would guard less than it says.
+    """
     chosen: set[Path] = set()
     for pattern in patterns:
         found = set(PACKAGE.glob(pattern.removeprefix("!")))
@@ -103,13 +88,7 @@ def of_measurement(make: Callable[..., Any]) -> str:
 
 
 def bump(name: str) -> None:
-    """Give the code of `name` a new version: what was kept of the last is made anew.
-
-    Raises
-    ------
-    ValueError
-        If there is no version of that name.
-    """
+    """Give the code of `name` a new version: what was kept of the last is made anew."""
     known = locked()
     if name not in known:
         raise ValueError(f"there is no version of {name!r}, only of {' and '.join(known)}")
@@ -148,13 +127,7 @@ def canonical_json(value: Any) -> str:
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """Return the key of the artefact of a kind, configuration and version of the code.
-
-    Parameters
-    ----------
-    identity : mapping
-        With ``kind``, ``config`` and ``version``, such as the provenance of an artefact.
-    """
+    """Return the key of what was made: of its ``kind``, ``config`` and ``version``."""
     parts = {name: identity[name] for name in ("kind", "config", "version")}
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 

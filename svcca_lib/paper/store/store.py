@@ -38,63 +38,32 @@ class StoreWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """What `Store.fetch` returns.
+    """What `Store.fetch` returns: arrays, small results and what made them."""
 
-    Attributes
-    ----------
-    key : str
-        SHA-256 of what identifies the artefact: kind, configuration, version of the code.
-    path : Path or None
-        Its folder, or None where it could not be saved.
-    tensors : dict of str to Tensor
-        On the CPU.
-    meta : dict
-        Small results, as JSON.
-    provenance : dict
-        What made it: configuration, seed, versions, device, wall time, data fingerprint, commit.
-    """
-
-    key: str
-    path: Path | None
-    tensors: dict[str, Tensor]
-    meta: dict[str, Any]
+    key: str  # SHA-256 of what identifies it: kind, configuration, version of the code
+    path: Path | None  # its folder; None where it could not be saved
+    tensors: dict[str, Tensor]  # on the CPU
+    meta: dict[str, Any]  # as JSON
     provenance: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One folder of a store, as `Store.entries` lists it.
-
-    Attributes
-    ----------
-    kind, name : str
-        The folder is ``<kind>/<name>``.
-    path : Path
-        The artefact's folder, or the workspace of one that is not finished.
-    size : int
-        Bytes on disk.
-    finished : bool
-        False for a workspace: it is being made, or was interrupted and will resume.
-    """
+    """A folder ``<kind>/<name>`` of a store: an artefact, or the workspace of one in the making."""
 
     kind: str
     name: str
     path: Path
-    size: int
-    finished: bool
+    size: int  # bytes on disk
+    finished: bool  # or it is being made, or was interrupted and will resume
 
 
 class Store:
     """A folder of artefacts, each made at most once.
 
-    Parameters
-    ----------
-    root : path, optional
-        Where artefacts are kept: the argument, else ``$SVCCA_STORE``, else the platform's cache
-        folder. Created when first written to.
-    reference : path, optional
-        A store that is looked in first and never written to: the argument, else
-        ``$SVCCA_REFERENCE``, else none.
+    `root` is the argument, else ``$SVCCA_STORE``, else the platform's cache folder. `reference`, a
+    store that is looked in first and never written to, is the argument, else ``$SVCCA_REFERENCE``,
+    else none.
     """
 
     def __init__(self, root: str | Path | None = None, reference: str | Path | None = None) -> None:
@@ -133,14 +102,9 @@ class Store:
             ``make(workspace)`` returns ``(tensors, meta)``. The workspace is a folder that outlives
             an interruption: what `make` left there is there when it is called again.
         version : str
-            Version of the code behind `make`, as of `identity`: another version is another
-            artefact.
+            Version of the code behind `make`, as of `identity`.
         name : str
             Begins the folder's name, for people who look into the store.
-
-        Returns
-        -------
-        Artefact
 
         Raises
         ------
@@ -149,10 +113,9 @@ class Store:
 
         Notes
         -----
-        Processes that want the same artefact wait for the one that makes it. A damaged artefact is
-        named in a `StoreWarning` and made again. Where the store cannot be written to (read-only,
-        disk full) the result is returned all the same, with one `StoreWarning`, and nothing
-        half-written is left under the artefact's name.
+        Processes that want the same artefact wait for the one that makes it. One that is damaged is
+        made again, and where the store cannot be written to the result is returned all the same,
+        both with a `StoreWarning`; nothing half-written is left under the artefact's name.
         """
         identity = {"kind": kind, "config": plain(config), "version": version}
         key = key_of(identity)
@@ -188,10 +151,7 @@ class Store:
     def remove(self, *entries: Entry) -> int:
         """Delete entries and return how many bytes that freed.
 
-        Raises
-        ------
-        RuntimeError
-            If another process is making one of them; those before it are gone.
+        One that another process is making is a RuntimeError; those before it are gone then.
         """
         for entry in entries:
             try:

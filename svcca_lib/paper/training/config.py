@@ -19,17 +19,11 @@ from svcca_lib.paper.training.networks import NetworkConfig
 class FreezeSchedule:
     """Freeze Training: layers are frozen one after another, from the input upward.
 
-    Attributes
-    ----------
-    groups : tuple of str
-        Freezing units of the network (`Network.groups`), in order. At the time of a group, every
-        stage up to and including it is frozen.
-    start, end : float
-        Fractions of training at which the first and the last of `groups` are frozen; the others
-        are equally spaced between them.
+    At the time of a group, every stage up to and including it is frozen. The first is frozen at
+    the fraction `start` of training, the last at `end`, the others at equal distances between.
     """
 
-    groups: tuple[str, ...]
+    groups: tuple[str, ...]  # freezing units, of `Network.groups`, in order
     start: float = 0.25
     end: float = 0.75
 
@@ -49,52 +43,27 @@ class FreezeSchedule:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a trained network; its hash names the network in the store.
-
-    Attributes
-    ----------
-    network : NetworkConfig
-    data : str
-        Fingerprint of the data.
-    seed : int
-        Of the initial weights, and of the generators of order and augmentation.
-    steps, batch_size : int
-        Updates, and examples in each. An epoch ends where no full batch is left.
-    optimizer : {"sgd", "adam"}
-        SGD with Nesterov momentum, or Adam (its betas are PyTorch's).
-    lr, momentum, weight_decay : float
-        Weight decay is added to the gradient, for all parameters.
-    schedule : {"cosine", "steps", "constant"}
-        Of the learning rate: down to 0; a tenth at 50 % and again at 75 %; none.
-    translate : int
-        Largest random translation in pixels, each way; what is moved in is zero, the mean colour.
-    context : int
-        Tokens in a training example of a language model.
-    checkpoints : tuple of float
-        Fractions of training whose networks are kept.
-    evaluations : int
-        Equally spaced measurements of loss and accuracy after the one at step 0.
-    precision : {"auto", "float32"}
-        Of the forward and backward pass of images: bfloat16 autocast where the device computes in
-        it natively, or float32 everywhere. Narrow networks lose accuracy in bfloat16, and networks
-        that are to come out alike on different machines need one precision.
-    freeze : FreezeSchedule or None
-    """
+    """Everything that decides a trained network; its hash names the network in the store."""
 
     network: NetworkConfig
-    data: str
-    seed: int = 0
-    steps: int = 1000
+    data: str  # fingerprint
+    seed: int = 0  # of the initial weights, and of the generators of order and augmentation
+    steps: int = 1000  # updates; an epoch ends where no full batch is left
     batch_size: int = 128
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam"] = "sgd"  # with Nesterov momentum; with PyTorch's betas
     lr: float = 0.1
     momentum: float = 0.9
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0  # added to the gradient, for all parameters
+    # of the learning rate: down to 0; a tenth at 50 % and again at 75 %; none
     schedule: Literal["cosine", "steps", "constant"] = "cosine"
+    # largest random translation in pixels, each way; what is moved in is zero, the mean colour
     translate: int = 0
-    context: int = 32
-    checkpoints: tuple[float, ...] = (0.0, 1.0)
-    evaluations: int = 10
+    context: int = 32  # tokens in a training example of a language model
+    checkpoints: tuple[float, ...] = (0.0, 1.0)  # fractions of training
+    evaluations: int = 10  # equally spaced, after the one at step 0
+    # Of forward and backward of images: bfloat16 autocast where the device computes in it natively,
+    # or float32 everywhere. Narrow networks lose accuracy in bfloat16, and networks that are to
+    # come out alike on different machines need one precision.
     precision: Literal["auto", "float32"] = "auto"
     freeze: FreezeSchedule | None = None
 

@@ -11,18 +11,10 @@ from torch.nn import functional
 
 
 def evaluate(network: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
-    """Return the accuracy of a classifier, in float32 and evaluation mode.
+    """Return the accuracy of a classifier in float32 and evaluation mode; its own mode stays.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Its mode is as before afterwards.
-    images : Tensor
-        (n, c, h, w), normalised; or tokens (n, time) with labels (n, time).
-    labels : Tensor
-        (n,), int64.
-    batch_size : int
-        Bounds the memory, not the result.
+    `images` are (n, c, h, w), normalised, with labels (n,); or tokens (n, time) with labels
+    (n, time). `batch_size` bounds the memory, not the result.
     """
     return measure(network, images, labels, classification, nullcontext, batch_size)[1]
 

@@ -14,18 +14,11 @@ from svcca_lib.paper.training.networks import build
 
 @dataclass(frozen=True)
 class Flops:
-    """Counted floating-point operations of a run.
+    """Counted floating-point operations of a run."""
 
-    Attributes
-    ----------
-    stages : tuple of (first step, last step + 1, FLOPs of one step)
-        Between one freeze and the next.
-    forward : int
-        FLOPs of the forward pass of one step.
-    """
-
+    # (first step, last step + 1, FLOPs of one step) between one freeze and the next
     stages: tuple[tuple[int, int, int], ...]
-    forward: int
+    forward: int  # FLOPs of the forward pass of one step
 
     @property
     def total(self) -> int:
@@ -38,12 +31,7 @@ def count_flops(config: TrainConfig) -> Flops:
 
     Nothing is computed: the network runs on shapes alone. Convolutions and matrix products count,
     a multiplication and an addition as two; element-wise work, batch norms and the optimiser do
-    not. Not for the lstm, whose kernels the counter does not know.
-
-    Raises
-    ------
-    ValueError
-        For an lstm.
+    not. An lstm, whose kernels the counter does not know, is a ValueError.
     """
     if config.network.arch == "lstm":
         raise ValueError("count_flops counts convolutions and linear layers; got an lstm")

@@ -36,36 +36,18 @@ STAGES_OF_A_RESNET = 3
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What a network is made from: plain values, so that it can be hashed and stored.
-
-    Attributes
-    ----------
-    arch
-        "toy", "convnet", "resnet" or "lstm".
-    inputs
-        Shape of one input: (features,) for toy, (c, h, w) for images, (vocabulary,) for lstm.
-    outputs
-        Regression outputs, classes, or the size of the vocabulary.
-    width
-        toy: units of each hidden layer. convnet: channels of each convolution. resnet: channels
-        of the first stage (doubled in each later one). lstm: units of each layer and of the
-        embedding.
-    depth
-        toy: hidden layers. resnet: residual units per stage. lstm: stacked layers. The ConvNet
-        has one depth.
-    fc
-        convnet: units of fc1 and fc2.
-    padding
-        Border of the convolutions: "zeros", or "circular" as Theorem 1 asks for.
-    """
+    """What a network is made from: plain values, so that it can be hashed and stored."""
 
     arch: Arch
-    inputs: tuple[int, ...]
-    outputs: int
+    inputs: tuple[int, ...]  # (features,) for toy, (c, h, w) for images, (vocabulary,) for lstm
+    outputs: int  # of a regression, classes, or the size of the vocabulary
+    # toy: units of each hidden layer. convnet: channels of each convolution. resnet: channels of
+    # the first stage (doubled in each later one). lstm: units of each layer and of the embedding.
     width: int = 64
+    # toy: hidden layers. resnet: residual units per stage. lstm: stacked layers. convnet: fixed.
     depth: int = 5
-    fc: tuple[int, int] = (512, 256)
-    padding: Padding = "zeros"
+    fc: tuple[int, int] = (512, 256)  # convnet: units of fc1 and fc2
+    padding: Padding = "zeros"  # of convolutions; or "circular", as Theorem 1 asks for
 
     @property
     def kind(self) -> Kind:
@@ -81,15 +63,14 @@ class Network(nn.Module):
     stages
         Name and module of each stage, from the input upward.
     layers
-        Names of the compared submodules, from the input upward ("out" included where there is
-        one: it is run after the logits, and only in evaluation mode).
+        Names of the compared submodules, from the input upward.
     labels
         The paper's label of each layer; labels may repeat, names do not.
     groups
         Freezing units: name -> names of its stages. Together they are all stages, in order.
     softmax
-        Whether there is a layer "out" above the logits, the softmax. `forward` returns the logits
-        all the same; "out" is there to be captured.
+        Whether there is a layer "out" above the logits, to be captured: it runs in evaluation mode
+        alone, and `forward` returns the logits all the same.
     """
 
     def __init__(
@@ -117,13 +98,7 @@ class Network(nn.Module):
         return tuple((name, self.get_submodule(name)) for name in self._stages)
 
     def frozen_prefix(self, group: str) -> tuple[str, ...]:
-        """Names of all stages from the input up to and including a freezing unit.
-
-        Raises
-        ------
-        ValueError
-            If there is no freezing unit of that name.
-        """
+        """Names of all stages from the input up to and including a freezing unit."""
         if group not in self.groups:
             raise ValueError(f"group must be one of {', '.join(self.groups)}; got {group!r}")
         prefix: list[str] = []
@@ -319,13 +294,7 @@ _ARCHITECTURES: dict[str, tuple[Callable[[NetworkConfig], Network], int, Kind]] 
 
 
 def kind_of_data(arch: str) -> Kind:
-    """Return the kind of data that networks of an architecture learn from.
-
-    Raises
-    ------
-    ValueError
-        If the architecture is unknown.
-    """
+    """Return the kind of data that networks of an architecture learn from."""
     if arch not in _ARCHITECTURES:
         raise ValueError(f"arch must be one of {', '.join(_ARCHITECTURES)}; got {arch!r}")
     return _ARCHITECTURES[arch][2]
@@ -346,23 +315,9 @@ def _initialise(network: nn.Module) -> None:
 def build(config: NetworkConfig, seed: int) -> Network:
     """Build a network with weights that depend on the configuration and the seed alone.
 
-    Parameters
-    ----------
-    config
-        The architecture.
-    seed
-        Seed of the initial weights. The state of torch's global generator neither matters nor
-        changes.
-
-    Returns
-    -------
-    Network
-        On the CPU, float32, in training mode.
-
-    Raises
-    ------
-    ValueError
-        If the architecture is unknown, the input shape does not fit it, or a size is not positive.
+    It is on the CPU, float32, in training mode. The state of torch's global generator neither
+    matters nor changes. An unknown architecture, an input shape that does not fit it, or a size
+    that is not positive is a ValueError.
     """
     kind_of_data(config.arch)  # refuses those that are unknown
     make, dimensions, _ = _ARCHITECTURES[config.arch]

@@ -28,10 +28,7 @@ STREAMS = {"order": 1, "augment": 2}
 class Task:
     """Examples held once as one tensor, drawn in batches, and how an output is scored.
 
-    Attributes
-    ----------
-    test : (x, y)
-        What is measured on.
+    It is measured on `test`, inputs and targets.
     """
 
     classifies = True
@@ -148,13 +145,7 @@ class _Text(Task):
 
 
 def make_task(config: TrainConfig, data: Data, device: torch.device) -> Task:
-    """Make what a network is trained on of its data.
-
-    Raises
-    ------
-    TypeError
-        If the data are not of the kind the network learns from.
-    """
+    """Make what a network is trained on of its data; a TypeError if it learns from another kind."""
     needs = config.network.kind
     if data.kind != needs:
         raise TypeError(
@@ -169,21 +160,11 @@ def make_task(config: TrainConfig, data: Data, device: torch.device) -> Task:
 
 
 def translation_windows(images: Tensor, most: int) -> Tensor:
-    """View zero-padded images at all translations.
+    """View zero-padded images (n, c, h, w) at all translations of up to `most` pixels each way.
 
-    Parameters
-    ----------
-    images : Tensor
-        (n, c, h, w).
-    most : int
-        Largest translation each way.
-
-    Returns
-    -------
-    Tensor
-        (n, 2 * most + 1, 2 * most + 1, h, w, c), a view: ``windows[i, down, right]`` is image `i`
-        whose content was moved up by ``down - most`` and left by ``right - most`` pixels, with
-        zeros moved in.
+    The view is (n, 2 * most + 1, 2 * most + 1, h, w, c): ``windows[i, down, right]`` is image `i`
+    whose content was moved up by ``down - most`` and left by ``right - most`` pixels, with zeros
+    moved in.
     """
     h, w = images.shape[-2:]
     # (n, h + 2 most, w + 2 most, c)

@@ -23,24 +23,16 @@ from svcca_lib.paper.training.tasks import make_task
 class TrainedNetwork:
     """A network with its checkpoints, and how its training went.
 
-    Attributes
-    ----------
-    config : TrainConfig
-    history : dict of str to list
-        One entry per evaluation: ``step``, ``train_loss`` (mean over the batches since the one
-        before), ``test_loss``, ``lr``, ``seconds`` (spent training until then, without the
-        evaluations), ``examples_per_second``; and, except for regression, ``train_accuracy`` and
-        ``test_accuracy``. These are measured in the precision of the training; what the book
-        reports of a network is measured anew, in float32.
-    freezes : list of (step, group)
-        When what was frozen.
-    provenance : dict
-        Of the artefact.
+    `history` has one entry per evaluation: ``step``, ``train_loss`` (mean over the batches since
+    the one before), ``test_loss``, ``lr``, ``seconds`` (spent training until then, without the
+    evaluations), ``examples_per_second``; and, except for regression, ``train_accuracy`` and
+    ``test_accuracy``. These are in the precision of the training; what the book reports of a
+    network is measured anew, in float32.
     """
 
     config: TrainConfig
     history: dict[str, list[float]]
-    freezes: list[tuple[int, str]]
+    freezes: list[tuple[int, str]]  # (step, group)
     provenance: dict[str, Any] = field(repr=False)
     tensors: dict[str, Tensor] = field(repr=False)
 
@@ -50,13 +42,7 @@ class TrainedNetwork:
         return self.config.checkpoints
 
     def network(self, fraction: float = 1.0, device: str | torch.device = "cpu") -> Network:
-        """Return the network at a fraction of training: eval mode, float32, no gradients.
-
-        Raises
-        ------
-        KeyError
-            If no checkpoint was kept there.
-        """
+        """Return the network at a fraction of training: eval mode, float32, no gradients."""
         if fraction not in self.fractions:
             raise KeyError(f"expected one of the kept fractions {self.fractions}; got {fraction}")
         network = build(self.config.network, self.config.seed)
@@ -81,31 +67,23 @@ def train(
 
     Parameters
     ----------
-    config : TrainConfig
-    data : ImageData, TextData or ToyData
-        Of the kind that the network learns from. Its fingerprint must be `config.data`.
-    store : Store
+    config, data
+        The data must be those whose fingerprint is `config.data`.
+    store
         Where the network is kept, and where training goes on from if it was interrupted.
-    device : str or torch.device, optional
+    device
         By default a CUDA device where there is one, else the CPU.
-    progress : bool, optional
+    progress
         A bar on stderr. By default only where stderr is a terminal, so never in a notebook.
-    report : callable, optional
+    report
         ``report(step, steps, seconds)`` is called about once a second while it trains.
-    checkpoint_seconds : float
+    checkpoint_seconds
         At most this much work is lost by a kill.
-
-    Returns
-    -------
-    TrainedNetwork
 
     Raises
     ------
-    TypeError
-        If the data are not of the kind the network learns from.
-    ValueError
-        If the data are not those of the configuration, or the freeze schedule does not fit the
-        network.
+    TypeError, ValueError
+        If the data or the freeze schedule do not fit the network.
     FloatingPointError
         If the loss is no longer finite.
 

@@ -24,27 +24,13 @@ def explorer(
 ) -> str:
     """Build the HTML of numbers on a grid, with a slider for each of its three axes.
 
-    Parameters
-    ----------
-    grids : mapping of str to array, shape (a, b, c)
-        Name -> numbers from 0 to 1; at most five. The first axis is the number of datapoints, the
-        second that of neurons.
-    axes : mapping of str to sequence of int
-        Label -> values, for each of the three axes.
-    start : sequence of three int
-        Positions of the sliders at first.
-    title : str
-    ident : str
-        Unique on the page: lower-case letters, digits and hyphens.
-
-    Returns
-    -------
-    str
+    `grids`, at most five of shape (a, b, c), are by name; `axes` the values of each axis by its
+    label, datapoints and neurons first; `start` the positions of the sliders at first.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, a number is not in [0, 1], or `ident` is no such name.
+        If shapes do not fit, a number is not in [0, 1], or `ident` is none that `framed` takes.
     """
     shape = tuple(len(values) for values in axes.values())
     if len(shape) != 3 or len(start) != 3:
