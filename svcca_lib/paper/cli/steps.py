@@ -99,10 +99,17 @@ def compare(
     from svcca_lib.paper.running import distributed
 
     with reported(FAILED):
-        request = distributed.Request(
-            first, second, layers, measure, conv, images, batch_size, inputs, profile, data
+        table = distributed.compare(
+            *(first, second),
+            layers=layers,
+            measure=measure,
+            conv=conv,
+            images=images,
+            batch_size=batch_size,
+            inputs=inputs,
+            profile=profile,
+            data=data,
         )
-        table = distributed.compare(request)
         if table is None:  # another process says it
             return
         if out is not None:

@@ -233,7 +233,7 @@ def collect(
         return
     for group in groups:
         print(f"{group.name}: {len(group.seeds)} seeds, {group.ledger.score}")
-    print(collect.page(Layout(folder)).resolve().as_uri())
+    print(Layout(folder).page.resolve().as_uri())
 
 
 def _go(root: Path, folder: Path, settings: Settings, as_json: bool) -> NoReturn:

@@ -88,13 +88,8 @@ def collect(folder: Path, level: float = 0.95) -> list[Group]:
     write_json(layout.collected / "ledger.json", [group.to_dict() for group in groups])
     lines = [_line(group, claim, held) for group in groups for claim, held in _pairs(group)]
     pd.DataFrame(lines).to_csv(layout.collected / "ledger.csv", index=False)
-    page(layout).write_text(_page(groups, level), encoding="utf-8")
+    layout.page.write_text(_page(groups, level), encoding="utf-8")
     return groups
-
-
-def page(layout: Layout) -> Path:
-    """Return where the page with every ledger and figure of a sweep lies."""
-    return layout.collected / "index.html"
 
 
 def _group_name(job: Job) -> str:

@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,59 +24,56 @@ from svcca_lib.models.table import LayerTable
 _TRAINED = re.compile(r"([a-z-]+)\+(\d+)(?:@([\d.]+))?")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be compared.
+def compare(
+    first: str,
+    second: str,
+    *,
+    layers: str = "",
+    measure: str = "svcca",
+    conv: str = "mean",
+    images: int = 10_000,
+    batch_size: int = 250,
+    inputs: str = "",
+    profile: str = "quick",
+    data: str = "",
+) -> LayerTable | None:
+    """Return the table of all pairs of layers; None in every process but the first.
 
-    Attributes
+    Parameters
     ----------
-    first, second : str
+    first, second
         ``convnet+0`` or ``convnet+0@0.05``: a training of the profile, its seed, and the fraction
         of training; or ``module:name`` of a module, or of a function that returns one.
-    layers : str
+    layers
         Names or patterns with commas; empty for those that the network names itself, or all.
     measure, conv
         As of `svcca_lib.compare`.
-    images, batch_size : int
+    images, batch_size
         Training images at most, and in one forward pass.
-    inputs : str
+    inputs
         ``module:name`` of a tensor or of batches, or of a function that returns either; empty for
         the training images of the profile.
-    profile, data : str
+    profile, data
         As of a `Chapter`.
-    """
 
-    first: str
-    second: str
-    layers: str = ""
-    measure: str = "svcca"
-    conv: str = "mean"
-    images: int = 10_000
-    batch_size: int = 250
-    inputs: str = ""
-    profile: str = "quick"
-    data: str = ""
-
-
-def compare(request: Request) -> LayerTable | None:
-    """Return the table of all pairs of layers; None in every process but the first.
-
-    ValueError for a network or inputs that there are not, or fewer batches than processes.
+    Raises
+    ------
+    ValueError
+        For a network or inputs that there are not, or fewer batches than processes.
     """
     with group() as (rank, world, device):
-        first = _network(request.first, request).to(device).eval()
-        second = first
-        if request.second != request.first:
-            second = _network(request.second, request).to(device).eval()
-        layers = [_layers(first, request.layers)]
-        if second is not first:
-            layers.append(_layers(second, request.layers))
-        batches = (batch.to(device) for batch in share(_batches(request), rank, world))
-        conv: Any = request.conv  # checked there
-        moments = gather(first, second, batches, *layers, conv=conv, progress=False)
+        names = dict.fromkeys((first, second))
+        networks = [_network(name, profile, data).to(device).eval() for name in names]
+        given = _imported(inputs) if inputs else _images(first, profile, data, images)
+        batches = torch.split(given, batch_size) if isinstance(given, Tensor) else given
+        mine = (batch.to(device) for batch in share(batches, rank, world))
+        chosen = [_layers(network, layers) for network in networks]
+        reading: Any = conv  # checked there
+        ends = networks[0], networks[-1]
+        moments = gather(*ends, mine, *chosen, conv=reading, progress=False)
         if world > 1:
             moments.all_reduce()
-        return moments.table(request.measure) if rank == 0 else None
+        return moments.table(measure) if rank == 0 else None
 
 
 @contextmanager
@@ -99,13 +95,13 @@ def group() -> Iterator[tuple[int, int, torch.device]]:
         dist.destroy_process_group()
 
 
-def _network(name: str, request: Request) -> nn.Module:
+def _network(name: str, profile: str, data: str) -> nn.Module:
     from svcca_lib.paper.chapter.trainings import train
     from svcca_lib.paper.profiles import Training
 
     if trained := _TRAINED.fullmatch(name):
         training, seed, fraction = trained.groups()
-        asked = Training(request.profile, training, int(seed), request.data)
+        asked = Training(profile, training, int(seed), data)
         return train(asked, progress=False).network(float(fraction or 1.0))
     network = _imported(name)
     if not isinstance(network, nn.Module):
@@ -126,21 +122,16 @@ def share(batches: Iterable[Tensor], rank: int, world: int) -> Iterator[Tensor]:
     yield from mine
 
 
-def _batches(request: Request) -> Iterable[Tensor]:
-    """Return the inputs that are asked for, in batches."""
+def _images(network: str, profile: str, data: str, most: int) -> Tensor:
+    """Return the training images of the profile, for a network that sees images."""
     from svcca_lib.paper import profiles
     from svcca_lib.paper.data.images import ImageData
 
-    if request.inputs:
-        inputs: Tensor | Iterable[Tensor] = _imported(request.inputs)
-    else:
-        trained = _TRAINED.fullmatch(request.first)
-        scale = profiles.profile(request.profile)
-        data = scale.dataset(trained[1] if trained else "convnet", request.data)
-        if not isinstance(data, ImageData):
-            raise ValueError(f"for {request.first} give its inputs: --inputs MODULE:NAME")
-        inputs = data.normalised(data.train_images[: request.images])
-    return torch.split(inputs, request.batch_size) if isinstance(inputs, Tensor) else inputs
+    trained = _TRAINED.fullmatch(network)
+    found = profiles.profile(profile).dataset(trained[1] if trained else "convnet", data)
+    if not isinstance(found, ImageData):
+        raise ValueError(f"for {network} give its inputs: --inputs MODULE:NAME")
+    return found.normalised(found.train_images[:most])
 
 
 def _layers(network: nn.Module, layers: str) -> Any:

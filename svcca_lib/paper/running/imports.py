@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import grimp
-import nbformat
 
+from svcca_lib.paper.chapter.outputs import read_notebook
 from svcca_lib.paper.store.paths import PACKAGE
 
 
 def chapter_files(notebook: Path) -> list[Path]:
     """Return the files of this package that a notebook's imports reach, sorted."""
-    cells = nbformat.read(notebook, as_version=4).cells  # type: ignore[no-untyped-call]
+    cells = read_notebook(notebook).cells
     lines = [line for c in cells if c.cell_type == "code" for line in c.source.splitlines()]
     code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
     return module_files(_imported(ast.parse(code)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,7 @@ VARIABLES = (
 _AVX512 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V4"
 _AVX2 = f"AVX2 FMA3 X86_V3 {_AVX512}"
 # As the kernel calls them, in /proc/cpuinfo.
-_SKYLAKE = ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")
+_SKYLAKE = "avx512f avx512cd avx512bw avx512dq avx512vl"
 
 
 @dataclass(frozen=True)
@@ -62,99 +62,52 @@ def _machine(
     name: str,
     threads: int,
     architecture: str = "",
-    needs: Sequence[str] = (),
+    needs: str = "",
+    core: str = "",
+    torch: str = "",
+    onednn: str = "",
+    mkl: str = "",
+    without: str = "",
     versions: str = "",
-    **environment: str,
 ) -> Machine:
-    numbers = dict.fromkeys(THREADS, str(threads))
-    # Otherwise MKL, and torch after it, takes no more threads than there are cores.
-    numbers["MKL_DYNAMIC"] = "FALSE"
-    # Threads that wait for work must not spin. With more of them than free cores they keep those
-    # that have some from it, and the oracles take eight times as long.
-    waiting = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
-    values = MappingProxyType(numbers | waiting | environment)
-    return Machine(name, values, threads, architecture, tuple(needs), versions)
+    """Return a machine from what OpenBLAS, torch, oneDNN and MKL take and NumPy does without."""
+    told = {
+        "OPENBLAS_CORETYPE": core,
+        "ATEN_CPU_CAPABILITY": torch,
+        "ONEDNN_MAX_CPU_ISA": onednn,
+        "MKL_CBWR": mkl,
+        "NPY_DISABLE_CPU_FEATURES": without,
+        # Otherwise MKL, and torch after it, takes no more threads than there are cores.
+        "MKL_DYNAMIC": "FALSE",
+        # Threads that wait for work must not spin. With more of them than free cores they keep
+        # those that have some from it, and the oracles take eight times as long.
+        **{"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"},
+        **dict.fromkeys(THREADS, str(threads)),
+    }
+    values = MappingProxyType({variable: value for variable, value in told.items() if value})
+    return Machine(name, values, threads, architecture, tuple(needs.split()), versions)
 
 
 _TABLE = (
     *(_machine(f"native-{threads}", threads) for threads in (1, 2, 4)),
+    _machine("zen-avx2", 2, X86, "avx2 fma", "Zen", "avx2", "AVX2", "", _AVX512),
+    _machine("haswell", 1, X86, "avx2 fma", "Haswell", "avx2", "AVX2", "AVX2", _AVX512),
     _machine(
-        *("zen-avx2", 2, X86, ("avx2", "fma")),
-        OPENBLAS_CORETYPE="Zen",
-        ATEN_CPU_CAPABILITY="avx2",
-        ONEDNN_MAX_CPU_ISA="AVX2",
-        NPY_DISABLE_CPU_FEATURES=_AVX512,
+        *("haswell-default", 2, X86, "avx2 fma", "Haswell"),
+        *("default", "SSE41", "COMPATIBLE", _AVX2),
     ),
+    _machine("skylake-avx512", 4, X86, _SKYLAKE, "SkylakeX", "avx512", "AVX512_CORE"),
+    _machine("sandybridge", 2, X86, "avx", "Sandybridge", "default", "AVX", "AVX", _AVX2),
+    _machine("nehalem", 4, X86, "sse4_2", "Nehalem", "default", "SSE41", "SSE4_2", _AVX2),
     _machine(
-        *("haswell", 1, X86, ("avx2", "fma")),
-        OPENBLAS_CORETYPE="Haswell",
-        ATEN_CPU_CAPABILITY="avx2",
-        ONEDNN_MAX_CPU_ISA="AVX2",
-        MKL_CBWR="AVX2",
-        NPY_DISABLE_CPU_FEATURES=_AVX512,
+        *("prescott-default", 1, X86, "pni", "Prescott"),
+        *("default", "SSE41", "COMPATIBLE", _AVX2),
     ),
-    _machine(
-        *("haswell-default", 2, X86, ("avx2", "fma")),
-        OPENBLAS_CORETYPE="Haswell",
-        ATEN_CPU_CAPABILITY="default",
-        ONEDNN_MAX_CPU_ISA="SSE41",
-        MKL_CBWR="COMPATIBLE",
-        NPY_DISABLE_CPU_FEATURES=_AVX2,
-    ),
-    _machine(
-        *("skylake-avx512", 4, X86, _SKYLAKE),
-        OPENBLAS_CORETYPE="SkylakeX",
-        ATEN_CPU_CAPABILITY="avx512",
-        ONEDNN_MAX_CPU_ISA="AVX512_CORE",
-    ),
-    _machine(
-        *("sandybridge", 2, X86, ("avx",)),
-        OPENBLAS_CORETYPE="Sandybridge",
-        ATEN_CPU_CAPABILITY="default",
-        ONEDNN_MAX_CPU_ISA="AVX",
-        MKL_CBWR="AVX",
-        NPY_DISABLE_CPU_FEATURES=_AVX2,
-    ),
-    _machine(
-        *("nehalem", 4, X86, ("sse4_2",)),
-        OPENBLAS_CORETYPE="Nehalem",
-        ATEN_CPU_CAPABILITY="default",
-        ONEDNN_MAX_CPU_ISA="SSE41",
-        MKL_CBWR="SSE4_2",
-        NPY_DISABLE_CPU_FEATURES=_AVX2,
-    ),
-    _machine(
-        *("prescott-default", 1, X86, ("pni",)),
-        OPENBLAS_CORETYPE="Prescott",
-        ATEN_CPU_CAPABILITY="default",
-        ONEDNN_MAX_CPU_ISA="SSE41",
-        MKL_CBWR="COMPATIBLE",
-        NPY_DISABLE_CPU_FEATURES=_AVX2,
-    ),
-    _machine(
-        *("neoverse-v1", 2, ARM, ("sve", "bf16", "i8mm")),
-        OPENBLAS_CORETYPE="NEOVERSEV1",
-    ),
-    _machine(
-        *("neoverse-n1", 2, ARM, ("asimd", "asimddp")),
-        OPENBLAS_CORETYPE="NEOVERSEN1",
-        ATEN_CPU_CAPABILITY="default",
-    ),
-    _machine(
-        *("thunderx2", 4, ARM, ("asimd", "atomics")),
-        OPENBLAS_CORETYPE="THUNDERX2T99",
-        ATEN_CPU_CAPABILITY="default",
-    ),
-    _machine(
-        *("cortex-a57", 2, ARM, ("asimd",)),
-        OPENBLAS_CORETYPE="CORTEXA57",
-        ATEN_CPU_CAPABILITY="default",
-    ),
-    _machine(
-        *("armv8", 1, ARM, ("asimd",)),
-        OPENBLAS_CORETYPE="ARMV8",
-        ATEN_CPU_CAPABILITY="default",
-    ),
+    _machine("neoverse-v1", 2, ARM, "sve bf16 i8mm", "NEOVERSEV1"),
+    _machine("neoverse-n1", 2, ARM, "asimd asimddp", "NEOVERSEN1", "default"),
+    _machine("thunderx2", 4, ARM, "asimd atomics", "THUNDERX2T99", "default"),
+    _machine("cortex-a57", 2, ARM, "asimd", "CORTEXA57", "default"),
+    _machine("armv8", 1, ARM, "asimd", "ARMV8", "default"),
     _machine(OLDEST, 2, versions=OLDEST),
 )
 MACHINES = {machine.name: machine for machine in _TABLE}

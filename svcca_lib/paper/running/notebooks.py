@@ -24,6 +24,7 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from traitlets import default
 
+from svcca_lib.paper.chapter.outputs import read_notebook
 from svcca_lib.paper.data.sources import Spec, source_of
 from svcca_lib.paper.store.files import write_whole
 
@@ -88,13 +89,10 @@ def parse(known: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any
     """Return typed parameters from texts such as ``"seed=3"``; the defaults give the types."""
     given: dict[str, Any] = {}
     for name, text in map(assigned, assignments):
-        if name in known and not isinstance(known[name], str):
-            try:
+        given[name] = text
+        if not isinstance(known.get(name, ""), str):
+            with suppress(SyntaxError, ValueError):  # `check` names the type that was expected
                 given[name] = ast.literal_eval(text)
-            except (SyntaxError, ValueError):
-                given[name] = text  # `check` names the type that was expected
-        else:
-            given[name] = text
     return check(known, given)
 
 
@@ -145,13 +143,13 @@ def execute(
             progress_bar=False,
             execution_timeout=timeout,
             kernel_manager_class=_ThisInterpreter,
-            on_cell_start=_Announce(notebook, bool(given), note),
+            on_cell_start=_announcing(notebook, bool(given), note),
         )
-    except CellControlSignal as error:  # the message goes on with the whole cell
-        reason = str(error).partition("\n")[0]
+    except (CellControlSignal, PapermillExecutionError, DeadKernelError) as error:
+        reason = str(error)
+        if isinstance(error, CellControlSignal):  # goes on with the whole cell
+            reason = reason.partition("\n")[0]
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {reason}") from error
-    except (PapermillExecutionError, DeadKernelError) as error:
-        raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {error}") from error
     _publishable(executed, known)
     text = nbformat.writes(executed)  # type: ignore[no-untyped-call]
     write_whole(output, text.rstrip("\n") + "\n")
@@ -165,29 +163,22 @@ def unfinished(output: Path) -> Path:
     return output.parent / "unfinished" / output.name
 
 
-class _Announce:
-    """Say which cell runs: to `note` every time, in the log at most every few seconds."""
+def _announcing(
+    notebook: Path, injected: bool, note: Callable[..., None] | None
+) -> Callable[..., None]:
+    """Return what says which cell runs: to `note` every time, in the log every other second."""
+    cells = len(read_notebook(notebook).cells) + injected
+    due = time.monotonic()
 
-    def __init__(
-        self,
-        notebook: Path,
-        injected: bool,
-        note: Callable[..., None] | None,
-        every: float = 2.0,
-    ) -> None:
-        self.name = notebook.stem
-        self.note = note
-        cells = nbformat.read(notebook, as_version=4).cells  # type: ignore[no-untyped-call]
-        self.cells = len(cells) + injected
-        self.every = every
-        self.due = time.monotonic()
+    def announce(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal due
+        if note is not None:
+            note(cell=cell_index + 1, cells=cells)
+        if time.monotonic() >= due:
+            logger.info("%s: cell %d of %d", notebook.stem, cell_index + 1, cells)
+            due = time.monotonic() + 2.0
 
-    def __call__(self, cell: NotebookNode, cell_index: int) -> None:
-        if self.note is not None:
-            self.note(cell=cell_index + 1, cells=self.cells)
-        if time.monotonic() >= self.due:
-            logger.info("%s: cell %d of %d", self.name, cell_index + 1, self.cells)
-            self.due = time.monotonic() + self.every
+    return announce
 
 
 def anchored(data: str) -> str:

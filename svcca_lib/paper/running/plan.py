@@ -65,49 +65,22 @@ def arguments(training: Training) -> list[str]:
     return [*given, f"--data={training.data}", f"--width={training.width}"]
 
 
-@dataclass(frozen=True)
 class Layout:
     """Where a plan's files lie: the book's below ``build/PROFILE``, a sweep's in its own folder."""
 
-    folder: Path
-    notebooks: str = "notebooks"
+    def __init__(self, folder: Path, notebooks: str = "notebooks") -> None:
+        self.folder, self.notebooks = folder, notebooks
+        self.plan = folder / "sweep.json"
+        self.table = folder / "table.csv"
+        self.table_json = folder / "table.json"  # the same with every claim in full
+        self.collected = folder / "collected"  # what `collect` gathers over the seeds
+        self.page = self.collected / "index.html"  # with every ledger and figure
+        self.lock = folder / ".lock"  # of a sweep that is under way
 
     @classmethod
     def of_book(cls, profile: str, below: Path = Path()) -> Layout:
         """Return where the book's files lie, below a folder or the working one."""
         return cls(below / "build" / profile, "book")
-
-    @property
-    def plan(self) -> Path:
-        """The plan of a sweep."""
-        return self.folder / "sweep.json"
-
-    @property
-    def table(self) -> Path:
-        """The table of a sweep."""
-        return self.folder / "table.csv"
-
-    @property
-    def table_json(self) -> Path:
-        """The same with every claim in full."""
-        return self.folder / "table.json"
-
-    @property
-    def collected(self) -> Path:
-        """The folder of what `collect` gathers over the seeds."""
-        return self.folder / "collected"
-
-    @property
-    def everything(self) -> list[Path]:
-        """All that a sweep makes in its folder."""
-        folders = (self.notebooks, "results", "trained", "logs", ".snakemake")
-        files = (self.plan, self.table, self.table_json)
-        return [*(self.folder / name for name in folders), self.collected, *files]
-
-    @property
-    def lock(self) -> Path:
-        """The lock of a sweep that is under way."""
-        return self.folder / ".lock"
 
     def notebook(self, job: str) -> Path:
         """Return where a job's executed notebook goes."""
@@ -183,16 +156,13 @@ def book(root: Path, profile: str, data: str = "", seed: int = 0) -> Plan:
 def alone(lock: Path) -> Iterator[None]:
     """Hold the lock of a folder, so that nothing else works there; RuntimeError if another does."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        held = FileLock(lock).acquire(timeout=0)
     except Timeout:
         folder = lock.absolute().parent
         raise RuntimeError(f"another run is under way in {folder}; wait for it") from None
-    try:
+    with held:
         yield
-    finally:
-        held.release()
 
 
 def removable(plan: Plan, layout: Layout, what: str) -> list[Path]:
@@ -202,7 +172,10 @@ def removable(plan: Plan, layout: Layout, what: str) -> list[Path]:
     results and logs of the jobs that failed; or all that the sweep made.
     """
     if what == "everything":
-        return [path for path in layout.everything if path.exists()]
+        folders = (layout.notebooks, "results", "trained", "logs", ".snakemake")
+        made = (layout.collected, layout.plan, layout.table, layout.table_json)
+        everything = (*(layout.folder / name for name in folders), *made)
+        return [path for path in everything if path.exists()]
     found = [notebooks.unfinished(layout.notebook(job.name)).parent for job in plan.jobs]
     found += layout.folder.rglob("*.partial")
     jobs = [layout.record(job.name) for job in plan.jobs]

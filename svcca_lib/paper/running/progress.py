@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 from filelock import FileLock
@@ -44,60 +43,40 @@ def failed_path(record: Path) -> Path:
     return record.with_suffix(".failed")
 
 
-class Pulse:
-    """Writes where this process is, every second, for as long as it lives.
+@contextmanager
+def _pulse(record: Path, parent: int | None, where: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Write where this process is, every second, for as long as it lives.
 
-    Parameters
-    ----------
-    record : Path
-        Of the step.
-    parent : int, optional
-        The process that started this one: this one ends when that one has ended, as nobody would
-        take what it makes. (It may have ended already: a start takes seconds.)
+    With a `parent`, the process that started this one, it ends when that one has ended, as nobody
+    would take what it makes. (That may have ended already: a start takes seconds.)
     """
-
-    def __init__(self, record: Path, parent: int | None = None) -> None:
-        self.path = pulse_path(record)
-        self.parent = parent
-        if parent is not None:  # Ctrl-C is for the engine, which hands it on once
-            with suppress(OSError):
-                os.setpgrp()
-        self.about = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
-        self.at: dict[str, Any] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def note(self, **at: Any) -> None:
-        """Say where the step is: ``cell`` and ``cells``, or ``step``, ``steps`` and ``seconds``."""
-        self.at = at
-
-    def __enter__(self) -> Pulse:
-        self._end_with_parent()
-        self._write()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
+    if parent is not None:  # Ctrl-C is for the engine, which hands it on once
         with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            os.setpgrp()
+    path, over = pulse_path(record), threading.Event()
+    about = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
 
-    def _beat(self) -> None:
-        while not self._over.wait(EVERY):
-            self._end_with_parent()
-            self._write()
-
-    def _end_with_parent(self) -> None:
-        if self.parent is not None and os.getppid() != self.parent:
+    def beat() -> None:
+        if parent is not None and os.getppid() != parent:
             logger.error("the process that started this one has ended: this one ends too")
             os.kill(os.getpid(), signal.SIGTERM)
-
-    def _write(self) -> None:
         with suppress(OSError):  # a full disk stops nobody from computing
-            write_json(self.path, self.about | self.at)
+            write_json(path, about | where())
+
+    def go_on() -> None:
+        while not over.wait(EVERY):
+            beat()
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    beat()
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -115,16 +94,21 @@ def recorded(
         yield lambda **at: None
         return
     record.parent.mkdir(parents=True, exist_ok=True)
-    failed = failed_path(record)
-    with FileLock(record.with_suffix(".lock")), Pulse(record, parent) as pulse:
+    failed, at = failed_path(record), dict[str, Any]()
+
+    def note(**now: Any) -> None:
+        nonlocal at
+        at = now
+
+    with FileLock(record.with_suffix(".lock")), _pulse(record, parent, lambda: at):
         failed.unlink(missing_ok=True)
         started = time.perf_counter()
         try:
-            yield pulse.note
+            yield note
         except Exception as error:
             text = _COLOUR.sub("", str(error)) or type(error).__name__
             with suppress(OSError):
-                write_json(failed, {**about, "error": text, **_cost(started), **pulse.at})
+                write_json(failed, {**about, "error": text, **_cost(started), **at})
             raise
         write_json(record, about | _cost(started))
 

@@ -28,10 +28,9 @@ def start(processes, *arguments):
 
 def test_two_processes_give_what_one_gives(tmp_path):
     conv = "dft"
-    request = distributed.Request(
+    alone = distributed.compare(
         "convnet+0@0.05", "convnet+0", layers=LAYERS[1], conv=conv, images=600, batch_size=100
     )
-    alone = distributed.compare(request)
     out = ["--out", str(tmp_path / "table.csv")]
     printed = start(2, *ARGUMENTS, *LAYERS, "--conv", conv, *out)
     assert printed.count("svcca, n = ") == 1  # one process speaks for both
@@ -52,16 +51,15 @@ def test_networks_and_inputs_of_ones_own(tmp_path, monkeypatch):
         "number = 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    request = distributed.Request("mine:model", "mine:model", inputs="mine:images", measure="cca")
-    table = distributed.compare(request)
+    table = distributed.compare("mine:model", "mine:model", inputs="mine:images", measure="cca")
     assert table.n == 300
     assert table.matrix.diagonal() == pytest.approx([1, 1])
     with pytest.raises(ValueError, match=r"mine:number must be a torch\.nn\.Module; got int"):
-        distributed.compare(distributed.Request("mine:number", "mine:model"))
+        distributed.compare("mine:number", "mine:model")
     with pytest.raises(ValueError, match="there is no mine:other"):
-        distributed.compare(distributed.Request("mine:other", "mine:model"))
+        distributed.compare("mine:other", "mine:model")
     with pytest.raises(ValueError, match=r"expected TRAINING\+SEED"):
-        distributed.compare(distributed.Request("convnet", "mine:model"))
+        distributed.compare("convnet", "mine:model")
 
 
 def test_every_process_needs_a_batch():
