@@ -82,19 +82,7 @@ CHAPTERS: Mapping[str, tuple[tuple[str, int], ...]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, whatever the data and the seed.
-
-    Attributes
-    ----------
-    arch
-        Architecture of the network.
-    sizes
-        Its widths and depth, as `NetworkConfig` takes them.
-    settings
-        Of the training, as `TrainConfig` takes them.
-    freezes
-        Whether its layers are frozen one after another.
-    """
+    """How a network is trained, whatever the data and the seed."""
 
     arch: Arch
     sizes: Mapping[str, Any]  # width and depth, as `NetworkConfig` takes them
@@ -111,13 +99,7 @@ class Recipe:
         return replace(self, settings={**self.settings, **settings})
 
     def bind(self, data: Data, seed: int) -> TrainConfig:
-        """Return what trains the network of a seed on given data.
-
-        Raises
-        ------
-        TypeError
-            If the data are not of the kind that the network learns from.
-        """
+        """Return what trains the network of a seed; a TypeError on data of another kind."""
         if data.kind != self.kind:
             raise TypeError(f"{self.arch!r} needs data of the kind {self.kind}; got {data.kind}")
         network = NetworkConfig(self.arch, data.inputs, data.outputs, **self.sizes)
@@ -135,22 +117,9 @@ class Recipe:
 class Training:
     """One training of a profile, bound to its seed, its data and its width.
 
-    Attributes
-    ----------
-    profile, name
-        Such as "quick" and "convnet-freeze".
-    seed
-        Of the initial weights and of the batches.
-    data
-        A specification for `sources.load` in place of the profile's own; empty for that.
-    width
-        Channels of the first convolutions of the ConvNet in place of the profile's; the ResNet
-        widens in proportion. 0 for the profile's own.
-
-    Raises
-    ------
-    ValueError
-        If there is no such training, or `data` or `width` mean nothing for it.
+    `data` is a specification in place of the profile's own, and `width` the channels of the first
+    convolutions of the ConvNet, in proportion to which the ResNet widens; empty and 0 for the
+    profile's own. Values that mean nothing for the training are a ValueError.
     """
 
     profile: str  # such as "quick"
@@ -196,23 +165,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Profile:
-    """One scale of the book.
-
-    Attributes
-    ----------
-    name
-        "quick", "cifar10" or "paper".
-    images, text
-        Specifications of data, for `sources.load`.
-    toy_points
-        Samples of the toy targets.
-    seeds
-        Offsets of the seeds that a statement over seeds uses, from 0 upward.
-    recipes
-        Name of a training -> how it trains.
-    exceptions
-        (chapter, training) -> how many seeds, where it is another number than that of `seeds`.
-    """
+    """One scale of the book."""
 
     name: str
     images: str  # a specification for `sources.load`, as that of `text`
@@ -224,20 +177,10 @@ class Profile:
     exceptions: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def recipe(self, name: str, width: int = 0) -> Recipe:
-        """Return how a training trains.
+        """Return how a training trains, by a name in `recipes`.
 
-        Parameters
-        ----------
-        name
-            A name in `recipes`, or one of an image network followed by "-constant", "-freeze" or
-            both.
-        width
-            As of a `Training`.
-
-        Raises
-        ------
-        ValueError
-            If there is no training of that name, or its network has no such width.
+        That of an image network may be followed by "-constant", "-freeze" or both. An unknown name,
+        or a width that its network cannot have, is a ValueError.
         """
         base = name.removesuffix(FREEZE).removesuffix(CONSTANT)
         recipe = self.recipes.get(base)
@@ -267,11 +210,6 @@ class Profile:
 
         So one data set and one width can be given to all trainings of all chapters: images are for
         the image networks, text for the language model, and the toy targets are always the same.
-
-        Raises
-        ------
-        ValueError
-            If there is no such training, data set or width.
         """
         kind = self.recipe(name).kind
         meant = data if data and Spec.parse(data).kind == kind else ""
@@ -282,13 +220,7 @@ class Profile:
         return self.bind(name, 0, spec).load()
 
     def trainings(self, chapter: str) -> tuple[tuple[str, int], ...]:
-        """Trainings (name, offset of the seed) that a chapter uses at this scale.
-
-        Raises
-        ------
-        ValueError
-            If there is no such chapter.
-        """
+        """Trainings (name, offset of the seed) that a chapter uses at this scale."""
         if chapter not in CHAPTERS:
             raise ValueError(f"chapter must be one of {', '.join(CHAPTERS)}; got {chapter!r}")
         return tuple(
@@ -300,10 +232,7 @@ class Profile:
     def widths(self, convnet: int) -> dict[str, int]:
         """Return the width of each image network when the ConvNet has `convnet` channels.
 
-        Raises
-        ------
-        ValueError
-            If the others have no whole number of channels in that proportion.
+        If the others have no whole number of channels in that proportion, that is a ValueError.
         """
         own = {arch: int(self.recipes[arch].sizes["width"]) for arch in ("convnet", "resnet")}
         unit = own["convnet"] // math.gcd(*own.values())
@@ -389,13 +318,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType({p.name: p for p in (_QUICK, 
 
 
 def profile(name: str) -> Profile:
-    """Return a profile by its name.
-
-    Raises
-    ------
-    ValueError
-        If there is no profile of that name.
-    """
+    """Return a profile by its name."""
     if name not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}; got {name!r}")
     return PROFILES[name]

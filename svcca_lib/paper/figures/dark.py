@@ -25,8 +25,6 @@ _PAINT = re.compile(r"(?<=fill: )#[0-9a-f]{6}|(?<=stroke: )#[0-9a-f]{6}")
 def darkened(svg: str) -> str:
     """Return the drawing with the colours of its fills and lines made for a dark page.
 
-    Examples
-    --------
     >>> darkened('<path style="fill: #ffffff; stroke: #1a1a1a"/>')
     '<path style="fill: #121212; stroke: #dedede"/>'
     """
@@ -37,12 +35,13 @@ def on_dark(colour: str) -> str:
     """Return the colour that stands on a dark page for `colour`, both as ``"#rrggbb"``."""
     if colour in (ON_BRIGHT, ON_DEEP):
         return colour
-    channels: Sequence[float] = to_rgb(colour)
+    channels = to_rgb(colour)
     if max(channels) - min(channels) < NEUTRAL:
-        lightness = sum(channels) / 3
-        return to_hex([INK + (GROUND - INK) * lightness] * 3)
+        grey = INK + (GROUND - INK) * sum(channels) / 3
+        return to_hex((grey, grey, grey))
     while contrast(channels, [GROUND] * 3) < READABLE:
-        channels = [c + 0.02 * (1 - c) for c in channels]
+        red, green, blue = (c + 0.02 * (1 - c) for c in channels)
+        channels = red, green, blue
     return to_hex(channels)
 
 

@@ -24,26 +24,14 @@ _IDENT = re.compile(r"[a-z][a-z0-9-]*")
 def framed(
     kind: str, ident: str, title: str, data: Mapping[str, object], width: str, **body: object
 ) -> str:
-    """Return the HTML of one figure.
+    """Return the HTML of one figure, whose script reads `data`, at most `width` wide (CSS).
 
-    Parameters
-    ----------
-    kind : str
-        ``"scrubber"`` or ``"explorer"``.
-    ident : str
-        Unique on the page: lower-case letters, digits and hyphens.
-    title : str
-    data : mapping
-        What the script reads.
-    width : str
-        At most, in units of CSS.
-    **body
-        What ``kind.html`` leaves open, as HTML.
+    `body` fills what ``kind.html`` leaves open, as HTML. `ident` is to be unique on the page.
 
     Raises
     ------
     ValueError
-        If `ident` is no such name.
+        If `ident` is not of lower-case letters, digits and hyphens.
     """
     if not _IDENT.fullmatch(ident):
         raise ValueError(f"ident must be lower-case letters, digits and hyphens; got {ident!r}")
@@ -65,13 +53,7 @@ def filled(file: str, **values: object) -> str:
 
 
 def thousandths(what: str, values: np.ndarray) -> np.ndarray:
-    """Return numbers as whole thousandths, which are short in JSON.
-
-    Raises
-    ------
-    ValueError
-        If one is not in [0, 1].
-    """
+    """Return numbers in [0, 1], or a ValueError, as whole thousandths, which are short in JSON."""
     values = np.asarray(values, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"{what} must hold numbers in [0, 1]")

@@ -26,29 +26,13 @@ def scrubber(
 ) -> str:
     """Build the HTML of a heat-map with a slider for training time.
 
-    Parameters
-    ----------
-    matrices : array, shape (t, layers, layers)
-        Similarities in [0, 1]; rows, drawn from the bottom up, are layers during training.
-    fractions : sequence of float, length t
-        Of training.
-    labels : sequence of str
-        Of the layers, from the input upward.
-    title : str
-        Caption, and the description for who cannot see the drawing.
-    ident : str
-        Unique on the page: lower-case letters, digits and hyphens.
-    ticks : mapping of int to str, optional
-        Labels to draw beside the axes, by position; all layers by default.
-
-    Returns
-    -------
-    str
+    The rows of `matrices`, similarities (fractions, layers, layers), are layers during training,
+    drawn from the bottom up; `ticks` are the labels beside the axes, by position, all by default.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not in [0, 1], or `ident` is no such name.
+        If shapes do not fit, a value is not in [0, 1], or `ident` is none that `framed` takes.
     """
     expected = (len(fractions), len(labels), len(labels))
     if np.shape(matrices) != expected:
