@@ -1,6 +1,6 @@
 """Claims and ledgers as chapters make them."""
 
-from svcca_lib.paper.chapter.claims import Claim, at_least, intervals
+from svcca_lib.paper.chapter.claims import Claim, Rule, intervals
 from svcca_lib.paper.chapter.gathered import Book
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.provenance import Making, ShownFigure, UsedNetwork
@@ -24,7 +24,7 @@ def claim(values=(0.86, 0.87, 0.892), null=0.1, **rest):
         "kind": "paper",
         "figure": "Figure 2a",
         "statement": "25 directions give nearly the accuracy of all 512",
-        "rule": at_least(0.8),
+        "rule": Rule(low=0.8),
         "values": values,
         "over": "seeds",
         "interval": ends,
@@ -43,7 +43,7 @@ def single(value=0.5, **rest):
 
 def over_images(id="a", value=0.9, **rest):
     """A claim of one value whose interval is known."""
-    about = {"statement": "few | suffice", "rule": at_least(0.5), "over": "images", "paper": None}
+    about = {"statement": "few | suffice", "rule": Rule(low=0.5), "over": "images", "paper": None}
     interval = (value - 0.01, value + 0.01)
     return claim(rest.pop("values", (value,)), None, id=id, interval=interval, **about | rest)
 

@@ -5,7 +5,7 @@ import textwrap
 import nbformat
 import pandas as pd
 
-from svcca_lib.paper.chapter.claims import Claim, at_least
+from svcca_lib.paper.chapter.claims import Claim, Rule
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.running.grid import grid
 from svcca_lib.paper.running.plan import Layout
@@ -51,7 +51,7 @@ def make_sweep(folder, values, chapter="stand-in"):
     layout = Layout(folder)
     for job, value in zip(plan.jobs, values, strict=True):
         claim = Claim(
-            "high", "ours", "Figure 1", "it is <high>", at_least(1.0), (value,), paper=2.0,
+            "high", "ours", "Figure 1", "it is <high>", Rule(low=1.0), (value,), paper=2.0,
             interval=(value, value), over="images",
         )  # fmt: skip
         layout.results(job.name).mkdir(parents=True)

@@ -67,9 +67,9 @@ class Rule:
         from -0.05 to 0.05
         """
         if match := re.fullmatch(r"(at least|at most) (\S+)", text):
-            return at_least(float(match[2])) if match[1] == "at least" else at_most(float(match[2]))
+            return cls(**{"low" if match[1] == "at least" else "high": float(match[2])})
         if match := re.fullmatch(r"from (\S+) to (\S+)", text):
-            return within(float(match[1]), float(match[2]))
+            return cls(float(match[1]), float(match[2]))
         raise ValueError(
             f"a rule must read 'at least X', 'at most X' or 'from X to Y'; got {text!r}"
         )
@@ -97,21 +97,6 @@ class Rule:
         if math.isinf(self.low):
             return f"at most {_short(self.high)}"
         return f"from {_short(self.low)} to {_short(self.high)}"
-
-
-def at_least(value: float) -> Rule:
-    """Return the rule that holds for `value` and all above."""
-    return Rule(low=value)
-
-
-def at_most(value: float) -> Rule:
-    """Return the rule that holds for `value` and all below."""
-    return Rule(high=value)
-
-
-def within(low: float, high: float) -> Rule:
-    """Return the rule that holds from `low` to `high`."""
-    return Rule(low, high)
 
 
 class Verdict(StrEnum):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict
 from svcca_lib.paper.experiments.statistics import benjamini_hochberg
 
+_PLURAL = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail"}
+
 
 def tally(claims: Iterable[Claim]) -> dict[str, dict[Verdict, int]]:
     """Count the verdicts of each kind that has claims, in the order of `KINDS`."""
@@ -29,20 +31,13 @@ def score(claims: Iterable[Claim]) -> str:
             parts.append(f"{counts[Verdict.HOLDS]} of {total} checks hold")
             continue
         said = ", ".join(
-            f"{count} {_plural(verdict, count)}" for verdict, count in counts.items() if count
+            f"{count} {_PLURAL.get(verdict, verdict) if count > 1 else verdict}"
+            for verdict, count in counts.items()
+            if count
         )
         noun = "statement" if total == 1 else "statements"
         parts.append(f"{total} {noun} {KINDS[kind]}: {said}")
     return "; ".join(parts) or "no claims"
-
-
-def _plural(verdict: Verdict, count: int) -> str:
-    words = {
-        Verdict.HOLDS: ("holds", "hold"),
-        Verdict.FAILS: ("fails", "fail"),
-        Verdict.OPEN: ("not settled", "not settled"),
-    }
-    return words[verdict][count > 1]
 
 
 def stand_together(claims: Sequence[Claim]) -> list[Claim]:

@@ -90,11 +90,7 @@ def ledger(root: Root = Path()) -> None:
 
 
 @commands.command()
-def site(
-    notebooks: Executed,
-    staging: Staging,
-    root: Root = Path(),
-) -> None:
+def site(notebooks: Executed, staging: Staging, root: Root = Path()) -> None:
     """Build the site from executed chapters, computing nothing.
 
     A chapter that the folder lacks is taken as it is stored in book/.
@@ -107,11 +103,7 @@ def site(
 
 
 @commands.command()
-def pdf(
-    notebooks: Executed,
-    staging: Staging,
-    root: Root = Path(),
-) -> None:
+def pdf(notebooks: Executed, staging: Staging, root: Root = Path()) -> None:
     """Print the book into one PDF, computing nothing; needs Chromium.
 
     A chapter that the folder lacks is taken as it is stored in book/.

@@ -100,15 +100,7 @@ def compare(
 
     with reported(FAILED):
         table = distributed.compare(
-            *(first, second),
-            layers=layers,
-            measure=measure,
-            conv=conv,
-            images=images,
-            batch_size=batch_size,
-            inputs=inputs,
-            profile=profile,
-            data=data,
+            first, second, layers, measure, conv, images, batch_size, inputs, profile, data
         )
         if table is None:  # another process says it
             return

@@ -27,7 +27,6 @@ _TRAINED = re.compile(r"([a-z-]+)\+(\d+)(?:@([\d.]+))?")
 def compare(
     first: str,
     second: str,
-    *,
     layers: str = "",
     measure: str = "svcca",
     conv: str = "mean",

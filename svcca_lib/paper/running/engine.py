@@ -43,7 +43,7 @@ class Settings:
 
 
 def run_book(
-    root: Path, targets: Sequence[str], config: Mapping[str, str], settings: Settings | None = None
+    root: Path, targets: Sequence[str], config: Mapping[str, str], settings: Settings
 ) -> int:
     """Bring targets of the book up to date in the working folder; return the exit status.
 
@@ -55,17 +55,14 @@ def run_book(
     layout, lock = Layout.of_book(profile, here), here / "build" / ".lock"
     book = plan.book(root, profile, config.get("data", ""))
     watch = display.Watch(book, layout, display.Lines(sys.stderr))
-    return _run(root, here, lock, targets, config, settings or Settings(), watch)
+    return _run(root, here, lock, targets, config, settings, watch)
 
 
-def run_sweep(
-    root: Path, folder: Path, listener: display.Lines, settings: Settings | None = None
-) -> int:
+def run_sweep(root: Path, folder: Path, listener: display.Lines, settings: Settings) -> int:
     """Run whatever is missing of a sweep, has failed or is out of date; return the exit status.
 
     RuntimeError if another run is under way in the folder, or the workflow cannot be started.
     """
-    settings = settings or Settings()
     folder = folder.resolve()
     sweep, layout = Plan.read(folder), Layout(folder)
     threads = settings.threads or ON_A_CLUSTER
@@ -204,7 +201,15 @@ def from_scratch(root: Path, folder: Path) -> int:
     """
     command = [sys.executable, "-m", "svcca_lib", "workflow", "chapters", "--root", str(root)]
     stores = {"SVCCA_STORE": str(folder / "store"), "SVCCA_REFERENCE": "", "SVCCA_TRAIN": ""}
-    return _patiently(command, cwd=folder, env=os.environ | stores)
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | stores)
+    # The terminal interrupts the whole group of processes; the command finds it by itself.
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminated = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGTERM, terminated)
 
 
 def remake_reference(root: Path) -> None:
@@ -225,18 +230,3 @@ def remake_reference(root: Path) -> None:
     for name in site.chapters(root):
         shutil.copyfile(executed.notebook(name), root / "book" / f"{name}.ipynb")
     results.write_results(Book.gather("quick", root=root), root)
-
-
-def _patiently(
-    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> int:
-    """Run a command to its end, which on Ctrl-C or a termination it finds by itself."""
-    process = subprocess.Popen(command, cwd=cwd, env=env)
-    # The terminal interrupts the whole group of processes.
-    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    terminated = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        return process.wait()
-    finally:
-        signal.signal(signal.SIGINT, interrupted)
-        signal.signal(signal.SIGTERM, terminated)

@@ -142,14 +142,8 @@ def point(parameters: Mapping[str, Any]) -> str:
         short["data"] = source_of(short["data"]) + ":"
     texts = [text if name == "profile" else f"{name}-{text}" for name, text in short.items()]
     point = "_".join(texts) or "defaults"
-    if _UNSAFE.search(point) or len(point) > 100 or any(map(_ambiguous, parameters.values())):
-        point = f"{_UNSAFE.sub('-', point)[:80].strip('-')}_{_digest(parameters)}"
+    ambiguous = any(isinstance(value, str) and "_" in value for value in parameters.values())
+    if _UNSAFE.search(point) or len(point) > 100 or ambiguous:
+        digest = hashlib.sha256(repr(parameters).encode()).hexdigest()[:6]
+        point = f"{_UNSAFE.sub('-', point)[:80].strip('-')}_{digest}"
     return point
-
-
-def _digest(parameters: Mapping[str, Any]) -> str:
-    return hashlib.sha256(repr(parameters).encode()).hexdigest()[:6]
-
-
-def _ambiguous(value: Any) -> bool:
-    return isinstance(value, str) and "_" in value

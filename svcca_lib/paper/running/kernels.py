@@ -108,14 +108,8 @@ def kernels_of(text: str) -> Kernels:
     said = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
     onednn = re.search(r"^(?:one)?dnnl?_verbose.*,info,cpu,isa:(.*)$", text, re.MULTILINE)
     mkl = re.search(r"^MKL_VERBOSE .* CNR:(\S+)", text, re.MULTILINE)
-    return Kernels(
-        **said
-        | {
-            "simd": tuple(said["simd"]),
-            "onednn": onednn[1].strip() if onednn else "",
-            "mkl": mkl[1] if mkl else "",
-        }
-    )
+    isa, branch = onednn[1].strip() if onednn else "", mkl[1] if mkl else ""
+    return Kernels(**said | {"simd": tuple(said["simd"]), "onednn": isa, "mkl": branch})
 
 
 def check(machine: Machine, python: str = sys.executable) -> str:
@@ -134,30 +128,30 @@ def check(machine: Machine, python: str = sys.executable) -> str:
 
 def deviations(machine: Machine, kernels: Kernels, cores: int) -> list[str]:
     """Return in which ways kernels are not those of a machine, on a CPU of so many cores."""
-    asked, wrong = machine.environment, []
+    asked, wrong = machine.environment, list[str]()
+
+    def expect(right: bool, library: str, told: object, taken: object) -> None:
+        if not right:
+            wrong.append(f"{library} was told {told} and takes {taken or 'nothing'}")
+
     for library, core in (("NumPy", kernels.numpy), ("SciPy", kernels.scipy)):
-        if machine.core and core.lower() not in _ALIASES.get(machine.core, {machine.core}):
-            named = asked["OPENBLAS_CORETYPE"]
-            wrong.append(f"OpenBLAS of {library} was told {named} and takes {core or 'nothing'}")
+        right = not machine.core or core.lower() in _ALIASES.get(machine.core, {machine.core})
+        expect(right, f"OpenBLAS of {library}", asked.get("OPENBLAS_CORETYPE"), core)
     capability = asked.get("ATEN_CPU_CAPABILITY", kernels.torch)
-    if kernels.torch.lower() != capability.lower():
-        wrong.append(f"torch was told {capability} and takes {kernels.torch}")
+    expect(kernels.torch.lower() == capability.lower(), "torch", capability, kernels.torch)
     isa = asked.get("ONEDNN_MAX_CPU_ISA")
-    if isa and kernels.onednn != _ONEDNN.get(isa):
-        wrong.append(f"oneDNN was told {isa} and takes {kernels.onednn or 'nothing'}")
+    expect(not isa or kernels.onednn == _ONEDNN.get(isa), "oneDNN", isa, kernels.onednn)
     # MKL knows its other branches on CPUs of Intel only, and chooses by itself elsewhere.
-    if asked.get("MKL_CBWR") == "COMPATIBLE" and kernels.mkl not in ("", "COMPATIBLE"):
-        wrong.append(f"MKL was told COMPATIBLE and takes {kernels.mkl}")
+    free = asked.get("MKL_CBWR") != "COMPATIBLE"
+    expect(free or kernels.mkl in ("", "COMPATIBLE"), "MKL", "COMPATIBLE", kernels.mkl)
     disabled = asked.get("NPY_DISABLE_CPU_FEATURES", "").split()
     if kept := [name for name in kernels.simd if name in disabled]:
         wrong.append(f"NumPy was told to do without {', '.join(kept)} and does not")
-    if kernels.threads != machine.threads:
-        wrong.append(f"torch was told {machine.threads} threads and takes {kernels.threads}")
+    threads = f"{machine.threads} threads"
+    expect(kernels.threads == machine.threads, "torch", threads, kernels.threads)
     # OpenBLAS takes no more threads than there are cores.
-    if kernels.blas_threads not in (0, min(machine.threads, cores)):
-        wrong.append(
-            f"OpenBLAS was told {machine.threads} threads and takes {kernels.blas_threads}"
-        )
+    right = kernels.blas_threads in (0, min(machine.threads, cores))
+    expect(right, "OpenBLAS", threads, kernels.blas_threads)
     return wrong
 
 

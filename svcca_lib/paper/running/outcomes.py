@@ -102,13 +102,12 @@ def table(results: Sequence[Outcome | str], parts: Sequence[str]) -> str:
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    if not outcomes:
-        lines = []
     failures = [f"{o.machine}, {o.part}: {text}" for o in outcomes for text in o.failures]
-    told = [result for result in results if isinstance(result, str)]
-    return "\n".join(
-        [*lines, *(["", *told] if told else []), *(["", *failures] if failures else [])]
-    )
+    lines = lines if outcomes else []
+    for more in ([result for result in results if isinstance(result, str)], failures):
+        if more:
+            lines += ["", *more]
+    return "\n".join(lines)
 
 
 def failed(results: Iterable[Outcome | str]) -> bool:

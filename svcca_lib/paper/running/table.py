@@ -5,7 +5,6 @@ Everything is read from the files that steps leave (`progress`).
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,10 +39,10 @@ class Row:
     @property
     def values(self) -> dict[str, Any]:
         """The row without its parameters and claims, as the table shows it."""
+        took = {name: self.record.get(name) for name in ("seconds", "cpu_seconds")}
         return {
             "status": self.state,
-            "seconds": _rounded(self.record.get("seconds")),
-            "cpu_seconds": _rounded(self.record.get("cpu_seconds")),
+            **{name: seconds and round(seconds, 2) for name, seconds in took.items()},
             "memory_mb": self.record.get("memory_mb"),
             "claims_hold": self.holding if self.claims else None,
             "claims": len(self.claims) or None,
@@ -142,7 +141,3 @@ def summary(plan: Plan, layout: Layout, most: int = 45) -> str:
 def first_line(error: str) -> str:
     """Return what an error says, in one line: the last that is not empty."""
     return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "")
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None or math.isnan(seconds) else round(seconds, 2)

@@ -42,9 +42,7 @@ TESTS = {
     ),
     SCRATCH: ("tests/book/test_from_scratch.py",),
 }
-FOLDER = Path("build", "machines")
-# Of pytest: all passed, some failed. Whatever else it ends with is no result.
-ENDED = (0, 1)
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,10 @@ class Plan:
     machines: tuple[Machine, ...]
     parts: tuple[str, ...] = PARTS  # Of `PARTS`.
     scratch: tuple[str, ...] = ()  # Names of the machines that train everything anew.
+
+    def folder_of(self, machine: Machine) -> Path:
+        """Return where the results of a machine lie."""
+        return self.folder.absolute() / machine.name
 
     def parts_of(self, machine: Machine) -> tuple[str, ...]:
         """Return the parts that a machine runs."""
@@ -93,7 +95,7 @@ def _say(text: str) -> None:
     print(text, flush=True)  # hours pass, and a file would show nothing of them
 
 
-def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterator[Outcome | str]:
+def run(plan: Plan, say: Say = _say) -> Iterator[Outcome | str]:
     """Run what is missing; yield how each part went, or a sentence where a machine cannot be had.
 
     A sentence that tells of an error begins with ``error:``.
@@ -104,7 +106,7 @@ def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterator[Outcome | str
         if reason := machines.hindrance(machine):
             yield f"{machine.name} is not played: {reason}"
             continue
-        folder = plan.folder.absolute() / machine.name
+        folder = plan.folder_of(machine)
         folder.mkdir(parents=True, exist_ok=True)
         missing = []
         for part in plan.parts_of(machine):
@@ -125,25 +127,20 @@ def run(plan: Plan, say: Callable[[str], None] = _say) -> Iterator[Outcome | str
             yield f"error: {wrong}"
             continue
         for part in missing:
-            yield _part(machine, part, python, plan.root, folder, now, f"{title} {part}", say)
+            yield _part(plan, machine, part, python, now, f"{title} {part}", say)
 
 
 def _part(
-    machine: Machine,
-    part: str,
-    python: str,
-    root: Path,
-    folder: Path,
-    now: str,
-    title: str,
-    say: Callable[[str], None],
+    plan: Plan, machine: Machine, part: str, python: str, now: str, title: str, say: Say
 ) -> Outcome | str:
-    junit, log, record = (folder / f"{part}.{suffix}" for suffix in ("xml", "log", "json"))
+    files = (plan.folder_of(machine) / f"{part}.{suffix}" for suffix in ("xml", "log", "json"))
+    junit, log, record = files
     for path in (junit, record):
         path.unlink(missing_ok=True)
     started = time.monotonic()
-    status = _watched(command(machine, part, python, junit), machine, root, log, title)
-    if status not in ENDED or not junit.is_file():
+    status = _watched(command(machine, part, python, junit), machine, plan.root, log, title)
+    # All passed, or some failed: whatever else pytest ends with is no result.
+    if status not in (0, 1) or not junit.is_file():
         return f"error: {machine.name}: pytest ended with status {status} in {part}, see {log}"
     counts = outcomes.tally(junit.read_text(encoding="utf-8"))
     outcome = Outcome(
@@ -201,9 +198,7 @@ def _git(root: Path, *arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
 
 
-def interpreter(
-    machine: Machine, root: Path, folder: Path, say: Callable[[str], None] = _say
-) -> str:
+def interpreter(machine: Machine, root: Path, folder: Path, say: Say = _say) -> str:
     """Return the Python that has a machine's versions, in an environment made if need be.
 
     Raises RuntimeError if the versions cannot be installed.
@@ -233,12 +228,10 @@ def lowest(pyproject: str) -> list[str]:
     """Return constraints that hold every dependency of the tests at the oldest it may have."""
     project = tomllib.loads(pyproject)["project"]
     optional = project["optional-dependencies"]
-    asked = [*project["dependencies"], *(r for name in _EXTRAS for r in optional[name])]
+    extras = ("data", "book", "pdf", "workflow", "test")
+    asked = [*project["dependencies"], *(r for name in extras for r in optional[name])]
     found = (re.fullmatch(r"([\w.-]+)>=([\w.]+)(,.*)?", r.replace(" ", "")) for r in asked)
     return sorted(f"{match[1]}=={match[2]}" for match in found if match)
-
-
-_EXTRAS = ("data", "book", "pdf", "workflow", "test")
 
 
 def _names(text: str, known: Collection[str], kind: str) -> tuple[str, ...]:
@@ -248,9 +241,7 @@ def _names(text: str, known: Collection[str], kind: str) -> tuple[str, ...]:
     return names
 
 
-def _watched(
-    command: Sequence[str], machine: Machine, root: Path, log: Path, title: str, wait: float = 1.0
-) -> int:
+def _watched(command: Sequence[str], machine: Machine, root: Path, log: Path, title: str) -> int:
     """Run a command on a machine to its end, or to Ctrl-C; on a terminal, say how far it is."""
     started = time.monotonic()
     # Where there is no terminal the status shows nothing.
@@ -266,7 +257,7 @@ def _watched(
         try:
             while True:
                 try:
-                    return process.wait(wait)
+                    return process.wait(1.0)
                 except subprocess.TimeoutExpired:
                     took = duration(time.monotonic() - started)
                     shown.update(Text(f"{title}: {_percent(log)}  {took}"))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from svcca_lib.paper import profiles
 from svcca_lib.paper.chapter.chapter import Chapter
-from svcca_lib.paper.chapter.claims import Verdict, at_least, at_most
+from svcca_lib.paper.chapter.claims import Rule, Verdict
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, unpacked
 from svcca_lib.paper.chapter.provenance import artefact
@@ -45,7 +45,7 @@ def entry(id, **values):
         "kind": "paper",
         "figure": "Figure 2a",
         "statement": "it suffices",
-        "rule": at_least(0.85),
+        "rule": Rule(low=0.85),
         "null": "",
         "registered": datetime.date(2026, 10, 1),
     }
@@ -300,7 +300,9 @@ def test_numbers_are_noted_for_the_prose_to_the_last_digit(displayed):
 
 
 def test_ledger_displays_and_keeps_every_claim(displayed, tmp_path):
-    ch = registering(entry("a"), entry("b", rule=at_most(0.95), null="guessing"), out=str(tmp_path))
+    ch = registering(
+        entry("a"), entry("b", rule=Rule(high=0.95), null="guessing"), out=str(tmp_path)
+    )
     ch.claim("a", 1 / 3)
     ch.claim("b", [0.9, 0.9, 0.901], null=0.99)
     assert ch.data.label

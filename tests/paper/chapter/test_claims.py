@@ -5,26 +5,17 @@ import pytest
 from ledgers import claim, single
 from scipy import stats
 
-from svcca_lib.paper.chapter.claims import (
-    Claim,
-    Rule,
-    Verdict,
-    at_least,
-    at_most,
-    intervals,
-    number,
-    within,
-)
+from svcca_lib.paper.chapter.claims import Claim, Rule, Verdict, intervals, number
 from svcca_lib.paper.experiments.statistics import student
 
 
 @pytest.mark.parametrize(
     ("rule", "inside", "outside"),
     [
-        (at_least(0.5), (0.5, 0.51, 7.0), (0.49, -math.inf)),
-        (at_most(0.5), (0.5, 0.49, -7.0), (0.51, math.inf)),
-        (within(0.2, 0.3), (0.2, 0.25, 0.3), (0.19, 0.31)),
-        (within(0.2, 0.2), (0.2,), (0.2000001,)),
+        (Rule(low=0.5), (0.5, 0.51, 7.0), (0.49, -math.inf)),
+        (Rule(high=0.5), (0.5, 0.49, -7.0), (0.51, math.inf)),
+        (Rule(0.2, 0.3), (0.2, 0.25, 0.3), (0.19, 0.31)),
+        (Rule(0.2, 0.2), (0.2,), (0.2000001,)),
     ],
 )
 def test_rule_holds_exactly_on_its_closed_interval(rule, inside, outside):
@@ -32,11 +23,11 @@ def test_rule_holds_exactly_on_its_closed_interval(rule, inside, outside):
     assert not any(rule.contains(value, value) for value in (*outside, math.nan))
     assert all(rule.excludes(value, value) for value in outside)
     assert not any(rule.excludes(value, value) for value in inside)
-    assert Rule.parse(str(rule)) == rule or rule == within(0.2, 0.2)
+    assert Rule.parse(str(rule)) == rule or rule == Rule(0.2, 0.2)
 
 
 def test_rule_says_what_it_needs():
-    rules = (at_least(0.5), at_most(1e-9), within(0.2, 0.3))
+    rules = (Rule(low=0.5), Rule(high=1e-9), Rule(0.2, 0.3))
     assert [str(r) for r in rules] == ["at least 0.5", "at most 1e-9", "from 0.2 to 0.3"]
 
 
@@ -54,7 +45,7 @@ def test_rule_in_other_words_is_refused(text):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_claim_refuses_what_is_not_a_number(value):
     with pytest.raises(ValueError, match="finite numbers"):
-        Claim("a", "paper", "Figure 1", "x", at_least(0), (0.5, value))
+        Claim("a", "paper", "Figure 1", "x", Rule(low=0), (0.5, value))
 
 
 def test_claim_refuses_a_null_without_numbers_and_numbers_without_a_null():
@@ -81,14 +72,14 @@ def test_interval_inside_outside_or_across_the_edge_decides(interval, verdict):
 @pytest.mark.parametrize(
     ("rule", "values", "null", "verdict"),
     [
-        (at_least(0.5), (0.90, 0.91, 0.92), 0.6, Verdict.HOLDS),
-        (at_least(0.5), (0.90, 0.91, 0.92), 0.91, Verdict.OPEN),
-        (at_least(0.5), (0.90, 0.91, 0.92), 0.99, Verdict.FAILS),
-        (at_most(0.5), (0.20, 0.21, 0.22), 0.4, Verdict.HOLDS),
-        (at_most(0.5), (0.20, 0.21, 0.22), 0.1, Verdict.FAILS),
+        (Rule(low=0.5), (0.90, 0.91, 0.92), 0.6, Verdict.HOLDS),
+        (Rule(low=0.5), (0.90, 0.91, 0.92), 0.91, Verdict.OPEN),
+        (Rule(low=0.5), (0.90, 0.91, 0.92), 0.99, Verdict.FAILS),
+        (Rule(high=0.5), (0.20, 0.21, 0.22), 0.4, Verdict.HOLDS),
+        (Rule(high=0.5), (0.20, 0.21, 0.22), 0.1, Verdict.FAILS),
         # value by value: what seeds share is no doubt about the difference
-        (at_least(0.0), (0.5, 0.7, 0.9), (0.4, 0.6, 0.8), Verdict.HOLDS),
-        (at_least(0.0), (0.5, 0.7, 0.9), (0.6, 0.8, 1.0), Verdict.FAILS),
+        (Rule(low=0.0), (0.5, 0.7, 0.9), (0.4, 0.6, 0.8), Verdict.HOLDS),
+        (Rule(low=0.0), (0.5, 0.7, 0.9), (0.6, 0.8, 1.0), Verdict.FAILS),
     ],
 )
 def test_claim_holds_only_where_it_beats_its_null(rule, values, null, verdict):
@@ -108,9 +99,9 @@ def test_p_is_that_of_the_t_test_against_the_deciding_edge():
     assert claim(values, None).p == pytest.approx(edge, rel=1e-9)
     assert claim(values, 0.1).p == pytest.approx(edge, rel=1e-9)
     assert claim(values, 0.82).p == pytest.approx(max(edge, null), rel=1e-9)
-    failing = claim(values, 0.1, rule=at_least(0.99))
+    failing = claim(values, 0.1, rule=Rule(low=0.99))
     assert failing.p == pytest.approx(stats.ttest_1samp(values, 0.99).pvalue, rel=1e-9)
-    assert claim(values, 0.1, rule=at_least(0.87)).p == 1  # not settled
+    assert claim(values, 0.1, rule=Rule(low=0.87)).p == 1  # not settled
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from ledgers import claim, single
 from scipy import stats
 
-from svcca_lib.paper.chapter.claims import at_least
+from svcca_lib.paper.chapter.claims import Rule
 from svcca_lib.paper.chapter.drift import band, drift
 
 
@@ -12,11 +12,11 @@ from svcca_lib.paper.chapter.drift import band, drift
         (claim(), claim((0.85, 0.88, 0.9)), None),
         (claim(), claim((0.4, 0.41, 0.42)), "holds at 0.874 and fails"),
         # settled before, not settled now, or the other way round: no contradiction
-        (claim(rule=at_least(0.87)), claim((0.88, 0.9, 0.9), rule=at_least(0.87)), None),
+        (claim(rule=Rule(low=0.87)), claim((0.88, 0.9, 0.9), rule=Rule(low=0.87)), None),
         (claim(), claim((0.5, 0.87, 0.95)), None),
         # both hold, but the number is not the same within what seeds explain
         (claim((0.9, 0.901, 0.902)), claim((0.95, 0.951, 0.952)), "seeds and machines explain"),
-        (claim(), claim(rule=at_least(0.1)), "rule"),
+        (claim(), claim(rule=Rule(low=0.1)), "rule"),
         (claim(), claim(null=None), "null_name"),
         (single(0.9, kind="check"), single(0.9 + 1e-8, kind="check"), None),
         (single(0.9, kind="check"), single(0.91, kind="check"), None),

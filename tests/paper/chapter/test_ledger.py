@@ -3,15 +3,15 @@ import json
 import pytest
 from ledgers import claim, ledger, single
 
-from svcca_lib.paper.chapter.claims import at_most, within
+from svcca_lib.paper.chapter.claims import Rule
 from svcca_lib.paper.chapter.ledger import CLAIMS, Ledger
 
 
 def test_ledger_survives_json_to_the_last_digit(tmp_path):
     ours = ledger(
         claim((1 / 3, 2 / 3, 0.7)),
-        single(1 / 3, id="b", rule=at_most(0.9), paper=None),
-        claim(id="c", rule=within(0.1, 0.9), changed=True),
+        single(1 / 3, id="b", rule=Rule(high=0.9), paper=None),
+        claim(id="c", rule=Rule(0.1, 0.9), changed=True),
         omitted=(("d", "not trained here"),),
     )
     ours.write(tmp_path)

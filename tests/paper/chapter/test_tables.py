@@ -5,19 +5,19 @@ import xml.etree.ElementTree as ET
 import pytest
 from ledgers import claim, ledger, single
 
-from svcca_lib.paper.chapter.claims import at_least, at_most
+from svcca_lib.paper.chapter.claims import Rule
 from svcca_lib.paper.chapter.tables import as_html, as_text, flat, with_column
 
 
 def test_number_below_a_rule_finer_than_round_off_is_said_to_be_below_it():
-    exact = as_text(ledger(single(3e-25, rule=at_most(1e-20), kind="check")))
+    exact = as_text(ledger(single(3e-25, rule=Rule(high=1e-20), kind="check")))
     assert "measured <1e-20" in exact
     assert "needs at most 1e-20" in exact
-    assert "measured <1e-6" in as_text(ledger(single(3e-15, rule=at_most(1e-20), kind="check")))
+    assert "measured <1e-6" in as_text(ledger(single(3e-15, rule=Rule(high=1e-20), kind="check")))
 
 
 def test_every_verdict_is_shown_as_it_is_in_every_form():
-    shown = ledger(claim(), claim(rule=at_least(0.95)), single(), single(0.9, kind="check"))
+    shown = ledger(claim(), claim(rule=Rule(low=0.95)), single(), single(0.9, kind="check"))
     words = ["holds", "fails", "not settled", "holds"]
     assert shown.score == (
         "3 statements of the paper: 1 holds, 1 fails, 1 not settled; 1 of 1 checks hold"

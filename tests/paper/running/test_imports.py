@@ -13,7 +13,7 @@ def test_sources_follow_imports_at_the_top_and_in_functions(tmp_path):
         """
         %matplotlib inline
         import numpy as np
-        from svcca_lib.paper.chapter.claims import at_least
+        from svcca_lib.paper.chapter.claims import Rule
         """,
     )
     names = {path.name for path in imports.chapter_files(notebook)}
