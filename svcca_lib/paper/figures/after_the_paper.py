@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from svcca_lib.paper.figures.palette import BLUE, CHANCE, DASHED, GREY, VERMILLION, Style
+from svcca_lib.paper.figures.palette import BLUE, GREY, VERMILLION
+from svcca_lib.paper.figures.strokes import CHANCE, DASHED, Style
 from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.palette import BLUE, CHANCE, DASHED, INK, VERMILLION, Style
+from svcca_lib.paper.figures.palette import BLUE, INK, VERMILLION
+from svcca_lib.paper.figures.strokes import CHANCE, DASHED, Style
 from svcca_lib.paper.figures.style import drawn, key, row
 
 FIVE: tuple[Style, ...] = (

@@ -8,20 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.palette import (
-    ASIDE,
-    BLUE,
-    DASHED,
-    FINE,
-    GREY,
-    LEVEL,
-    LONG,
-    ORANGE,
-    SKY,
-    VERMILLION,
-    Style,
-)
-from svcca_lib.paper.figures.style import drawn, letters, lines, panels
+from svcca_lib.paper.figures.palette import BLUE, GREY, ORANGE, SKY, VERMILLION
+from svcca_lib.paper.figures.strokes import ASIDE, DASHED, FINE, LEVEL, LONG, Style
+from svcca_lib.paper.figures.style import beside, drawn, letters, lines, panels
 
 SHARES: tuple[Style, ...] = tuple(
     {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 3, "linewidth": 1.3}
@@ -97,15 +86,8 @@ def appendix_figure_5(
         for name, height in full.items():
             ax.axhline(height, zorder=0, **LEVEL)
             if ax is not last:
-                ax.annotate(
-                    name,
-                    (1, height),
-                    (2, 0),
-                    xycoords=ax.get_yaxis_transform(),
-                    textcoords="offset points",
-                    va="center",
-                    **ASIDE,
-                )
+                edge = ax.get_yaxis_transform()
+                beside(ax, name, (1, height), (2, 0), xycoords=edge, va="center", **ASIDE)
         ax.grid(axis="y")
     letters(axes[0])
     return figure

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from svcca_lib.paper.figures.palette import Style
+from svcca_lib.paper.figures.strokes import Style
 
 
 @dataclass(frozen=True)

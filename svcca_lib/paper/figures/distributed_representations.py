@@ -10,20 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.palette import (
-    ASIDE,
-    BLUE,
-    FINE,
-    GREEN,
-    GREY,
-    INK,
-    LEVEL,
-    LONG,
-    SHORT,
-    VERMILLION,
-    Style,
-)
-from svcca_lib.paper.figures.style import drawn, key, row
+from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, VERMILLION
+from svcca_lib.paper.figures.strokes import ASIDE, FINE, LEVEL, LONG, SHORT, Style
+from svcca_lib.paper.figures.style import beside, drawn, key, row
 
 DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.4}
 LINES_2A: Mapping[str, Style] = {
@@ -78,24 +67,13 @@ def figure_2b(
                 draw_curve(ax, curves[name], {"color": colour, "linestyle": dashes})
         one, other = (curves["read"].rows[:, -1].mean() for curves in subsets.values())
         for colour, neurons, height in zip(SUBSETS, subsets, apart(one, other, 0.06), strict=True):
-            ax.annotate(
-                f"$m$ = {neurons}",
-                (free.counts[-1], height),
-                xytext=(4, 0),
-                textcoords="offset points",
-                color=colour,
-                va="center",
-            )
+            end = free.counts[-1], height
+            beside(ax, f"$m$ = {neurons}", end, (4, 0), color=colour, va="center")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="SVCCA directions, $k$", xlim=(0, None))
-    key(
-        figure,
-        {
-            "all neurons": DIRECTIONS,
-            "read from $m$ neurons": {"color": INK, "linestyle": READ},
-            "other neurons silent": {"color": INK, "linestyle": SILENT},
-        },
-    )
+    read, silent = ({"color": INK, "linestyle": dashes} for dashes in (READ, SILENT))
+    entries = {"read from $m$ neurons": read, "other neurons silent": silent}
+    key(figure, {"all neurons": DIRECTIONS, **entries})
     return figure
 
 

@@ -13,18 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.figures.heatmaps import colour_bar, heat_map
-from svcca_lib.paper.figures.palette import (
-    BLUE,
-    DOTTED,
-    FINE,
-    GREEN,
-    GREY,
-    INK,
-    LEVEL,
-    LONG,
-    ORANGE,
-    Style,
-)
+from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, ORANGE
+from svcca_lib.paper.figures.strokes import DOTTED, FINE, LEVEL, LONG, Style
 from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
 
 TIMES: tuple[Style, ...] = (

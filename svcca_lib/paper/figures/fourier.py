@@ -10,7 +10,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.heatmaps import colour_bar
-from svcca_lib.paper.figures.palette import BLUE, GREY, VERMILLION, Style
+from svcca_lib.paper.figures.palette import BLUE, GREY, VERMILLION
+from svcca_lib.paper.figures.strokes import Style
 from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, note, panels
 
 FLAT: Style = {"color": VERMILLION, "marker": "s"}
@@ -31,10 +32,11 @@ def appendix_figure_2(covariances: Mapping[str, np.ndarray], off: Sequence[float
         image = ax.imshow(matrix / matrix.max(), cmap="Greys", norm=shades, interpolation="nearest")
         ax.spines[:].set_visible(True)
         ax.set_title(title, pad=ABOVE_NOTE)
-        note(ax, f"off the diagonal: {_percent(share)} of the energy")
-        last = len(matrix) - 1
-        ax.set_xticks([0, last], ["0", f"{last}"])
-        ax.set_yticks([0, last], ["0", f"{last}"])
+        percent = 0 if share < 1e-6 else 100 * share
+        note(ax, f"off the diagonal: {percent:.3g} % of the energy")
+        ends = [0, len(matrix) - 1]
+        ax.set_xticks(ends, ends)
+        ax.set_yticks(ends, ends)
     for column, label in zip(axes.T, ("pixel", "frequency"), strict=True):
         for ax in column:
             ax.set_xlabel(label, labelpad=-6)
@@ -43,10 +45,6 @@ def appendix_figure_2(covariances: Mapping[str, np.ndarray], off: Sequence[float
     colour_bar(figure, image, axes, label, shrink=0.5, aspect=30, pad=0.02)
     letters(axes.flat, pad=ABOVE_NOTE)
     return figure
-
-
-def _percent(share: float) -> str:
-    return "0 %" if share < 1e-6 else f"{100 * share:.3g} %"
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,8 @@ def appendix_c(series: Mapping[str, Scaling]) -> Figure:
             if s.formulas is not None:
                 formula = s.formulas[i]
                 ax.loglog(s.sizes, formula * values[-1] / formula[-1], **FORMULA)
-            ax.text(
-                0.05,
-                0.96 - 0.08 * i,
-                f"slope {s.slopes[i]:.1f}",
-                transform=ax.transAxes,
-                va="top",
-                color=style["color"],
-            )
+            text, height = f"slope {s.slopes[i]:.1f}", 0.96 - 0.08 * i
+            ax.text(0.05, height, text, transform=ax.transAxes, va="top", color=style["color"])
         ax.set_xlabel(label)
         ax.set_xticks(s.sizes, [f"{size:,.0f}" for size in s.sizes])
         ax.minorticks_off()

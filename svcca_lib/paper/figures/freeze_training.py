@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, band, draw_curve, step_axis
-from svcca_lib.paper.figures.palette import ASIDE, BLUE, DASHED, LEVEL, VERMILLION, Style
+from svcca_lib.paper.figures.palette import BLUE, VERMILLION
+from svcca_lib.paper.figures.strokes import ASIDE, DASHED, LEVEL, Style
 from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
 
 BASE: Style = {"color": VERMILLION, "linestyle": DASHED}

@@ -26,8 +26,6 @@ def heat_map(ax: Axes, matrix: np.ndarray, ticks: Mapping[int, str], **drawing: 
 
 def colour_bar(figure: Figure, image: Any, axes: Any, label: str = "", **placing: Any) -> Colorbar:
     """Say beside some panels what their colours are."""
-    bar = figure.colorbar(image, ax=axes, **placing)
-    if label:
-        bar.set_label(label)
+    bar = figure.colorbar(image, ax=axes, label=label, **placing)
     bar.outline.set_visible(False)
     return bar

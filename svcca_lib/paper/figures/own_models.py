@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.dark import ON_BRIGHT, ON_DEEP
 from svcca_lib.paper.figures.heatmaps import colour_bar, heat_map
-from svcca_lib.paper.figures.palette import COLOURS, GREY, Style
+from svcca_lib.paper.figures.palette import COLOURS, GREY
+from svcca_lib.paper.figures.strokes import Style
 from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
 
 

@@ -8,19 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve, step_axis
-from svcca_lib.paper.figures.palette import (
-    ASIDE,
-    BLUE,
-    CHANCE,
-    COLOURS,
-    DASHED,
-    GREY,
-    LONG,
-    SHORT,
-    VERMILLION,
-    Style,
-)
-from svcca_lib.paper.figures.style import drawn, key, letters, panels
+from svcca_lib.paper.figures.palette import BLUE, COLOURS, GREY, VERMILLION
+from svcca_lib.paper.figures.strokes import ASIDE, CHANCE, DASHED, LONG, SHORT, Style
+from svcca_lib.paper.figures.style import beside, drawn, key, letters, panels
 
 SEEDS = ("-", LONG, SHORT, "-.", (0, (7, 1.5, 1, 1.5, 1, 1.5)))  # dashes, for each in turn
 MARKERS = "os^Dv*"  # of layers, with `COLOURS`
@@ -38,14 +28,8 @@ def perplexity(steps: Sequence[int], curves: np.ndarray, unigram: float) -> Figu
         dashes = SEEDS[offset % len(SEEDS)]
         ax.plot(steps, curve, color=BLUE, linestyle=dashes, label=f"LSTM, seed {offset}")
     ax.axhline(unigram, color=VERMILLION, linewidth=1.2, linestyle=DASHED)
-    ax.annotate(
-        f"unigram model, {unigram:.3g}",
-        (steps[-1], unigram),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="right",
-        color=VERMILLION,
-    )
+    text, end = f"unigram model, {unigram:.3g}", (steps[-1], unigram)
+    beside(ax, text, end, (0, 3), ha="right", color=VERMILLION)
     ax.set(yscale="log", ylabel="perplexity on the test text")
     step_axis(ax)
     ax.set_xlim(0, steps[-1])

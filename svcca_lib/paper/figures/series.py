@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from svcca_lib.paper.figures.palette import ASIDE, COLOURS, INK, LEVEL, Style
+from svcca_lib.paper.figures.palette import COLOURS, INK
+from svcca_lib.paper.figures.strokes import ASIDE, LEVEL, Style
 from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, panels
 
 SERIES: tuple[Style, ...] = tuple(

@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from svcca_lib.paper.figures.palette import COLOURS, GREY, INK, Style
+from svcca_lib.paper.figures.palette import COLOURS, GREY, INK
+from svcca_lib.paper.figures.strokes import Style
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,11 +78,16 @@ def drawn(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return styled
 
 
+def page(height: float) -> Figure:
+    """Return an empty figure of the book's width, `height` inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
 def panels(
     rows: int = 1, columns: int = 1, *, height: float, **subplots: Any
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure of the book's width, `height` inches, and its axes, shape (rows, columns)."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    """Return a `page` and its axes, shape (rows, columns)."""
+    figure = page(height)
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
 
 
@@ -120,6 +126,11 @@ def key(figure: Figure, entries: Mapping[str, Style], columns: int = 5) -> None:
 def lines(entries: Mapping[str, Style]) -> list[Line2D]:
     """Return what a legend shows: a line for each name."""
     return [Line2D([], [], label=name, **style) for name, style in entries.items()]
+
+
+def beside(ax: Axes, text: str, at: Any, shift: tuple[float, float], **how: Any) -> None:
+    """Put words some points away from a place."""
+    ax.annotate(text, at, shift, textcoords="offset points", **how)
 
 
 def note(ax: Axes, text: str) -> None:

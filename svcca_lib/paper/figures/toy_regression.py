@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise, product
 from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from svcca_lib.paper.figures.palette import (
-    BLUE,
-    COLOURS,
-    DASHED,
-    GREEN,
-    GREY,
-    PALE,
-    VERMILLION,
-    Style,
-)
-from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, note, panels
+from svcca_lib.paper.figures.palette import BLUE, COLOURS, GREEN, GREY, PALE, VERMILLION
+from svcca_lib.paper.figures.strokes import DASHED, Style
+from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, note, page, panels
 
 NET_1: Style = {"color": "#73b1d8", "linewidth": 2.4}  # light, and as light on black
 NET_2: Style = {"color": VERMILLION, "linewidth": 1.2, "linestyle": DASHED}
@@ -49,45 +42,36 @@ def appendix_figure_1(
     what CCA finds in these. Then the canonical `correlations` of pairs of layers, such as "A, B",
     and the share of the variance in each singular direction of a layer, of which `kept` hold 99 %.
     """
-    figure, axes = panels(2, 6, height=4.7)
-    top = [_merged(axes[0, i : i + 2]) for i in (0, 2, 4)]
-    bottom = left, right = [_merged(axes[1, i : i + 3]) for i in (0, 3)]
-
-    original, mixed, found = top
+    figure = page(4.7)
+    axes = original, mixed, found, left, right = figure.subplot_mosaic("AABBCC;DDDEEE").values()
     for j, colour in enumerate((BLUE, VERMILLION, GREEN)):
         original.plot(index, neurons[:, j], color=colour, linewidth=2)
         mixed.plot(index, distorted[:, j], color=GREY, linestyle=("-", "--", ":")[j])
         found.plot(index, neurons[:, j], color=colour, linewidth=4.5, alpha=0.3)
         found.plot(index, recovered[:, j], color=colour, linestyle=DASHED, linewidth=1.4)
-    for ax, title in zip(
-        top, ("Three neurons", "The same, mixed", "Found again by CCA"), strict=True
-    ):
+    titles = "Three neurons", "The same, mixed", "Found again by CCA"
+    for ax, title in zip((original, mixed, found), titles, strict=True):
         ax.set_title(title)
         _index_axis(ax)
     original.set_ylabel("activation")
     found.set_ylim(original.get_ylim())
 
-    wide_and_thin: tuple[Style, ...] = (
-        {"color": BLUE, "linewidth": 4.5, "alpha": 0.4},
-        {"color": VERMILLION},
-    )
-    for style, (pair, rho) in zip(wide_and_thin, correlations.items(), strict=True):
+    wide: Style = {"color": BLUE, "linewidth": 4.5, "alpha": 0.4}
+    for style, (pair, rho) in zip((wide, {"color": VERMILLION}), correlations.items(), strict=True):
         left.step(np.arange(1, len(rho) + 1), rho, where="mid", label=pair, **style)
     left.set(ylim=(0, 1.08), xlabel="canonical pair $i$", ylabel=r"$\rho_i$")
     left.set_title("CCA alone sees no difference")
     left.legend(loc="lower left", title="layers compared", alignment="left")
 
-    for colour, dashes, (name, share) in zip(
-        (BLUE, VERMILLION), ("-", DASHED), variances.items(), strict=True
-    ):
+    lines: tuple[Style, ...] = {"color": BLUE}, {"color": VERMILLION, "linestyle": DASHED}
+    for line, (name, share) in zip(lines, variances.items(), strict=True):
         k = kept[name]
-        line: Style = {"color": colour, "linestyle": dashes, "label": f"{name}: {k} kept"}
-        right.semilogy(np.arange(1, len(share) + 1), share, **line)
-        right.plot(k, share[k - 1], "o", color=colour, markersize=5)
+        right.semilogy(np.arange(1, len(share) + 1), share, label=f"{name}: {k} kept", **line)
+        right.plot(k, share[k - 1], "o", color=line["color"], markersize=5)
     right.set(xlabel="singular direction", ylabel="share of variance")
     right.set_title("The SVD counts what matters")
     right.legend(loc="center right", title="99 % of the variance", alignment="left")
-    letters([*top, *bottom])
+    letters(axes)
     return figure
 
 
@@ -100,7 +84,9 @@ def figure_1(index: np.ndarray, views: Mapping[str, Pairs], layers: Sequence[int
     """
     rows = max(len(pairs.correlations) for pairs in views.values())
     figure, axes = panels(rows, 1 + len(views), height=4.6, width_ratios=[0.8] + [1] * len(views))
-    sketch = _merged(axes[:, 0])
+    for ax in axes[:, 0]:
+        ax.remove()
+    sketch = figure.add_subplot(axes[0, 0].get_gridspec()[:, 0])
     _sketch(sketch, layers)
     for column, (title, pairs) in zip(axes[:, 1:].T, views.items(), strict=True):
         column[0].set_title(title)
@@ -141,19 +127,6 @@ def figure_3(index: np.ndarray, outputs: Mapping[str, np.ndarray], fit: Sequence
     return figure
 
 
-def _merged(axes: np.ndarray) -> Axes:
-    """Put one panel in the place of a row or a column of them."""
-    figure = axes[0].figure
-    first, last = axes[0].get_subplotspec(), axes[-1].get_subplotspec()
-    for ax in axes:
-        ax.remove()
-    place = first.get_gridspec()[
-        first.rowspan.start : last.rowspan.stop, first.colspan.start : last.colspan.stop
-    ]
-    merged: Axes = figure.add_subplot(place)
-    return merged
-
-
 def _index_axis(ax: Axes, label: str = "datapoint") -> None:
     """Make the x axis an index over a data set: its two ends are all that matters."""
     low, high = ax.dataLim.intervalx
@@ -169,24 +142,15 @@ def _sketch(ax: Axes, layers: Sequence[int], most: int = 7) -> None:
     """Draw a fully connected network from left to right, the penultimate layer shaded."""
     ax.set_axis_off()
     ax.set_title("Network")
-    columns = []
-    for width in layers:
-        dots = min(width, most)
-        columns.append(0.5 + 0.09 * (np.arange(dots) - (dots - 1) / 2))
-    for i in range(len(columns) - 1):
-        for low in columns[i]:
-            for high in columns[i + 1]:
-                ax.plot([i, i + 1], [low, high], color=PALE, linewidth=0.35, zorder=1)
+    columns = [0.5 + 0.09 * (np.arange(dots) - (dots - 1) / 2) for dots in np.minimum(layers, most)]
+    for i, ends in enumerate(pairwise(columns)):
+        for line in product(*ends):
+            ax.plot([i, i + 1], line, color=PALE, linewidth=0.35, zorder=1)
     for i, (width, column) in enumerate(zip(layers, columns, strict=True)):
-        shaded = i == len(layers) - 2
+        edge, face = (VERMILLION, "#f3c6a8") if i == len(layers) - 2 else (GREY, "white")
+        at = np.full(len(column), i)
         ax.plot(
-            np.full(len(column), i),
-            column,
-            "o",
-            markersize=5.5,
-            markeredgecolor=VERMILLION if shaded else GREY,
-            markerfacecolor="#f3c6a8" if shaded else "white",
-            zorder=2,
+            at, column, "o", markersize=5.5, markeredgecolor=edge, markerfacecolor=face, zorder=2
         )
         ax.text(i, column[0] - 0.05, f"{width}", ha="center", va="top", fontsize=7)
     ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(0, 1))

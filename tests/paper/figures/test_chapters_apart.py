@@ -8,7 +8,17 @@ from svcca_lib.paper.running.imports import chapter_files
 
 ROOM = Path(figures.__file__).parent
 BOOK = sorted(Path(__file__).parents[3].glob("book/*.ipynb"))
-SHARED = {"__init__", "curves", "dark", "frame", "heatmaps", "palette", "series", "style"}
+SHARED = {
+    "__init__",
+    "curves",
+    "dark",
+    "frame",
+    "heatmaps",
+    "palette",
+    "series",
+    "strokes",
+    "style",
+}
 
 
 def drawn_with(notebook):
