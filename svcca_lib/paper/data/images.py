@@ -86,18 +86,8 @@ def image_data(
     std = (weights * (values - mean[:, None]) ** 2).sum(1).sqrt()
     if not bool((std > 0).all()):
         raise ValueError(f"the training images of {label} are constant in a channel")
-    return ImageData(
-        name=name,
-        label=label,
-        train_images=train[0],
-        train_labels=train[1],
-        test_images=test[0],
-        test_labels=test[1],
-        classes=classes,
-        mean=mean.float(),
-        std=std.float(),
-        fingerprint=fingerprint((*train, *test), classes),
-    )
+    found = fingerprint((*train, *test), classes)
+    return ImageData(name, label, *train, *test, classes, mean.float(), std.float(), found)
 
 
 def digits() -> ImageData:

@@ -52,9 +52,7 @@ def write_bundle(
         TENSORS: safetensors.torch.save(apart),
         RECORD: (json.dumps(record, indent=1, sort_keys=True) + "\n").encode(),
     }
-    files[CHECKSUMS] = "".join(
-        f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()
-    ).encode()
+    files[CHECKSUMS] = "".join(_checksum(*file) + "\n" for file in files.items()).encode()
     scratch.mkdir(parents=True, exist_ok=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".bundle-") as temporary:
@@ -77,14 +75,12 @@ def read_bundle(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             files[name] = (folder / name).read_bytes()
         except FileNotFoundError:
             raise DamagedError(f"{name} is missing") from None
-    stated = {
-        name: checksum
-        for checksum, _, name in (
-            line.partition("  ")
-            for line in files.pop(CHECKSUMS).decode(errors="replace").split("\n")
-        )
-    }
+    stated = files.pop(CHECKSUMS).decode(errors="replace").split("\n")
     for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != stated.get(name):
+        if _checksum(name, content) not in stated:
             raise DamagedError(f"the checksum of {name} does not match")
     return safetensors.torch.load(files[TENSORS]), json.loads(files[RECORD])
+
+
+def _checksum(name: str, content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()}  {name}"

@@ -192,11 +192,7 @@ class Store:
         return workspace
 
     def _save(self, artefact: Artefact, folder: Path) -> Artefact:
-        record = {
-            "key": artefact.key,
-            "meta": artefact.meta,
-            "provenance": artefact.provenance,
-        }
+        record = {"key": artefact.key, "meta": artefact.meta, "provenance": artefact.provenance}
         workspace = self.root / ".work" / folder
         try:
             write_bundle(self.root / folder, artefact.tensors, record, scratch=workspace)

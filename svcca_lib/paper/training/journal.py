@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +54,6 @@ def restore(
     return state["running"]
 
 
-@dataclass(frozen=True)
-class _Resumed:
-    tensors: dict[str, Tensor]
-    record: dict[str, Any]
-    snapshots: dict[str, Tensor]
-
-
 class Journal:
     """The workspace of a run: what it needs to go on after a kill, and where it is.
 
@@ -85,10 +77,8 @@ class Journal:
         self.writable = True
         self.last_save = self.last_note = time.monotonic()
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
 
@@ -106,7 +96,7 @@ class Journal:
         now = time.monotonic()
         if now - self.last_note >= 1:
             self.last_note = now
-            if self.report is not None:
+            if self.report:
                 self.report(step, self.steps, seconds)
         return now - self.last_save >= self.every and step < self.steps
 
@@ -134,8 +124,10 @@ class Journal:
     def _kept(self, fraction: float) -> Path:
         return self.workspace / f"kept-{fraction:g}"
 
-    def resume(self, keep: Mapping[float, int]) -> _Resumed | None:
-        """Read the last state that is complete, with the networks kept until then."""
+    def resume(
+        self, keep: Mapping[float, int]
+    ) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]] | None:
+        """Read the last complete state and its record, with the networks kept until then."""
         for folder in sorted(self.workspace.glob("resume-*"), reverse=True):
             try:
                 tensors, record = read_bundle(folder)
@@ -145,13 +137,11 @@ class Journal:
                         snapshots |= read_bundle(self._kept(fraction))[0]
             except (DamagedError, OSError) as error:
                 warnings.warn(
-                    f"{self.name} cannot go on from {folder}: {error}",
-                    StoreWarning,
-                    stacklevel=2,
+                    f"{self.name} cannot go on from {folder}: {error}", StoreWarning, stacklevel=2
                 )
                 continue
             logger.info("%s goes on from step %d of %d", self.name, record["step"], self.steps)
-            return _Resumed(tensors, record, snapshots)
+            return tensors, record, snapshots
         return None
 
     @contextmanager

@@ -41,9 +41,9 @@ def fit(
     running = torch.zeros(3, dtype=torch.float64, device=device)  # loss, accuracy, batches
     first, seconds = 0, 0.0
     if resumed := journal.resume(keep):
-        first, seconds, history = (resumed.record[k] for k in ("step", "seconds", "history"))
-        snapshots = resumed.snapshots
-        running.copy_(restore(resumed.tensors, network, optimizer))
+        state, record, snapshots = resumed
+        first, seconds, history = (record[k] for k in ("step", "seconds", "history"))
+        running.copy_(restore(state, network, optimizer))
         for at, group in freezes:
             if at < first:
                 freeze(network, optimizer, group)

@@ -31,7 +31,6 @@ from svcca_lib.paper.data.sources import Kind
 
 Arch = Literal["toy", "convnet", "resnet", "lstm"]
 Padding = Literal["zeros", "circular"]
-STAGES_OF_A_RESNET = 3
 
 
 @dataclass(frozen=True)
@@ -62,25 +61,25 @@ class Network(nn.Module):
     ----------
     stages
         Name and module of each stage, from the input upward.
-    layers
-        Names of the compared submodules, from the input upward.
-    labels
-        The paper's label of each layer; labels may repeat, names do not.
-    groups
-        Freezing units: name -> names of its stages. Together they are all stages, in order.
     softmax
         Whether there is a layer "out" above the logits, to be captured: it runs in evaluation mode
         alone, and `forward` returns the logits all the same.
+    layers
+        Names of the compared submodules, from the input upward; by default the stages, and "out".
+    labels
+        The paper's label of each layer, by default its name; labels may repeat, names do not.
+    groups
+        Freezing units: name -> names of its stages. Together they are all stages, in order.
     """
 
     def __init__(
         self,
         stages: dict[str, nn.Module],
         *,
-        layers: tuple[str, ...],
-        labels: tuple[str, ...],
-        groups: dict[str, tuple[str, ...]],
         softmax: bool = False,
+        layers: tuple[str, ...] = (),
+        labels: tuple[str, ...] = (),
+        groups: dict[str, tuple[str, ...]] | None = None,
     ) -> None:
         super().__init__()
         for name, module in stages.items():
@@ -88,9 +87,9 @@ class Network(nn.Module):
         if softmax:
             self.out = nn.Softmax(dim=1)
         self._softmax = softmax
-        self.layers = layers
-        self.labels = labels
-        self.groups = groups
+        self.layers = layers or (*stages, *(["out"] if softmax else []))
+        self.labels = labels or self.layers
+        self.groups = groups or _layer_by_layer(stages)
         self._stages = tuple(stages)
 
     def stages(self) -> tuple[tuple[str, nn.Module], ...]:
@@ -101,12 +100,9 @@ class Network(nn.Module):
         """Names of all stages from the input up to and including a freezing unit."""
         if group not in self.groups:
             raise ValueError(f"group must be one of {', '.join(self.groups)}; got {group!r}")
-        prefix: list[str] = []
-        for name, stages in self.groups.items():
-            prefix.extend(stages)
-            if name == group:
-                break
-        return tuple(prefix)
+        units = list(self.groups)
+        below = units[: units.index(group) + 1]
+        return tuple(stage for unit in below for stage in self.groups[unit])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, (n, classes); regression outputs; or (n, time, vocabulary)."""
@@ -166,25 +162,15 @@ def _bn_conv(channels_in: int, channels: int, stride: int, padding: Padding) -> 
     )
 
 
-def _units(names: tuple[str, ...], weighted: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:
-    """Split stages into freezing units; each begins at a stage with weights (or at the input)."""
-    groups: dict[str, tuple[str, ...]] = {}
-    waiting: tuple[str, ...] = ()
-    current = ""
-    for name in names:
-        if weighted(name):
-            current = name
-            groups[current] = (*waiting, name)
-            waiting = ()
-        elif current:
-            groups[current] += (name,)
-        else:
-            waiting += (name,)
-    return groups
-
-
 def _layer_by_layer(stages: dict[str, nn.Module]) -> dict[str, tuple[str, ...]]:
-    return _units(tuple(stages), lambda name: any(True for _ in stages[name].parameters()))
+    """Split stages into freezing units; each begins at a stage with weights (or at the input)."""
+    weighted = [name for name, stage in stages.items() if list(stage.parameters())]
+    groups: dict[str, tuple[str, ...]] = dict.fromkeys(weighted, ())
+    unit = weighted[0]
+    for name in stages:
+        unit = name if name in groups else unit
+        groups[unit] += (name,)
+    return groups
 
 
 def _toy(config: NetworkConfig) -> Network:
@@ -195,9 +181,8 @@ def _toy(config: NetworkConfig) -> Network:
             linear=nn.Linear(config.width if i else features, config.width), relu=nn.ReLU()
         )
     stages["out"] = nn.Linear(config.width, config.outputs)
-    names = tuple(stages)
     # "out" is a stage of the toy network: its regression output is not a softmax
-    return Network(stages, layers=names, labels=names, groups=_layer_by_layer(stages))
+    return Network(stages)
 
 
 def _convnet(config: NetworkConfig) -> Network:
@@ -228,14 +213,7 @@ def _convnet(config: NetworkConfig) -> Network:
         "bn4": nn.BatchNorm1d(fc2),
         "logits": nn.Linear(fc2, config.outputs),
     }
-    names = (*stages, "out")
-    return Network(
-        stages,
-        layers=names,
-        labels=names,
-        groups=_layer_by_layer(stages),
-        softmax=True,
-    )
+    return Network(stages, softmax=True)
 
 
 def _resnet(config: NetworkConfig) -> Network:
@@ -248,7 +226,7 @@ def _resnet(config: NetworkConfig) -> Network:
     layers, labels = list(stages), list(stages)
     groups = {"conv": tuple(stages)}
     channels = config.width
-    for i in range(STAGES_OF_A_RESNET * config.depth):
+    for i in range(3 * config.depth):
         stage, unit = divmod(i, config.depth)
         wider = config.width * 2**stage
         name = f"unit{i + 1}"
@@ -267,10 +245,10 @@ def _resnet(config: NetworkConfig) -> Network:
     head = ("bn", "logits")
     return Network(
         stages,
+        softmax=True,
         layers=(*layers, *head, "out"),
         labels=(*labels, *head, "out"),
         groups={**groups, "head": head},
-        softmax=True,
     )
 
 
@@ -280,8 +258,7 @@ def _lstm(config: NetworkConfig) -> Network:
     for i in range(config.depth):
         stages[f"lstm{i + 1}"] = _LSTMLayer(config.width)
     stages["logits"] = nn.Linear(config.width, config.outputs)
-    names = tuple(stages)
-    return Network(stages, layers=names, labels=names, groups=_layer_by_layer(stages))
+    return Network(stages)
 
 
 # how it is made, the dimensions of its inputs, and the kind of data it learns from

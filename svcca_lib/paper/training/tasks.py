@@ -81,20 +81,17 @@ class _Images(Task):
     def __init__(self, config: TrainConfig, data: ImageData, device: torch.device) -> None:
         super().__init__(config, len(data.train_images), device)
         self.bfloat16 = config.precision == "auto" and computes_in_bfloat16(device)
+        dtype = torch.bfloat16 if self.bfloat16 else torch.float32
 
         def prepare(images: Tensor) -> Tensor:
             parts = (images[i : i + 1000] for i in range(0, len(images), 1000))
-            parts = (data.normalised(part).to(self._dtype) for part in parts)
+            parts = (data.normalised(part).to(dtype) for part in parts)
             return torch.cat([p.contiguous(memory_format=torch.channels_last) for p in parts])
 
         train = prepare(data.train_images)
         self.windows = translation_windows(train, config.translate).to(device)
         self.labels = data.train_labels.to(device)
         self.test = prepare(data.test_images).to(device), data.test_labels.to(device)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.bfloat16 else torch.float32
 
     def gather(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         positions = self.windows.shape[1]  # 2 * translate + 1, each way

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def train(
 
     def make(workspace: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         journal = Journal(workspace, name, config.steps, checkpoint_seconds, progress, report)
-        with journal, settings(where, config.seed):
+        with closing(journal), settings(where, config.seed):
             return fit(config, make_task(config, data, where), where, journal)
 
     artefact = store.fetch("network", config, make, version=identity.of_training(), name=name)
