@@ -137,7 +137,7 @@ def test_published_chapter_has_the_code_of_the_book(path):
         assert sources(code(path)) != sources(code(stored)), (
             "it is not behind: take it off the list"
         )
-        assert older.why.strip()
+        assert older["why"].strip()
     if path.stem != LEDGER:
         assert Ledger.read(path).profile == path.parent.name
 
@@ -148,7 +148,7 @@ def test_published_chapter_that_is_behind_has_the_code_of_its_commit(path):
     if older is None:
         pytest.skip("not behind")
     shown = subprocess.run(
-        ["git", "-C", ROOT, "show", f"{older.commit}:book/{path.name}"],
+        ["git", "-C", ROOT, "show", f"{older['commit']}:book/{path.name}"],
         capture_output=True,
         text=True,
         check=False,

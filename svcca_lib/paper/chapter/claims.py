@@ -121,20 +121,20 @@ class Verdict(StrEnum):
 class Claim:
     """One statement beside what was measured."""
 
-    id: str  # Unique within its chapter, such as "25-directions-suffice".
-    kind: str  # A key of `KINDS`.
-    figure: str  # What supports it, as the paper names it: "Figure 4, Appendix Figure 3".
-    statement: str  # The paper's words in short.
-    rule: Rule  # What the number has to satisfy.
-    values: tuple[float, ...]  # One number a seed, draw or pair; or one in all.
-    over: str = ""  # What the values, or the interval, are over: "seeds", "draws", "images" ...
-    interval: tuple[float, float] | None = None  # Of the mean, at 95 %, where there is one.
-    null_name: str = ""  # What the number has to beat as well; empty for nothing.
-    null: float | None = None  # What the null gives, the mean where it has several values.
-    # Interval of the number less its null, value by value where both have as many.
+    id: str  # unique within its chapter, such as "25-directions-suffice"
+    kind: str  # a key of `KINDS`
+    figure: str  # what supports it, as the paper names it: "Figure 4, Appendix Figure 3"
+    statement: str  # the paper's words in short
+    rule: Rule  # what the number has to satisfy
+    values: tuple[float, ...]  # one number a seed, draw or pair; or one in all
+    over: str = ""  # what the values, or the interval, are over: "seeds", "draws", "images" ...
+    interval: tuple[float, float] | None = None  # of the mean, at 95 %, where there is one
+    null_name: str = ""  # what the number has to beat as well; empty for nothing
+    null: float | None = None  # what the null gives, the mean where it has several values
+    # interval of the number less its null, value by value where both have as many
     margin: tuple[float, float] | None = None
-    paper: float | None = None  # The number the paper states, where it states one.
-    changed: bool = False  # Whether the register has its statement, rule or null as changed.
+    paper: float | None = None  # the number the paper states, where it states one
+    changed: bool = False  # whether the register has its statement, rule or null as changed
 
     def __post_init__(self) -> None:
         if not self.values or not all(map(math.isfinite, self.values)):

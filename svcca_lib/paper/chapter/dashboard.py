@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict, number
 from svcca_lib.paper.chapter.drift import on_other_machines
 from svcca_lib.paper.chapter.gathered import Book, Row
@@ -126,16 +128,12 @@ def movements(book: Book, root: Path = REPOSITORY) -> Table:
             (
                 html.escape(f"{chapter[:2]} {id}"),
                 number(claim.measured),
-                number(_range(claim.values)) + over if len(claim.values) > 1 else "",
-                number(_range(there)) if there else "",
+                number(float(np.ptp(claim.values))) + over if len(claim.values) > 1 else "",
+                number(float(np.ptp(there))) if there else "",
                 claim.verdict.marked,
             )
         )
     return Table(("Claim", "Measured", "Range over seeds", "Over machines", "Verdict"), tuple(rows))
-
-
-def _range(values: Sequence[float]) -> float:
-    return max(values) - min(values)
 
 
 def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:

@@ -27,9 +27,9 @@ class Drawing:
     """The forms of one figure."""
 
     png: bytes
-    # By ending, for readers to download: "svg" and, where numbers were given, "csv".
+    # by ending, for readers to download: "svg" and, where numbers were given, "csv"
     files: Mapping[str, str]
-    # A line for each array that was drawn, which changes with its numbers.
+    # a line for each array that was drawn, which changes with its numbers
     summary: tuple[str, ...]
 
     @classmethod

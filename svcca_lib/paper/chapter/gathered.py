@@ -35,10 +35,10 @@ def published(root: Path = REPOSITORY) -> list[str]:
 class Row:
     """One figure of the paper, or a figure of ours that is in none of them."""
 
-    figure: str  # As the paper names it.
-    chapters: tuple[Ledger, ...]  # Those that show it; none if their chapter has not run.
-    shown: tuple[ShownFigure, ...]  # What they show of it.
-    claims: tuple[Claim, ...]  # Those that name it.
+    figure: str  # as the paper names it
+    chapters: tuple[Ledger, ...]  # those that show it; none if their chapter has not run
+    shown: tuple[ShownFigure, ...]  # what they show of it
+    claims: tuple[Claim, ...]  # those that name it
 
     @property
     def networks(self) -> tuple[UsedNetwork, ...]:

@@ -35,8 +35,8 @@ class Ledger:
     seed: int
     data: str
     claims: tuple[Claim, ...]
-    making: Making | None = None  # How the chapter came about; None where that was not recorded.
-    # Id of each registered claim that was not decided, and why.
+    making: Making | None = None  # how the chapter came about; None where that was not recorded
+    # id of each registered claim that was not decided, and why
     omitted: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -58,15 +58,8 @@ class Ledger:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ledger as JSON-ready values."""
-        return {
-            "chapter": self.chapter,
-            "profile": self.profile,
-            "seed": self.seed,
-            "data": self.data,
-            "claims": [claim.to_dict() for claim in self.claims],
-            "making": self.making and asdict(self.making),
-            "omitted": [list(pair) for pair in self.omitted],
-        }
+        claims = [claim.to_dict() for claim in self.claims]
+        return asdict(self) | {"claims": claims, "omitted": [list(pair) for pair in self.omitted]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Ledger:

@@ -63,13 +63,13 @@ _NUMBER = re.compile(
 class Number:
     """One number of a cell's outputs."""
 
-    address: str  # Where it is; the values of a column share one.
+    address: str  # where it is; the values of a column share one
     value: float
-    unit: float  # Of its last digit; 0 for an integer and for what is kept at full digits.
-    scale: float  # Against which its changes are large or small.
-    noise: float  # What two machines may differ by without being told.
-    printed: str  # As it reads.
-    place: str = ""  # The words around it, or its row.
+    unit: float  # of its last digit; 0 for an integer and for what is kept at full digits
+    scale: float  # against which its changes are large or small
+    noise: float  # what two machines may differ by without being told
+    printed: str  # as it reads
+    place: str = ""  # the words around it, or its row
 
     @property
     def label(self) -> str:

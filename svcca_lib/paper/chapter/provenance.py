@@ -29,13 +29,13 @@ _OF_THE_PAPER = re.compile(r"(appendix-)?figure-(\d+[ab]?)(-.*)?")
 class UsedNetwork:
     """A network that a chapter used."""
 
-    training: str  # Such as "convnet".
+    training: str  # such as "convnet"
     seed: int
-    key: str  # Of the artefact in the store.
-    data: str  # The fingerprint of what it was trained on.
-    seconds: float  # How long that took.
-    device: str  # What it ran on.
-    commit: str | None  # Of the code; None outside git.
+    key: str  # of the artefact in the store
+    data: str  # the fingerprint of what it was trained on
+    seconds: float  # how long that took
+    device: str  # what it ran on
+    commit: str | None  # of the code; None outside git
 
     @classmethod
     def of(cls, training: str, network: TrainedNetwork) -> UsedNetwork:
@@ -58,8 +58,8 @@ class UsedNetwork:
 class ShownFigure:
     """A figure that a chapter showed."""
 
-    name: str  # Such as "figure-2a": its target in the book and the name of its files.
-    networks: tuple[str, ...] = ()  # Keys of those that the chapter had loaded when it drew it.
+    name: str  # such as "figure-2a": its target in the book and the name of its files
+    networks: tuple[str, ...] = ()  # keys of those that the chapter had loaded when it drew it
 
     @property
     def artefact(self) -> str:
@@ -116,12 +116,12 @@ def duration(seconds: float) -> str:
 class Making:
     """How a chapter came about."""
 
-    # From its first cell to its claims, with the trainings that were not in the store.
+    # from its first cell to its claims, with the trainings that were not in the store
     seconds: float
-    # As of `environment.environment`: versions, device, threads and commit.
+    # as of `environment.environment`: versions, device, threads and commit
     environment: Mapping[str, Any]
-    datasets: Mapping[str, str]  # Label -> fingerprint.
-    networks: tuple[UsedNetwork, ...]  # In the order of use, as the figures.
+    datasets: Mapping[str, str]  # label -> fingerprint
+    networks: tuple[UsedNetwork, ...]  # in the order of use, as the figures
     figures: tuple[ShownFigure, ...]
 
     @property
@@ -132,10 +132,6 @@ class Making:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Making:
         """Return what `dataclasses.asdict` gave, from JSON."""
-        return cls(
-            seconds=values["seconds"],
-            environment=values["environment"],
-            datasets=values["datasets"],
-            networks=tuple(UsedNetwork(**network) for network in values["networks"]),
-            figures=tuple(ShownFigure(f["name"], tuple(f["networks"])) for f in values["figures"]),
-        )
+        networks = tuple(UsedNetwork(**network) for network in values["networks"])
+        figures = tuple(ShownFigure(f["name"], tuple(f["networks"])) for f in values["figures"])
+        return cls(**dict(values) | {"networks": networks, "figures": figures})

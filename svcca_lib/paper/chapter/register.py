@@ -32,7 +32,7 @@ class Change:
     """One change of a registered claim: what it was and is, such as ``"rule: at least 1.5"``."""
 
     date: datetime.date
-    commit: str  # Short hash; empty for the one that writes the entry.
+    commit: str  # short hash; empty for the one that writes the entry
     was: str
     now: str
     why: str
@@ -46,12 +46,12 @@ class Registered:
     id: str
     kind: str
     figure: str
-    statement: str  # The chapter fills the {words} in it.
+    statement: str  # the chapter fills the {words} in it
     rule: Rule
     null: str
-    registered: datetime.date  # Day on which it was first stored.
+    registered: datetime.date  # day on which it was first stored
     changes: tuple[Change, ...] = ()
-    withdrawn: datetime.date | None = None  # Since when no chapter makes it.
+    withdrawn: datetime.date | None = None  # since when no chapter makes it
 
     def worded(self, words: Mapping[str, object]) -> str:
         """Return the statement with just these words in its places; ValueError if it has others."""

@@ -23,8 +23,8 @@ class Table:
     """A table that a notebook displays: as text for the tests, as HTML for readers."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]  # HTML, a cell for each column.
-    kind: str = "ledger"  # The style of the table.
+    rows: tuple[tuple[str, ...], ...]  # HTML, a cell for each column
+    kind: str = "ledger"  # the style of the table
 
     def __repr__(self) -> str:
         return f"table of {len(self.rows)} rows: {', '.join(self.columns)}"

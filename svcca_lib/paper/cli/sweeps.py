@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -24,6 +25,7 @@ commands = typer.Typer()
 Folder = Annotated[Path, typer.Argument(help="The folder of a sweep.")]
 Threads = Annotated[int | None, typer.Option(help="Threads of each job; else shared out evenly.")]
 Retries = Annotated[int, typer.Option(help="How often a job that fails is tried again.")]
+Part = StrEnum("Part", ["unfinished", "failed", "everything"])  # what `clean` removes of a sweep
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
 
 
@@ -173,10 +175,7 @@ def status(folder: Folder = Path("runs"), as_json: AsJson = False) -> None:
 @commands.command()
 def clean(
     folder: Folder = Path("runs"),
-    what: Annotated[
-        Literal["unfinished", "failed", "everything"],
-        typer.Option(help="Which jobs of the sweep."),
-    ] = "unfinished",
+    what: Annotated[Part, typer.Option(help="Which jobs of the sweep.")] = Part.unfinished,
     store: Annotated[
         bool, typer.Option("--store", help="The store instead: what was begun, or everything.")
     ] = False,
@@ -192,10 +191,10 @@ def clean(
     with reported(FAILED):
         layout = Layout(folder)
         if store:
-            entries = [e for e in Store().entries() if what == "everything" or not e.finished]
+            entries = [e for e in Store().entries() if what == Part.everything or not e.finished]
             sizes = {str(e.path): e.size for e in entries}
         else:
-            paths = removable(Plan.read(folder), layout, what)
+            paths = removable(Plan.read(folder), layout, what.value)
             sizes = {str(path): _bytes(path) for path in paths}
         for path, size in sizes.items():
             print(f"{_size(size):>10}  {path}")

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from svcca_lib.paper.chapter import gathered
@@ -35,29 +34,21 @@ def pages(root: Path) -> list[Path]:
     return [root / "_config.yml", root / "_toc.yml", *sorted(f for f in files if f.is_file())]
 
 
-@dataclass(frozen=True)
-class Behind:
-    """A published chapter that ran with older code than the book's."""
+def behind(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the chapters of a folder of published ones that ran with older code, by name.
 
-    commit: str  # Short hash of the one whose notebook it executed.
-    why: str  # Why it was not executed anew, and what is different since.
-
-
-def behind(folder: Path) -> dict[str, Behind]:
-    """Return the chapters of a folder of published ones that ran with older code, by name."""
+    Each has the ``commit`` whose notebook it executed, and ``why`` it was not executed anew.
+    """
     path = folder / BEHIND
-    if not path.is_file():
-        return {}
-    entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: Behind(**entry) for name, entry in entries.items()}
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _say_behind(page: Path, older: Behind) -> None:
+def _say_behind(page: Path, commit: str, why: str) -> None:
     """Say at the head of a staged page that the book's code has moved on since it ran."""
     notebook = read_notebook(page)
     text = (
         f":::{{admonition}} Executed with older code\n:class: note\nThis page ran with the code of "
-        f"commit `{older.commit}`. {older.why}\n:::"
+        f"commit `{commit}`. {why}\n:::"
     )
     heading, _, said = notebook.cells[0].source.partition("\n")
     notebook.cells[0].source = f"{heading}\n\n{text}\n{said}"
@@ -92,7 +83,7 @@ def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
         target = staging / "book" / f"{name}.ipynb"
         _copy(notebook, target)
         if name in (older := behind(notebook.parent)):
-            _say_behind(target, older[name])
+            _say_behind(target, **older[name])
     shown = gathered.Book.read(notebooks)
     shown.write(staging / "book")
     results.write_results(shown, staging)

@@ -42,14 +42,14 @@ img { max-width: 100%; background: white }
 class Group:
     """The jobs of one chapter that differ in the seed alone."""
 
-    name: str  # Chapter and parameters: a folder of collected/.
-    seeds: tuple[int, ...]  # Of the jobs that are done.
-    missing: int  # Jobs that are not.
-    shared: bool  # Whether jobs use networks of one another: intervals are too narrow then.
-    ledger: Ledger  # Its claims are decided by Student's interval of what each seed measured.
-    holding: tuple[int, ...]  # For each claim, how many seeds it holds for by itself.
-    figures: tuple[str, ...] = ()  # That all seeds drew alike, and so could be gathered.
-    left_out: tuple[str, ...] = ()  # The others.
+    name: str  # chapter and parameters: a folder of collected/
+    seeds: tuple[int, ...]  # of the jobs that are done
+    missing: int  # jobs that are not
+    shared: bool  # whether jobs use networks of one another: intervals are too narrow then
+    ledger: Ledger  # its claims are decided by Student's interval of what each seed measured
+    holding: tuple[int, ...]  # for each claim, how many seeds it holds for by itself
+    figures: tuple[str, ...] = ()  # that all seeds drew alike, and so could be gathered
+    left_out: tuple[str, ...] = ()  # the others
 
     def to_dict(self) -> dict[str, Any]:
         """Return the group as JSON-ready values."""

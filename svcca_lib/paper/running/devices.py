@@ -14,13 +14,6 @@ from filelock import FileLock, Timeout
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def count() -> int:
-    """Return how many GPUs this machine has and this process may use."""
-    import torch
-
-    return torch.cuda.device_count()
-
-
 @contextmanager
 def claimed(folder: Path | None = None, every: float = 0.5) -> Iterator[str | None]:
     """Let this process, and what it starts, see one GPU that no other claims meanwhile.

@@ -31,12 +31,12 @@ EVERY = 1.0  # seconds between two looks
 class Event:
     """A step began, or ended."""
 
-    step: str  # A job's name, or "training ..." and its id.
+    step: str  # a job's name, or "training ..." and its id
     state: progress.State
-    seconds: float | None = None  # That it took.
-    claims: int | None = None  # Of a chapter that is done.
+    seconds: float | None = None  # that it took
+    claims: int | None = None  # of a chapter that is done
     holding: int | None = None
-    error: str = ""  # Of one that failed, in a line.
+    error: str = ""  # of one that failed, in a line
 
     def __str__(self) -> str:
         text = f"{self.step}: {self.state}"

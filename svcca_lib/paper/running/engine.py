@@ -34,12 +34,12 @@ INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 class Settings:
     """How much of what a run may use."""
 
-    # Of this machine, by default all; on a cluster, jobs submitted at once.
+    # of this machine, by default all; on a cluster, jobs submitted at once
     cores: int | None = None
-    # Of each training and chapter; by default the cores shared out evenly.
+    # of each training and chapter; by default the cores shared out evenly
     threads: int | None = None
-    on: str = ""  # A cluster: a folder of workflow/profiles, or the path of a Snakemake profile.
-    retries: int = 0  # How often a job that failed is tried again.
+    on: str = ""  # a cluster: a folder of workflow/profiles, or the path of a Snakemake profile
+    retries: int = 0  # how often a job that failed is tried again
 
 
 def run_book(
@@ -86,8 +86,10 @@ def _run(
     """Run Snakemake in this process, with its working folder in `folder`."""
     config, where = dict(config), _where(root, settings)
     if not settings.on:
+        from torch.cuda import device_count
+
         where += ["--resources", f"mem_mb={psutil.virtual_memory().total // 10**6}"]
-        if gpus := devices.count():
+        if gpus := device_count():
             config["gpus"] = str(gpus)
             where.append(f"gpu={gpus}")
         if gpus > 1:

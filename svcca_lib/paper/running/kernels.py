@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from svcca_lib.paper.running.machines import MACHINES, Machine, environment, runs_here
+from svcca_lib.paper.running.machines import MACHINES, Machine, environment, hindrance
 from svcca_lib.paper.store.paths import REPOSITORY
 
 # What OpenBLAS calls cores whose kernels the wheels of NumPy and SciPy share with another one.
@@ -42,15 +42,15 @@ _CAPABILITIES = {"DEFAULT": 0, "AVX2": 1, "AVX512": 2, "SVE256": 2}
 class Kernels:
     """What a process computes with."""
 
-    numpy: str  # The core whose kernels its OpenBLAS takes; empty where it has another BLAS.
-    scipy: str  # The same of SciPy's.
-    torch: str  # The instructions of torch's own kernels.
-    # Of the instruction sets that NumPy's functions choose from, those in use.
+    numpy: str  # the core whose kernels its OpenBLAS takes; empty where it has another BLAS
+    scipy: str  # the same of SciPy's
+    torch: str  # the instructions of torch's own kernels
+    # of the instruction sets that NumPy's functions choose from, those in use
     simd: tuple[str, ...]
-    threads: int  # Of torch.
-    blas_threads: int  # Of NumPy's OpenBLAS; 0 where it has another BLAS.
-    onednn: str = ""  # Its instructions; it says them in a new process only.
-    mkl: str = ""  # Its branch; the same.
+    threads: int  # of torch
+    blas_threads: int  # of NumPy's OpenBLAS; 0 where it has another BLAS
+    onednn: str = ""  # its instructions; it says them in a new process only
+    mkl: str = ""  # its branch; the same
 
     def __str__(self) -> str:
         blas = dict.fromkeys(name for name in (self.numpy, self.scipy) if name)
@@ -158,7 +158,7 @@ def deviations(machine: Machine, kernels: Kernels, cores: int) -> list[str]:
 def foreign() -> Machine:
     """Return the machine that this CPU can play and that is farthest from the present one."""
     now = present()
-    playable = [m for m in MACHINES.values() if not m.versions and runs_here(m)]
+    playable = [m for m in MACHINES.values() if not m.versions and not hindrance(m)]
     return max(playable, key=lambda machine: distance(machine, now))
 
 

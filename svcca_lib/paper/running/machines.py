@@ -45,12 +45,12 @@ class Machine:
     """A machine to play."""
 
     name: str
-    # What a process finds, of `VARIABLES`; those not in it are unset.
+    # what a process finds, of `VARIABLES`; those not in it are unset
     environment: Mapping[str, str]
     threads: int
-    architecture: str = ""  # Of its CPU, `X86` or `ARM`; empty for that of the present one.
-    needs: tuple[str, ...] = ()  # What its kernels ask of the CPU, as /proc/cpuinfo calls it.
-    versions: str = ""  # `OLDEST`, or empty for those that are installed.
+    architecture: str = ""  # of its CPU, `X86` or `ARM`; empty for that of the present one
+    needs: tuple[str, ...] = ()  # what its kernels ask of the CPU, as /proc/cpuinfo calls it
+    versions: str = ""  # `OLDEST`, or empty for those that are installed
 
     @property
     def core(self) -> str:
@@ -117,11 +117,6 @@ def architecture() -> str:
     """Return the architecture of this CPU, as `Machine` calls it."""
     name = platform.machine().lower()
     return {"x86_64": X86, "amd64": X86, "arm64": ARM}.get(name, name)
-
-
-def runs_here(machine: Machine) -> bool:
-    """Return whether this CPU can play a machine."""
-    return not hindrance(machine)
 
 
 def hindrance(machine: Machine) -> str:

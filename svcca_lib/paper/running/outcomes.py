@@ -20,13 +20,13 @@ class Outcome:
 
     machine: str
     part: str
-    state: str  # Of the code, see `trials.state`.
+    state: str  # of the code, see `trials.state`
     passed: int
     failed: int
     skipped: int
     seconds: float
-    kernels: str  # What the tests computed with.
-    failures: tuple[str, ...] = ()  # Each test that failed, and how, in a line.
+    kernels: str  # what the tests computed with
+    failures: tuple[str, ...] = ()  # each test that failed, and how, in a line
 
     def write(self, path: Path) -> None:
         """Write it to a file, which is there only when it is whole."""

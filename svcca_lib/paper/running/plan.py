@@ -31,9 +31,9 @@ GATHERING = LEDGER  # gathers what the others measured: `collect` does that for 
 class Job:
     """One chapter with one set of parameters."""
 
-    name: str  # Its folder in that of the sweep; it follows from the parameters alone.
-    notebook: str  # A path within the repository, or absolute.
-    parameters: Mapping[str, Any]  # Profile, seed, and what differs from the chapter's defaults.
+    name: str  # its folder in that of the sweep; it follows from the parameters alone
+    notebook: str  # a path within the repository, or absolute
+    parameters: Mapping[str, Any]  # profile, seed, and what differs from the chapter's defaults
 
     @property
     def chapter(self) -> str:
@@ -115,7 +115,7 @@ class Plan:
     """The jobs of a sweep."""
 
     jobs: tuple[Job, ...]
-    timeout: float | None = None  # Seconds that one cell of a chapter may take.
+    timeout: float | None = None  # seconds that one cell of a chapter may take
 
     @property
     def trainings(self) -> dict[str, Training]:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 from filelock import FileLock
 
 from svcca_lib.paper.store.files import write_json
@@ -160,10 +161,4 @@ def _alive(pulse: dict[str, Any], path: Path) -> bool:
         with suppress(OSError):
             return time.time() - path.stat().st_mtime < STALE
         return False
-    try:
-        os.kill(pulse["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's: it lives
-        return True
-    return True
+    return bool(psutil.pid_exists(pulse["pid"]))

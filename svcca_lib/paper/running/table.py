@@ -22,9 +22,9 @@ class Row:
     """How one job stands: a row of the sweep's table."""
 
     job: Job
-    state: progress.State  # "stopped" for one that was killed.
-    record: Mapping[str, Any]  # What it left: seconds, CPU seconds, memory; or why it failed.
-    claims: tuple[Mapping[str, Any], ...]  # Of its ledger.
+    state: progress.State  # "stopped" for one that was killed
+    record: Mapping[str, Any]  # what it left: seconds, CPU seconds, memory; or why it failed
+    claims: tuple[Mapping[str, Any], ...]  # of its ledger
 
     @property
     def holding(self) -> int:

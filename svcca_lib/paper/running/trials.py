@@ -49,11 +49,11 @@ Say = Callable[[str], None]
 class Plan:
     """What is to be run."""
 
-    root: Path  # The repository.
-    folder: Path  # Of the results.
+    root: Path  # the repository
+    folder: Path  # of the results
     machines: tuple[Machine, ...]
-    parts: tuple[str, ...] = PARTS  # Of `PARTS`.
-    scratch: tuple[str, ...] = ()  # Names of the machines that train everything anew.
+    parts: tuple[str, ...] = PARTS  # of `PARTS`
+    scratch: tuple[str, ...] = ()  # names of the machines that train everything anew
 
     def folder_of(self, machine: Machine) -> Path:
         """Return where the results of a machine lie."""
@@ -84,7 +84,7 @@ def plan(
 
 def spread(number: int = 3) -> tuple[str, ...]:
     """Return the names of a few machines that this CPU can play, as different as there are."""
-    played = [m.name for m in machines.MACHINES.values() if m.core and machines.runs_here(m)]
+    played = [m.name for m in machines.MACHINES.values() if m.core and not machines.hindrance(m)]
     played = played or [m.name for m in machines.MACHINES.values() if not m.versions]
     last = len(played) - 1
     places = {round(i * last / max(1, number - 1)) for i in range(number)}

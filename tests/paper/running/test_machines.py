@@ -93,7 +93,7 @@ def test_process_that_ends_at_once_is_caught(tmp_path):
 
 def test_foreign_is_always_the_same_and_far_away(foreign):
     assert foreign == kernels.foreign()
-    assert machines.runs_here(foreign)
+    assert not machines.hindrance(foreign)
     assert kernels.distance(foreign, kernels.present()) > 0
 
 
@@ -116,10 +116,10 @@ def test_nothing_of_the_present_environment_is_left(monkeypatch):
 def test_cpu_that_lacks_an_instruction_is_told(monkeypatch):
     monkeypatch.setattr(machines, "architecture", lambda: X86)
     monkeypatch.setattr(machines, "cpu_flags", lambda: frozenset({"pni", "avx", "avx2", "fma"}))
-    assert machines.runs_here(MACHINES["haswell"])
+    assert not machines.hindrance(MACHINES["haswell"])
     assert "lacks avx512f" in machines.hindrance(MACHINES["skylake-avx512"])
     assert machines.hindrance(MACHINES["armv8"]) == "its CPU is aarch64, this one x86-64"
-    assert machines.runs_here(MACHINES["oldest"])
+    assert not machines.hindrance(MACHINES["oldest"])
     monkeypatch.setattr(machines, "cpu_flags", frozenset)
     assert "is not told on" in machines.hindrance(MACHINES["haswell"])
 
