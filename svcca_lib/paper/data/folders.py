@@ -80,21 +80,14 @@ def class_folders(
         listing.update(
             os.fsencode(f"{file.relative_to(root)}\0{index}\0{stat.st_size}\0{stat.st_mtime_ns}\n")
         )
-    artefact = (Store() if store is None else store).fetch(
-        "images",
-        {"listing": listing.hexdigest(), "size": size},
-        decode,
-        version=identity.of_training(),
+    config = {"listing": listing.hexdigest(), "size": size}
+    artefact = (store or Store()).fetch("images", config, decode, version=identity.of_training())
+    train, test = (
+        (artefact.tensors[f"{part}_images"], artefact.tensors[f"{part}_labels"])
+        for part in ("train", "test")
     )
-    tensors = artefact.tensors
     name, label = _names(root, classes, artefact.meta["formats"], {"size": size, "limit": limit})
-    return image_data(
-        name,
-        label,
-        (tensors["train_images"], tensors["train_labels"]),
-        (tensors["test_images"], tensors["test_labels"]),
-        classes,
-    )
+    return image_data(name, label, train, test, classes)
 
 
 def _names(

@@ -78,9 +78,8 @@ def image_data(
     """Take split images and labels, with the moments of the training pixels."""
     # a histogram gives exact moments without a float copy of the images
     values = torch.arange(256, dtype=torch.float64) / 255
-    histograms = torch.stack(
-        [torch.bincount(c.flatten(), minlength=256) for c in train[0].unbind(1)]
-    ).double()
+    counts = [torch.bincount(c.flatten(), minlength=256) for c in train[0].unbind(1)]
+    histograms = torch.stack(counts).double()
     weights = histograms / histograms.sum(1, keepdim=True)
     mean = weights @ values
     std = (weights * (values - mean[:, None]) ** 2).sum(1).sqrt()

@@ -94,10 +94,8 @@ def words(train: Path, test: Path) -> TextData:
     for file in (train, test):
         if not file.is_file():
             raise FileNotFoundError(f"there is no file {file}")
-        lines = file.read_text(encoding="utf-8").splitlines()
-        parts.append(
-            [word for line in lines if line.split() for word in (*line.split(), END_OF_LINE)]
-        )
+        lines = map(str.split, file.read_text(encoding="utf-8").splitlines())
+        parts.append([word for line in lines if line for word in (*line, END_OF_LINE)])
         if not parts[-1]:
             raise ValueError(f"{file} has no words")
     # most frequent first, ties in alphabetical order

@@ -49,9 +49,8 @@ def appendix_figure_5(
     at = [list(ratios).index(share) for share in shares]
     compressed = np.arange(1, len(layers) + 1)
     followed = dict(zip(shares, SHARES, strict=False))
-    for ax, curves, title in zip(
-        axes[0], (two, logits), ("Two networks", "Layer against logits"), strict=False
-    ):
+    titles = "Two networks", "Layer against logits"
+    for ax, curves, title in zip(axes[0, :2], (two, logits), titles, strict=True):
         for i, style in zip(at, followed.values(), strict=True):
             draw_curve(ax, Curve(compressed, curves[:, :, i]), style)
         ax.set_title(title)
@@ -61,13 +60,9 @@ def appendix_figure_5(
     floor = max(0.0, lowest - 0.35 * (highest - lowest))  # room for the legend
     for ax in axes[0, :2]:
         ax.set_ylim(floor, highest + 0.06 * (highest - floor))
-        ax.legend(
-            handles=lines({f"{share:g}": style for share, style in followed.items()}),
-            loc="lower left",
-            ncols=2,
-            title="share of directions kept",
-            title_fontsize=7.5,
-        )
+        entries = lines({f"{share:g}": style for share, style in followed.items()})
+        heading: Style = {"title": "share of directions kept", "title_fontsize": 7.5}
+        ax.legend(handles=entries, loc="lower left", ncols=2, **heading)
     axes[0, 0].set_ylabel("test accuracy, no retraining")
     axes[0, 1].tick_params(labelleft=False)
     last = axes[0, 2]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +26,6 @@ def classification(output: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return loss, (output.argmax(-1) == y.flatten()).double().mean()
 
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module's own mode: frozen ones stay as they are."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 @torch.no_grad()
 def measure(
     network: nn.Module,
@@ -50,11 +38,16 @@ def measure(
     """Mean loss and accuracy in evaluation mode, as `score` gives them for a batch."""
     device = next(network.parameters()).device
     total = torch.zeros(2, dtype=torch.float64, device=device)
-    with _evaluating(network):
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
         for start in range(0, len(x), batch_size):
             xs, ys = x[start : start + batch_size], y[start : start + batch_size]
             with autocast():
                 output = network(xs.to(device))
             total += torch.stack(score(output, ys.to(device))) * len(xs)
+    finally:  # each module's own mode: frozen ones stay as they are
+        for module, mode in modes.items():
+            module.training = mode
     loss, accuracy = (total / len(x)).tolist()
     return loss, accuracy

@@ -44,14 +44,8 @@ def explorer(
         "axes": [{"values": list(map(int, values))} for values in axes.values()],
         "values": [thousandths(f"grid {n!r}", g).ravel().tolist() for n, g in grids.items()],
     }
-    sliders = "\n".join(
-        filled(
-            "explorer.slider.html",
-            ident=f"{ident}-{k}",
-            label=html.escape(label),
-            last=len(values) - 1,
-            start=start[k],
-        )
-        for k, (label, values) in enumerate(axes.items())
-    )
-    return framed("explorer", ident, title, data, width="38rem", sliders=sliders)
+    sliders = []
+    for k, (label, values) in enumerate(axes.items()):
+        entries = {"label": html.escape(label), "last": len(values) - 1, "start": start[k]}
+        sliders.append(filled("explorer.slider.html", ident=f"{ident}-{k}", **entries))
+    return framed("explorer", ident, title, data, width="38rem", sliders="\n".join(sliders))

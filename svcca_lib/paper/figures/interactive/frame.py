@@ -22,11 +22,11 @@ _IDENT = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def framed(
-    kind: str, ident: str, title: str, data: Mapping[str, object], width: str, **body: object
+    kind: str, ident: str, title: str, data: Mapping[str, object], width: str, **parts: object
 ) -> str:
     """Return the HTML of one figure, whose script reads `data`, at most `width` wide (CSS).
 
-    `body` fills what ``kind.html`` leaves open, as HTML. `ident` is to be unique on the page.
+    `parts` fill what ``kind.html`` leaves open, as HTML. `ident` is to be unique on the page.
 
     Raises
     ------
@@ -36,14 +36,9 @@ def framed(
     if not _IDENT.fullmatch(ident):
         raise ValueError(f"ident must be lower-case letters, digits and hyphens; got {ident!r}")
     compact = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return filled(
-        "frame.html",
-        kind=kind,
-        ident=ident,
-        width=width,
-        body=filled(f"{kind}.html", ident=ident, title=html.escape(title), **body),
-        script=filled(f"{kind}.js", ident=ident, data=compact),
-    )
+    body = filled(f"{kind}.html", ident=ident, title=html.escape(title), **parts)
+    script = filled(f"{kind}.js", ident=ident, data=compact)
+    return filled("frame.html", kind=kind, ident=ident, width=width, body=body, script=script)
 
 
 def filled(file: str, **values: object) -> str:
