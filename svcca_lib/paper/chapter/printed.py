@@ -20,7 +20,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeGuard
@@ -135,11 +136,11 @@ class Printed:
         self.text: dict[str, list[str]] = {}
         self._counts = {"text": 0, "html": 0}
         # How a stream is cut into outputs, and where they lie among the others, is up to the clock.
-        streams: dict[str, str] = {}
+        streams: dict[str, str] = defaultdict(str)
         others = []
         for output in outputs:
             if output["output_type"] == "stream":
-                streams[output["name"]] = streams.get(output["name"], "") + _joined(output["text"])
+                streams[output["name"]] += "".join(output["text"])
             else:
                 others.append(output)
         for name, text in streams.items():
@@ -174,13 +175,13 @@ class Printed:
         rich = any(form in data for form in ("text/html", "text/markdown", "text/latex"))
         for form, content in sorted(data.items()):
             if form.startswith(RECORD):
-                self._note(name_of(metadata), _joined(content).strip())
+                self._note(name_of(metadata), "".join(content).strip())
             elif form == "text/plain" and rich:
                 continue  # says the same, in columns that wrap where digits make them wide
             elif form == "text/html":
-                self._read("html", html.unescape(_joined(content)))
+                self._read("html", html.unescape("".join(content)))
             elif form.startswith("text/"):
-                self._read("text", _joined(content))
+                self._read("text", "".join(content))
             elif not form.startswith("image/") and "widget" not in form:
                 self._say(form, json.dumps(content, sort_keys=True))
         if figure := metadata.get(FIGURE_METADATA):
@@ -196,12 +197,10 @@ class Printed:
 
     def _note(self, name: str, text: str) -> None:
         address = f"glue {name}"
-        if not _NUMBER.fullmatch(text):
-            self._say(address, text)
-            return
-        value, _ = read(text)
-        self._say(address, MARK)
-        self._add(Number(address, value, 0.0, abs(value), _noise(value), text))
+        if is_number := _NUMBER.fullmatch(text):
+            value, _ = read(text)
+            self._add(Number(address, value, 0.0, abs(value), _noise(value), text))
+        self._say(address, MARK if is_number else text)
 
     def _claim(self, claim: Mapping[str, Any]) -> None:
         # An end of an interval may lie near zero; what it is the interval of says what is near.
@@ -227,14 +226,11 @@ class Printed:
         for name, cells in columns.items():
             address, scale = f"csv {figure} {name}", largest[_array(name)]
             noise = max(DRAWN * scale, EXACT)
-            shown = []
             for row, cell in enumerate(cells, start=1):
                 if _NUMBER.fullmatch(cell):
                     value, _ = read(cell)
                     self._add(Number(address, value, 0.0, scale, noise, cell, f"row {row}"))
-                    shown.append(MARK)
-                else:
-                    shown.append(cell)
+            shown = (MARK if _NUMBER.fullmatch(cell) else cell for cell in cells)
             self._say(address, ",".join(shown))
 
 
@@ -268,8 +264,3 @@ def _array(column: str) -> str:
     """Return what a column belongs to: the columns of one array have numbers for names."""
     name, dot, index = column.rpartition(".")
     return name if dot and index.isdecimal() else column
-
-
-def _joined(text: str | Sequence[str]) -> str:
-    """Return a text that a notebook's file keeps as lines."""
-    return text if isinstance(text, str) else "".join(text)

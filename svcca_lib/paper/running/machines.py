@@ -21,18 +21,6 @@ from types import MappingProxyType
 X86, ARM = "x86-64", "aarch64"
 OLDEST = "oldest"  # of the versions that pyproject.toml allows
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# All that decides what the libraries compute with; nothing of it is left to whoever starts us.
-VARIABLES = (
-    *THREADS,
-    "ATEN_CPU_CAPABILITY",
-    "MKL_CBWR",
-    "MKL_DYNAMIC",
-    "NPY_DISABLE_CPU_FEATURES",
-    "OMP_WAIT_POLICY",
-    "ONEDNN_MAX_CPU_ISA",
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_THREAD_TIMEOUT",
-)
 # NumPy's names of instruction sets, up to 2.3 and from 2.4 on; it passes over those it lacks.
 _AVX512 = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V4"
 _AVX2 = f"AVX2 FMA3 X86_V3 {_AVX512}"
@@ -45,7 +33,7 @@ class Machine:
     """A machine to play."""
 
     name: str
-    # what a process finds, of `VARIABLES`; those not in it are unset
+    # what a process finds; of `VARIABLES` no other is set
     environment: Mapping[str, str]
     threads: int
     architecture: str = ""  # of its CPU, `X86` or `ARM`; empty for that of the present one
@@ -111,6 +99,8 @@ _TABLE = (
     _machine(OLDEST, 2, versions=OLDEST),
 )
 MACHINES = {machine.name: machine for machine in _TABLE}
+# All that decides what the libraries compute with; nothing of it is left to whoever starts us.
+VARIABLES = {variable for machine in _TABLE for variable in machine.environment}
 
 
 def architecture() -> str:
