@@ -39,8 +39,7 @@ FREEZE, CONSTANT = "-freeze", "-constant"
 CURVE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.55, 0.75, 1.0)
 FINE_CURVE = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.275, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0)
 
-MOST_SEEDS = 10
-_EVERY = tuple(range(MOST_SEEDS))
+_EVERY = tuple(range(10))  # offsets of seeds: no profile has more
 
 # Two toy networks are compared with each other: six make three pairs that share none.
 _THREE_PAIRS = {("01-toy-regression", "toy"): 6}
@@ -48,8 +47,8 @@ _THREE_PAIRS = {("01-toy-regression", "toy"): 6}
 _FIVE = {("12-after-the-paper", "convnet"): 5}
 
 
-def _each(*names: str, offsets: tuple[int, ...] = _EVERY) -> tuple[tuple[str, int], ...]:
-    return tuple((name, offset) for name in names for offset in offsets)
+def _each(*names: str) -> tuple[tuple[str, int], ...]:
+    return tuple((name, offset) for name in names for offset in _EVERY)
 
 
 # chapter -> (training, offset counted onto the chapter's seed); a profile with fewer seeds than
@@ -182,18 +181,17 @@ class Profile:
         That of an image network may be followed by "-constant", "-freeze" or both. An unknown name,
         or a width that its network cannot have, is a ValueError.
         """
-        base = name.removesuffix(FREEZE).removesuffix(CONSTANT)
-        recipe = self.recipes.get(base)
-        if recipe is None or (base != name and recipe.kind != "images"):
-            more = ("", FREEZE, CONSTANT, CONSTANT + FREEZE)
-            known = [
-                known + ending
-                for known, other in self.recipes.items()
-                for ending in (more if other.kind == "images" else more[:1])
-            ]
+        known = [
+            base + ending
+            for base, recipe in self.recipes.items()
+            for ending in ("", FREEZE, CONSTANT, CONSTANT + FREEZE)
+            if not ending or recipe.kind == "images"
+        ]
+        if name not in known:
             raise ValueError(
                 f"training of profile {self.name} must be one of {', '.join(known)}; got {name!r}"
             )
+        recipe = self.recipes[name.removesuffix(FREEZE).removesuffix(CONSTANT)]
         if width and recipe.kind != "images":
             raise ValueError(f"width is of the networks of images; {name!r} has none of them")
         if width:

@@ -21,7 +21,7 @@ SERIES: tuple[Style, ...] = tuple(
 
 @dataclass(frozen=True)
 class Lines:
-    """Curves of one panel by names that are the same in all panels; dotted where `mark` is."""
+    """Curves of one panel by names that all panels share, and a dotted line at `mark`."""
 
     x: np.ndarray  # (m,)
     curves: Mapping[str, np.ndarray]
