@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,9 @@ def _changed_text(before: Printed, after: Printed) -> dict[str, str]:
         elif name not in before.text:
             found[name] = f"{name}: is new ({_cut(new)})"
         elif before.text[name] != after.text[name]:
-            start = next(
-                (i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b),
-                min(len(old), len(new)),
-            )
-            old, new = (_cut(text, max(0, start - 40)) for text in (old, new))
+            differing = (i for i, (a, b) in enumerate(zip_longest(old, new)) if a != b)
+            start = max(0, next(differing, len(old)) - 40)
+            old, new = (_cut(text, start) for text in (old, new))
             found[name] = f"{name}: {old} became {new}"
     return found
 
@@ -208,19 +207,13 @@ def write_tolerances(notebook: Path, executions: Iterable[Path]) -> list[str]:
 def _ignored(cell: Mapping[str, Any]) -> bool:
     """Return whether nbval is told not to compare a cell."""
     tags = {tag.upper().replace("-", "_") for tag in cell["metadata"].get("tags", ())}
-    comments = {
-        line.strip().lstrip("#").strip()
-        for line in cell["source"].splitlines()
-        if line.lstrip().startswith("#")
-    }
-    return not tags.isdisjoint(IGNORING) or not comments.isdisjoint(IGNORING)
+    lines = map(str.strip, cell["source"].splitlines())
+    comments = {line.lstrip("#").strip() for line in lines if line.startswith("#")}
+    return not (tags | comments).isdisjoint(IGNORING)
 
 
 def _code(book: Mapping[str, Any]) -> list[Any]:
     """Return the code cells, without the parameters that a run injected."""
-    return [
-        cell
-        for cell in book["cells"]
-        if cell["cell_type"] == "code"
-        and "injected-parameters" not in cell["metadata"].get("tags", ())
-    ]
+    code = (cell for cell in book["cells"] if cell["cell_type"] == "code")
+    injected = "injected-parameters"
+    return [cell for cell in code if injected not in cell["metadata"].get("tags", ())]

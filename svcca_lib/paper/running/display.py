@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import statistics
-import threading
 import time
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,8 +23,6 @@ from rich.text import Text
 from svcca_lib.paper.chapter.provenance import duration
 from svcca_lib.paper.running import progress, table
 from svcca_lib.paper.running.plan import Layout, Plan
-
-EVERY = 1.0  # seconds between two looks
 
 
 @dataclass(frozen=True)
@@ -106,29 +104,27 @@ class Watch:
         self.states: dict[str, progress.State] = {}
         self._seen: dict[str, tuple[progress.State, int]] = {}
         self._took: dict[str, list[float]] = defaultdict(list)  # seconds of a kind's finished steps
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
 
     @property
     def stopped(self) -> list[str]:
         """Steps that failed or were killed meanwhile."""
         return [name for name, state in self.states.items() if state in ("failed", "stopped")]
 
-    def __enter__(self) -> Watch:
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look for as long as this is entered."""
         for name, record in self.records.items():
             self._seen[name] = state, _ = _look_at(record)
             # That a step stopped in an earlier run is no news of this one.
             self.states[name] = "waiting" if state in ("failed", "stopped") else state
             if state == "done":
                 self._learn(name, progress.said(record, state))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._update()
-        self.listener.close()
+        try:
+            with progress.regularly(self._update):
+                yield
+        finally:
+            self._update()
+            self.listener.close()
 
     def lines(self) -> list[str]:
         """Return a line for each step under way: where it is and what time it has left."""
@@ -137,10 +133,6 @@ class Watch:
             for name, record in self.records.items()
             if progress.state(record) == "running"
         ]
-
-    def _look(self) -> None:
-        while not self._over.wait(EVERY):
-            self._update()
 
     def _update(self) -> None:
         news = False

@@ -24,6 +24,7 @@ from svcca_lib.paper.chapter.gathered import Book
 from svcca_lib.paper.publishing import results, site
 from svcca_lib.paper.running import devices, display, plan
 from svcca_lib.paper.running.plan import Layout, Plan
+from svcca_lib.paper.store.files import write_whole
 
 PROFILES = Path("workflow", "profiles")
 ON_A_CLUSTER = 4  # threads of a job, where nothing else is said
@@ -108,7 +109,7 @@ def _run(
         *("--", *targets),
     ]
     with plan.alone(lock):
-        with watch, _errors(folder) as errors, _interruptible() as interrupted:
+        with watch.looking(), _errors(folder) as errors, _interruptible() as interrupted:
             status = _snakemake(command)
         if interrupted:
             return INTERRUPTED
@@ -166,10 +167,8 @@ def _errors(folder: Path) -> Iterator[list[str]]:
     finally:
         log.removeHandler(handler)
         if found:
-            path = folder / "logs" / "engine.log"
             with suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text("\n\n".join(found) + "\n", encoding="utf-8")
+                write_whole(folder / "logs" / "engine.log", "\n\n".join(found) + "\n")
 
 
 @contextmanager

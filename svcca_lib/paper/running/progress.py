@@ -29,7 +29,7 @@ from svcca_lib.paper.store.files import write_json
 logger = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
-EVERY = 1.0  # seconds between two notes
+EVERY = 1.0  # seconds between two notes, and between two looks at them
 STALE = 60.0  # a pulse of another machine that is older has stopped
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -45,6 +45,24 @@ def failed_path(record: Path) -> Path:
 
 
 @contextmanager
+def regularly(act: Callable[[], None]) -> Iterator[None]:
+    """Do something every second, in a thread of its own, for as long as this is entered."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(EVERY):
+            act()
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
 def _pulse(record: Path, parent: int | None, where: Callable[[], dict[str, Any]]) -> Iterator[None]:
     """Write where this process is, every second, for as long as it lives.
 
@@ -54,7 +72,7 @@ def _pulse(record: Path, parent: int | None, where: Callable[[], dict[str, Any]]
     if parent is not None:  # Ctrl-C is for the engine, which hands it on once
         with suppress(OSError):
             os.setpgrp()
-    path, over = pulse_path(record), threading.Event()
+    path = pulse_path(record)
     about = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
 
     def beat() -> None:
@@ -64,18 +82,11 @@ def _pulse(record: Path, parent: int | None, where: Callable[[], dict[str, Any]]
         with suppress(OSError):  # a full disk stops nobody from computing
             write_json(path, about | where())
 
-    def go_on() -> None:
-        while not over.wait(EVERY):
-            beat()
-
-    thread = threading.Thread(target=go_on, daemon=True)
     beat()
-    thread.start()
     try:
-        yield
+        with regularly(beat):
+            yield
     finally:
-        over.set()
-        thread.join()
         with suppress(OSError):
             path.unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ def test_live_lines_say_where_each_job_is_and_what_is_left(tmp_path):
     watch = display.Watch(plan, layout, display.Lines(sys.stderr))
     for name, seconds in (("a/quick_seed-0", 100.0), ("a/quick_seed-1", 100.0)):
         write_json(layout.record(name), {"seconds": seconds})
-    with watch, progress.recorded(layout.record("a/quick_seed-2")) as note:
+    with watch.looking(), progress.recorded(layout.record("a/quick_seed-2")) as note:
         note(cell=3, cells=9)
         time.sleep(1.5 * progress.EVERY)
         (line,) = watch.lines()
