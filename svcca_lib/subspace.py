@@ -10,7 +10,7 @@ all that step 2, the CCA, needs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -141,8 +141,14 @@ class Factors:
         """The same in another precision."""
         if dtype == self.values.dtype:
             return self
-        parts = (getattr(self, part.name) for part in fields(self))
-        return Factors(*(None if t is None else t.to(dtype) for t in parts))
+        return Factors(
+            mean=self.mean.to(dtype),
+            directions=self.directions.to(dtype),
+            values=self.values.to(dtype),
+            weights=self.weights.to(dtype),
+            rows=None if self.rows is None else self.rows.to(dtype),
+            left=None if self.left is None else self.left.to(dtype),
+        )
 
     @property
     def ready(self) -> bool:

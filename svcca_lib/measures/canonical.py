@@ -7,16 +7,15 @@ that were kept count the same, unless a measure weighs them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
-import torch
 from torch import Tensor
 
 from svcca_lib._linalg import inner, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
 from svcca_lib.inputs import Precision
-from svcca_lib.measures.measure import Measure, function
+from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import Moments, moments_of
 from svcca_lib.outputs import like_input
@@ -324,12 +323,6 @@ def _canonical(
         weights=lambda: _weights(a, b, *(pairs or _singular_pairs(matrix)[::2])),
         independent=lambda: scale * chance_correlation(a.kept, b.kept, a.n),
     )
-
-
-def in_one_precision(a: Subspace, b: Subspace) -> tuple[Subspace, Subspace]:
-    """Two subspaces in the wider precision of the two; see `Subspace.dtype`."""
-    dtype = torch.promote_types(a.tensors.values.dtype, b.tensors.values.dtype)
-    return tuple(replace(s, tensors=s.tensors.to(dtype)) for s in (a, b))  # type: ignore[return-value]
 
 
 def alignment(a: Subspace, b: Subspace, cross: Tensor | None = None) -> Tensor:
