@@ -14,6 +14,10 @@ class SampleSizeWarning(UserWarning):
     """Too few datapoints for the number of neurons: the similarity is high whatever the data."""
 
 
+class UnresolvedError(ValueError):
+    """float32 cannot tell which directions a layer keeps; float64 can."""
+
+
 class ConstantLayerError(ValueError):
     """No neuron of a layer varies over the data: there is nothing to compare."""
 

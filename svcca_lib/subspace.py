@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from svcca_lib._linalg import descending_eigh, thin_svd
-from svcca_lib.errors import one_of, some_variance
+from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.inputs import ArrayLike, Precision, rows_of
 from svcca_lib.moments import LayerMoments, moments_of
 from svcca_lib.outputs import like_input
@@ -83,11 +83,12 @@ def directions_needed(
     if keep == 1:
         return rank
     # Rounding below the rank holds no variance, but its singular values add up.
-    s = singular_values if energy == "variance" else singular_values[:rank]
+    s = (singular_values if energy == "variance" else singular_values[:rank]).double()
     held = torch.cumsum(s**2 if energy == "variance" else s, dim=0)
     # The smallest k with held[k - 1] >= keep * total. The slack lets an exact share, as of four
-    # equal directions at keep = 0.75, not be missed for a rounding error.
-    slack = 4 * torch.finfo(s.dtype).eps * rank
+    # equal directions at keep = 0.75, not be missed for a rounding error: of each value in its own
+    # precision, of their sum in float64.
+    slack = 8 * torch.finfo(singular_values.dtype).eps + 4 * torch.finfo(s.dtype).eps * rank
     return min(rank, int((held < (keep - slack) * held[-1]).sum()) + 1)
 
 
@@ -136,6 +137,19 @@ class Factors:
             raise ValueError("this Subspace was made from moments and holds no rows")
         return self.rows
 
+    def to(self, dtype: torch.dtype) -> Factors:
+        """The same in another precision."""
+        if dtype == self.values.dtype:
+            return self
+        return Factors(
+            mean=self.mean.to(dtype),
+            directions=self.directions.to(dtype),
+            values=self.values.to(dtype),
+            weights=self.weights.to(dtype),
+            rows=None if self.rows is None else self.rows.to(dtype),
+            left=None if self.left is None else self.left.to(dtype),
+        )
+
     @property
     def ready(self) -> bool:
         """Whether the basis is known and costs nothing."""
@@ -165,6 +179,8 @@ class Subspace:
         The same as torch tensors, whatever library the layer came in: what measures read.
     numpy : bool
         Whether the layer came as NumPy.
+    dtype : torch.dtype
+        The precision asked for; tensors are float64 where float32 could not tell what is kept.
 
     Examples
     --------
@@ -195,6 +211,7 @@ class Subspace:
     explained: float
     tensors: Factors = field(repr=False)
     numpy: bool = field(repr=False)
+    dtype: torch.dtype = field(repr=False)
 
     @classmethod
     def fit(
@@ -218,7 +235,8 @@ class Subspace:
             Of what: squared singular values (section 2 of the paper, the default) or singular
             values (its Appendix A).
         precision : {"float64", "float32"}
-            float32 is faster on a GPU; a similarity is then good to about 1e-3.
+            float32 is faster; a similarity is then good to about 1e-3, of the same directions as
+            with float64, which takes over where float32 cannot tell them.
 
         Raises
         ------
@@ -229,7 +247,7 @@ class Subspace:
             neuron varies.
         """
         keep = check_cut(keep, energy)
-        return decompose(moments_of(rows_of(x, "x", precision), "x"), keep, energy)
+        return subspace_of(x, "x", precision, keep, energy)
 
     @property
     def kept(self) -> int:
@@ -264,7 +282,7 @@ class Subspace:
     @property
     def sample(self) -> Tensor:
         """A tensor of the layer's precision and device."""
-        return self.tensors.values
+        return self.tensors.values.to(self.dtype)
 
     def primed(self) -> Subspace:
         """The same layer with its basis computed and its rows, which nothing needs then, let go."""
@@ -284,6 +302,23 @@ class Subspace:
         )
 
 
+def subspace_of(
+    x: ArrayLike, name: str, precision: Precision, keep: float, energy: Energy
+) -> Subspace:
+    """Take an array all the way: check it, sum it up, decompose it; options as checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Subspace.fit`; messages call the layer `name`.
+    """
+    try:
+        return decompose(moments_of(rows_of(x, name, precision), name), keep, energy)
+    except UnresolvedError:
+        found = decompose(moments_of(rows_of(x, name), name), keep, energy)
+        return replace(found, dtype=torch.float32)
+
+
 def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
     """Decompose a layer and cut it: the one place where moments become a subspace.
 
@@ -295,6 +330,8 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
 
     Raises
     ------
+    UnresolvedError
+        If float32 cannot tell which directions are kept.
     ValueError
         If no neuron varies, or a gradient is asked for through directions close to rounding.
     """
@@ -311,12 +348,16 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
     # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
     last = len(values) - 1 if keep == 1 else k - 1
     resolved = bool(eigenvalues[last] >= GRAM_IS_SAFE[gram.dtype] * eigenvalues[0])
+    # Nor may what lies below the rank, and may be more than rounding, decide how many are kept.
+    resolved &= keep == 1 or k == directions_needed(values, len(values), keep, energy)
     if layer.rows is None or (resolved and not dual):
         directions, weights = vectors[:, :k], _whitening(gram, eigenvalues, vectors, k)
     elif resolved:
         left = _moving_with(gram, eigenvalues, vectors, k)
         directions = layer.rows.detach().T @ (vectors[:, :k] / values[:k])
         weights = directions / values[:k]
+    elif gram.dtype == torch.float32:
+        raise UnresolvedError(f"{name} is not resolved in float32")
     elif gram.requires_grad:
         raise ValueError(
             f"{name} cannot be differentiated at keep={keep}: its smallest kept directions are "
@@ -336,6 +377,7 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
         explained=min(1.0, float((values[:k] ** 2).sum() / gram.detach().diagonal().sum())),
         tensors=Factors(layer.mean, directions, values[:k], weights, layer.rows, left),
         numpy=layer.numpy,
+        dtype=layer.mean.dtype,
     )
 
 

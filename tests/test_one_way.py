@@ -15,7 +15,7 @@ from svcca_lib import FourierSubspace, Subspace, cca, cka, dft_cca, linear_regre
 ROOT = Path(svcca_lib.__file__).parent
 # The front door hands a layer from stage to stage; the tools are at hand in all of them.
 DOOR = {"measures/measure.py"}
-DOOR_FUNCTIONS = {"prepare", "pair", "compare", "width", "fit", "of_unit_norm"}
+DOOR_FUNCTIONS = {"prepare", "pair", "compare", "width", "fit", "subspace_of", "of_unit_norm"}
 TOOLS = {"_linalg.py", "errors.py", "fourier/grid.py", "fourier/blocks.py"}
 ARRAYS = np.random.default_rng(0).normal(size=(2, 60, 5))
 IMAGES = np.random.default_rng(1).normal(size=(2, 60, 2, 4, 4))

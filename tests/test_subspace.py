@@ -8,7 +8,7 @@ import scipy.linalg
 import torch
 from oracles import cca_by_qr, centred, layer, orthonormal
 
-from svcca_lib import Moments, Subspace, cca, svcca
+from svcca_lib import Moments, Subspace, cca, pairwise, pwcca, svcca
 from svcca_lib import subspace as subspace_module
 from svcca_lib._linalg import descending_eigh, singular_values, thin_svd
 from svcca_lib.moments import moments_of
@@ -451,3 +451,36 @@ def test_a_layer_constant_but_for_rounding_has_no_variance():
     x[::2] = 0.1 + 0.2  # 0.30000000000000004
     with pytest.raises(ValueError, match=r"^x has no variance left after centring"):
         Subspace.fit(x)
+
+
+@pytest.mark.parametrize("energy", ["variance", "singular_values"])
+@pytest.mark.parametrize("measure", [svcca, pwcca])
+def test_float32_keeps_what_float64_keeps_under_one_loud_direction(energy, measure):
+    """Below one direction 200 times as loud, float32 found a rank of 1 and a similarity of 1."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 512)) * np.array([200.0, *np.ones(511)])
+    y = np.hstack([x[:, :1], rng.normal(size=(1500, 511))])
+    exact = measure(x, y, keep=0.99, energy=energy)
+    rounded = measure(x, y, keep=0.99, energy=energy, precision="float32")
+    assert (rounded.x_kept, rounded.y_kept) == (exact.x_kept, exact.y_kept)
+    assert rounded.similarity == pytest.approx(exact.similarity, abs=1e-3)
+    assert exact.similarity < 0.7
+
+
+def test_float32_loses_no_direction_to_its_own_slack():
+    values = torch.ones(512)
+    assert directions_needed(values, 512, 0.75) == 384
+    assert directions_needed(values, 512, 0.9981) == 512  # 511.03 of them, rounded up
+    falling = torch.linspace(2, 1, 512)
+    for keep in (0.9, 0.99, 0.999):
+        assert directions_needed(falling, 512, keep) == directions_needed(
+            falling.double(), 512, keep
+        )
+
+
+def test_layers_that_float32_resolves_and_does_not_are_compared():
+    rng = np.random.default_rng(1)
+    plain = rng.normal(size=(600, 40))
+    loud = np.hstack([300 * plain[:, :1], plain[:, 1:]])
+    table = pairwise([plain, loud], precision="float32")
+    np.testing.assert_allclose(table, pairwise([plain, loud]), atol=1e-3)

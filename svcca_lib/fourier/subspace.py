@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from svcca_lib._linalg import descending_eigh, thin_svd
-from svcca_lib.errors import one_of, some_variance
+from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.fourier.blocks import by_field
 from svcca_lib.fourier.grid import Size, grid_of
 from svcca_lib.fourier.moments import SpectralMoments, spectral_moments_of
@@ -58,6 +58,19 @@ class SpectralFactors:
             raise ValueError("this FourierSubspace was made from moments and holds no images")
         return self.spectra()
 
+    def to(self, dtype: torch.dtype) -> SpectralFactors:
+        """The same in another precision of its real numbers."""
+        if dtype == self.values.dtype:
+            return self
+        kind, spectra = dtype.to_complex(), self.spectra
+        return SpectralFactors(
+            values=self.values.to(dtype),
+            weights=self.weights.to(kind),
+            counts=self.counts,
+            spectra=None if spectra is None else lambda: spectra().to(kind),
+            left={f: basis.to(kind) for f, basis in self.left.items()},
+        )
+
     def basis(self, frequency: int, columns: int) -> Tensor:
         """Orthonormal basis at one frequency, shape (n, columns); what is not kept is 0."""
         basis = self.left.get(frequency)
@@ -95,6 +108,8 @@ class FourierSubspace:
         What measures read, in torch.
     numpy : bool
         Whether the layer came as NumPy.
+    dtype : torch.dtype
+        The precision asked for; tensors are float64 where float32 could not tell what is kept.
 
     Examples
     --------
@@ -113,6 +128,7 @@ class FourierSubspace:
     explained: float
     tensors: SpectralFactors = field(repr=False)
     numpy: bool = field(repr=False)
+    dtype: torch.dtype = field(repr=False)
 
     @classmethod
     def fit(
@@ -141,7 +157,7 @@ class FourierSubspace:
             not vary, or an option is outside its range.
         """
         check_cuts(keep, energy, cut)
-        return decompose(spectral_moments_of(images_of(x, "x", precision), "x"), keep, energy, cut)
+        return subspace_of(x, "x", precision, keep, energy, cut)
 
     @property
     def frequencies(self) -> Any:
@@ -161,7 +177,7 @@ class FourierSubspace:
     @property
     def sample(self) -> Tensor:
         """A tensor of the layer's precision and device."""
-        return self.tensors.values
+        return self.tensors.values.to(self.dtype)
 
     def primed(self) -> FourierSubspace:
         """The layer itself: comparisons need its spectra."""
@@ -193,6 +209,24 @@ def check_cuts(keep: float, energy: str, cut: str) -> None:
     one_of(cut, ("layer", "frequency"), "cut")
 
 
+def subspace_of(
+    x: ArrayLike, name: str, precision: Precision, keep: float, energy: Energy, cut: Cut
+) -> FourierSubspace:
+    """Take an array all the way, as `svcca_lib.subspace.subspace_of` does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `FourierSubspace.fit`; messages call the layer `name`.
+    """
+    try:
+        layer = spectral_moments_of(images_of(x, name, precision), name)
+        return decompose(layer, keep, energy, cut)
+    except UnresolvedError:
+        found = decompose(spectral_moments_of(images_of(x, name), name), keep, energy, cut)
+        return replace(found, dtype=torch.float32)
+
+
 def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> FourierSubspace:
     """Decompose a layer at every frequency and cut it.
 
@@ -204,6 +238,8 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
 
     Raises
     ------
+    UnresolvedError
+        If float32 cannot tell which directions are kept.
     ValueError
         If nothing varies.
     """
@@ -217,16 +253,24 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
     left: dict[int, Tensor] = {}
     # A Gram matrix is rounded relative to the largest eigenvalue of its own frequency.
     ranks = torch.tensor([rank_cut(v, (layer.n, c), squared=True) for v in eigenvalues])
-    values = values * leading(ranks.to(gram.device), c)
+    clipped = values * leading(ranks.to(gram.device), c)
+    counts = _cut(clipped, twice, shape, keep, energy, cut)
     if layer.spectra is not None:
-        unsafe = _unresolved(eigenvalues, _cut(values, twice, shape, keep, energy, cut), keep)
+        # Nor may what lies below a rank, and may be more than rounding, decide what is kept.
+        below = counts < _cut(values, twice, shape, keep, energy, cut, floor=False)
+        unsafe = sorted({*_unresolved(eigenvalues, counts, keep), *below.nonzero()[:, 0].tolist()})
         if unsafe:
-            values, vectors, bases = _through_qr(
-                layer.spectra(), values, vectors, unsafe, grid.real
+            clipped, vectors, bases = _through_qr(
+                layer.spectra(), clipped, vectors, unsafe, grid.real
             )
             left = dict(zip(unsafe, bases, strict=True))
-    floor = _cut(values, twice, shape, 1.0, energy, "layer")
+    values = clipped
     counts = _cut(values, twice, shape, keep, energy, cut)
+    if gram.dtype == torch.complex64 and bool(
+        (counts < _cut(values, twice, shape, keep, energy, cut, floor=False)).any()
+    ):
+        raise UnresolvedError(f"{layer.name} is not resolved in float32")
+    floor = _cut(values, twice, shape, 1.0, energy, "layer")
     k = int(counts.max())
     alive = leading(counts, c)
     kept_values = values.masked_fill(~alive, 0.0)
@@ -247,16 +291,24 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
             left={f: (basis * alive[f, : basis.shape[1]])[:, :k] for f, basis in left.items()},
         ),
         numpy=layer.numpy,
+        dtype=values.dtype,
     )
 
 
 def _cut(
-    values: Tensor, twice: Tensor, shape: Size, keep: float, energy: Energy, cut: Cut
+    values: Tensor,
+    twice: Tensor,
+    shape: Size,
+    keep: float,
+    energy: Energy,
+    cut: Cut,
+    *,
+    floor: bool = True,
 ) -> Tensor:
-    """Directions kept at each frequency, (F,), of singular values (F, c)."""
+    """Directions kept at each frequency, (F,), of singular values (F, c), rounding cut off."""
     pooled = values.repeat_interleave(twice, dim=0).flatten().sort(descending=True).values
     # The FFT spreads rounding over all frequencies, so what stands above it is decided over all.
-    rank = rank_cut(pooled, shape)
+    rank = rank_cut(pooled, shape) if floor else len(pooled)
     if cut == "layer":
         # Equal values stay together, the two members of a conjugate pair among them.
         return (values >= pooled[directions_needed(pooled, rank, keep, energy) - 1]).sum(1)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from svcca_lib._linalg import inner, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
-from svcca_lib.inputs import Precision, rows_of
-from svcca_lib.measures.measure import Measure, function
+from svcca_lib.inputs import Precision
+from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import Moments, moments_of
 from svcca_lib.outputs import like_input
-from svcca_lib.subspace import Energy, Subspace, check_cut, decompose
+from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, subspace_of
 
 MeanOver: TypeAlias = Literal["kept", "smaller_layer", "weighted"]
 Side: TypeAlias = Literal["x", "y"]
@@ -39,8 +39,9 @@ class _OnSubspaces(Measure[Similarity]):
         if isinstance(x, Subspace):
             return x
         precision, keep, energy = self._settings()
-        rows = x if isinstance(x, Moments) else rows_of(x, name, precision)
-        return decompose(moments_of(rows, name), keep, energy)
+        if isinstance(x, Moments):
+            return decompose(moments_of(x, name), keep, energy)
+        return subspace_of(x, name, precision, keep, energy)
 
     @abstractmethod
     def _settings(self) -> tuple[Precision, float, Energy]:
@@ -221,6 +222,7 @@ class PWCCA(_OnSubspaces):
         return self.precision, float(self.keep), self.energy
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
+        a, b = in_one_precision(a, b)
         matrix = alignment(a, b, cross)
         u, rho, v = _singular_pairs(matrix)
         layer, vectors = (a.tensors, u) if self.side == "x" else (b.tensors, v)
@@ -276,6 +278,7 @@ class LinearRegression(_OnSubspaces):
         return self.precision, 1.0, "variance"
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
+        a, b = in_one_precision(a, b)
         values = b.tensors.values
         explained = ((alignment(a, b, cross) * values) ** 2).sum() / (values**2).sum()
         return Similarity(
@@ -297,6 +300,7 @@ linear_regression = function(LinearRegression)
 def _canonical(
     measure: str, a: Subspace, b: Subspace, cross: Tensor | None, mean_over: MeanOver
 ) -> Similarity:
+    a, b = in_one_precision(a, b)
     matrix = alignment(a, b, cross)
     k = min(a.kept, b.kept)
     pairs = None

@@ -19,14 +19,21 @@ from torch import Tensor
 
 from svcca_lib._linalg import singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
-from svcca_lib.errors import one_of
+from svcca_lib.errors import UnresolvedError, one_of
 from svcca_lib.fourier.blocks import by_field, products, select
 from svcca_lib.fourier.grid import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib.fourier.moments import FourierMoments, joint_moments_of, spectral_moments_of
-from svcca_lib.fourier.subspace import Cut, FourierSubspace, check_cuts, decompose, leading
+from svcca_lib.fourier.subspace import (
+    Cut,
+    FourierSubspace,
+    check_cuts,
+    decompose,
+    leading,
+    subspace_of,
+)
 from svcca_lib.inputs import Precision, images_of
 from svcca_lib.measures.canonical import EUCLIDEAN, MeanOver, Side
-from svcca_lib.measures.measure import Measure, function
+from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import PairMoments
 from svcca_lib.outputs import like_input
@@ -225,13 +232,23 @@ x, y : array_like, shape (n, c1, h1, w1) and (n, c2, h2, w2) or (n, c2), or Four
     def prepare(self, x: Any, name: str) -> FourierSubspace:
         if isinstance(x, FourierSubspace):
             return x
-        layer = x if isinstance(x, FourierMoments) else images_of(x, name, self.precision)
-        return decompose(spectral_moments_of(layer, name), float(self.keep), self.energy, self.cut)
+        settings = float(self.keep), self.energy, self.cut
+        if isinstance(x, FourierMoments):
+            return decompose(spectral_moments_of(x, name), *settings)
+        return subspace_of(x, name, self.precision, *settings)
 
     def pair(self, x: Any, y: Any) -> tuple[FourierSubspace, FourierSubspace, Tensor | None]:
         if any(z is None or isinstance(z, FourierSubspace | FourierMoments) for z in (x, y)):
             return super().pair(x, y)
-        images = (images_of(z, name, self.precision) for z, name in ((x, "x"), (y, "y")))
+        try:
+            return self._arrays(x, y, self.precision)
+        except UnresolvedError:
+            return self._arrays(x, y, "float64")
+
+    def _arrays(
+        self, x: Any, y: Any, precision: Precision
+    ) -> tuple[FourierSubspace, FourierSubspace, Tensor]:
+        images = (images_of(z, name, precision) for z, name in ((x, "x"), (y, "y")))
         *layers, cross = joint_moments_of(*images)
         a, b = (decompose(z, float(self.keep), self.energy, self.cut) for z in layers)
         return a, b, cross
@@ -261,6 +278,7 @@ def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> 
 def _compare(
     a: FourierSubspace, b: FourierSubspace, cross: Tensor | None, mean_over: MeanOver
 ) -> FourierSimilarity:
+    a, b = in_one_precision(a, b)
     at_a, at_b, real = shared_frequencies(a.size, b.size)
     matrix = _alignment(a, b, cross)
     kept_a, kept_b = a.tensors.counts[at_a], b.tensors.counts[at_b]

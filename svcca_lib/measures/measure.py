@@ -13,17 +13,21 @@ import typing
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 from svcca_lib.errors import SampleSizeWarning, one_of, same_kind, same_rows
+from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import Moments, PairMoments
+from svcca_lib.subspace import Subspace
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Similarity)
+S = TypeVar("S", Subspace, FourierSubspace)
 R_co = TypeVar("R_co", bound=Similarity, covariant=True)
 
 
@@ -149,6 +153,13 @@ def comparable(a: Prepared, b: Prepared) -> None:
     """
     same_rows(a.n, b.n)
     same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)))
+
+
+def in_one_precision(a: S, b: S) -> tuple[S, S]:
+    """Two subspaces in the wider precision of the two; see `svcca_lib.Subspace.dtype`."""
+    dtype = torch.promote_types(a.tensors.values.dtype, b.tensors.values.dtype)
+    first, second = (replace(s, tensors=s.tensors.to(dtype)) for s in (a, b))
+    return first, second
 
 
 @functools.cache

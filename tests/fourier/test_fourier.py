@@ -19,8 +19,8 @@ from svcca_lib import (
     pixels_as_neurons,
     svcca,
 )
+from svcca_lib.fourier import subspace as fourier_subspace
 from svcca_lib.fourier.subspace import decompose
-from svcca_lib.measures import dft_cca as dft_cca_module
 
 RNG = np.random.default_rng
 
@@ -443,7 +443,7 @@ def test_pairwise_prepares_each_layer_once(monkeypatch):
     ys = {"c1": rng.normal(size=(60, 4, 4, 4)), "c2": rng.normal(size=(60, 2, 8, 8))}
     expected = [[dft_cca(x, y, keep=0.9).similarity for y in ys.values()] for x in xs.values()]
     fits = []
-    monkeypatch.setattr(dft_cca_module, "decompose", lambda *a: fits.append(1) or decompose(*a))
+    monkeypatch.setattr(fourier_subspace, "decompose", lambda *a: fits.append(1) or decompose(*a))
     np.testing.assert_allclose(pairwise(xs, ys, "dft_cca", keep=0.9), expected, atol=1e-12)
     assert len(fits) == 4
 
@@ -529,3 +529,19 @@ def test_readings_want_images(reading):
 def test_stride_must_divide_the_size():
     with pytest.raises(ValueError, match=r"must divide the layer's size \(4, 6\); got 4"):
         phases_as_channels(np.ones((2, 1, 4, 6)), 4)
+
+
+@pytest.mark.parametrize("keep", [0.95, 0.99, 1.0])
+@pytest.mark.parametrize("cut", ["layer", "frequency"])
+def test_float32_keeps_what_float64_keeps_under_one_loud_channel(keep, cut):
+    """One channel far louder than the others hides them from a Gram matrix in float32."""
+    rng = RNG(0)
+    loud = np.array([170.0, *np.ones(299)])[:, None, None]
+    x = rng.normal(size=(400, 300, 2, 2)) * loud
+    y = np.concatenate([x[:, :1], rng.normal(size=(400, 299, 2, 2))], axis=1)
+    exact = dft_cca(x, y, keep=keep, cut=cut)
+    rounded = dft_cca(x, y, keep=keep, cut=cut, precision="float32")
+    assert (rounded.x_kept, rounded.y_kept) == (exact.x_kept, exact.y_kept)
+    assert rounded.similarity == pytest.approx(exact.similarity, abs=1e-3)
+    table = pairwise([x, y], measure="dft_cca", keep=keep, cut=cut, precision="float32")
+    assert table[0, 1] == pytest.approx(exact.similarity, abs=1e-3)
