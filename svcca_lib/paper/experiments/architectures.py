@@ -31,19 +31,10 @@ def spatial_sizes(network: Network, inputs: Sequence[int]) -> tuple[int, ...]:
 def same_size_means(
     matrix: np.ndarray, rows: Sequence[int], columns: Sequence[int]
 ) -> dict[int, float]:
-    """Average the cells of layers of one spatial size, the inputs left out.
+    """Average the cells of layers of one spatial size: height, the largest first -> mean.
 
-    Parameters
-    ----------
-    matrix : array, shape (rows, columns)
-        Layers of one network against layers of the other, from the input upward.
-    rows, columns : sequence of int
-        Height of each layer.
-
-    Returns
-    -------
-    dict of int to float
-        Height, the largest first -> mean. Vectors are left out.
+    Of the (rows, columns) matrix, from the input upward, with the height of each layer. The inputs
+    and vectors are left out.
     """
     a, b = np.array(rows), np.array(columns)
     a[0] = b[0] = 0  # the input is the same in both networks
@@ -67,20 +58,11 @@ def size_blocks(matrix: np.ndarray, rows: Sequence[int], columns: Sequence[int])
 
 
 def best_matches(matrix: np.ndarray, margin: float = 0.01) -> np.ndarray:
-    """Position of the column nearest to each row, inputs and outputs (the last rows) left out.
+    """Position of the column nearest to each row of a whole network's matrix, (rows - 3,).
 
-    Parameters
-    ----------
-    matrix : array, shape (rows, columns)
-        Of whole networks: the first row and column are the input, the last two logits and softmax,
-        which training makes alike in all networks.
-    margin : float
-        Columns this close to the nearest one are as near as it is.
-
-    Returns
-    -------
-    array, shape (rows - 3,)
-        Positions in the whole matrix; of several columns that are as near, their mean.
+    The first row and column, the input, and the last two, logits and softmax, which training makes
+    alike in all networks, are left out. Columns within `margin` of the nearest are as near as it
+    is: the mean of their positions in the whole matrix counts.
     """
     inner = matrix[1:-2, 1:-2]
     near = inner >= inner.max(axis=1, keepdims=True) - margin

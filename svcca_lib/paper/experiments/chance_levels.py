@@ -49,18 +49,10 @@ def similarity(measure: str, x: Tensor, y: Tensor) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SampleSizes:
-    """Similarity against the number of datapoints, one entry for each measure.
+    """Similarity against the number of datapoints."""
 
-    Attributes
-    ----------
-    sizes : array, shape (m,)
-        Datapoints.
-    pairs : dict of str to dict of str to array, shape (m,)
-        What was compared -> measure -> similarity.
-    """
-
-    sizes: np.ndarray
-    pairs: dict[str, dict[str, np.ndarray]]
+    sizes: np.ndarray  # (m,), datapoints
+    pairs: dict[str, dict[str, np.ndarray]]  # what was compared -> measure -> similarity, (m,)
 
 
 def by_sample_size(
@@ -70,24 +62,10 @@ def by_sample_size(
     seed: int = 0,
     by: Sequence[str] = MEASURES,
 ) -> SampleSizes:
-    """Compare a layer with others on ever more datapoints.
+    """Compare a layer (n, p) with others (n, q) on ever more datapoints, drawn in one random order.
 
-    Parameters
-    ----------
-    x : Tensor, shape (n, p)
-    others : mapping of str to Tensor, shape (n, q)
-        Name -> a layer on the same datapoints.
-    sizes : sequence of int
-        Numbers of datapoints, each at most n, drawn in one random order.
-    seed : int
-        Of the order, and of the shuffling of one more pair, "shuffled": `x` with the first of
-        `others` on other images.
-    by : sequence of str
-        Of `MEASURES`.
-
-    Returns
-    -------
-    SampleSizes
+    `seed` is that of the order and of one more pair, "shuffled": `x` with the first of `others` on
+    other images.
     """
     rng = np.random.default_rng(seed)
     order = torch.from_numpy(rng.permutation(len(x)))
@@ -106,28 +84,14 @@ def by_sample_size(
 
 @dataclass(frozen=True)
 class PixelChance:
-    """SVCCA of two convolutional layers with pixels as datapoints, and three ideas of chance.
+    """SVCCA of two convolutional layers with pixels as datapoints, and three ideas of chance."""
 
-    Attributes
-    ----------
-    matched : float
-        The layers as they are.
-    closed_form : float
-        Chance if every pixel were an independent datapoint.
-    pixels, images : float
-        Mean over shuffles of single pixels, and of whole images.
-    effective : float
-        Independent datapoints that would give the chance level of whole images.
-    rows : int
-        Pixels of all images.
-    """
-
-    matched: float
-    closed_form: float
-    pixels: float
-    images: float
-    effective: float
-    rows: int
+    matched: float  # the layers as they are
+    closed_form: float  # chance if every pixel were an independent datapoint
+    pixels: float  # mean over shuffles of single pixels
+    images: float  # mean over shuffles of whole images
+    effective: float  # independent datapoints that would give the chance level of whole images
+    rows: int  # pixels of all images
 
 
 def pixel_chance(x: Tensor, y: Tensor, draws: int = 10, seed: int = 0) -> PixelChance:

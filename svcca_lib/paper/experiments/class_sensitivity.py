@@ -52,40 +52,19 @@ IMAGENET = (
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """DFT-CCA between layers and single class logits.
+    """DFT-CCA between layers and single class logits."""
 
-    Attributes
-    ----------
-    layers : tuple of str
-        From the input upward, below the logits.
-    classes : tuple of str
-    similarity : array, shape (layers, classes)
-    chance : array, shape (layers,)
-        What a logit independent of the layer would give.
-    n : int
-        Images.
-    """
-
-    layers: tuple[str, ...]
+    layers: tuple[str, ...]  # from the input upward, below the logits
     classes: tuple[str, ...]
-    similarity: np.ndarray
-    chance: np.ndarray
-    n: int
+    similarity: np.ndarray  # (layers, classes)
+    chance: np.ndarray  # (layers,), what a logit independent of the layer would give
+    n: int  # images
 
 
 def five_classes(data: ImageData, given: str = "") -> tuple[str, ...]:
-    """Return two pairs of similar classes and one apart, in this order.
+    """Return two pairs of similar classes and one apart: as given, separated by commas, or chosen.
 
-    Parameters
-    ----------
-    data : ImageData
-    given : str
-        Names separated by commas; by default those chosen for the digits and CIFAR-10.
-
-    Raises
-    ------
-    ValueError
-        If there are not five, they are no classes of the data, or none are chosen for the data.
+    ValueError if there are not five, they are no classes of the data, or none are chosen for it.
     """
     chosen = [five for five in (DIGITS, CIFAR10) if set(five) <= set(data.classes)]
     five = tuple(name.strip() for name in given.split(",")) if given else (*chosen, ())[0]
@@ -113,12 +92,8 @@ def logit_similarity(
 ) -> dict[str, np.ndarray]:
     """Compare every layer, (n, c) as of `spatial_means`, with every logit, (n, classes).
 
-    Each layer is decomposed once, and cut to `keep` of its variance.
-
-    Returns
-    -------
-    dict of str to array
-        "similarity", shape (layers, classes), and "chance", shape (layers,).
+    Each layer is decomposed once, and cut to `keep` of its variance. Returns "similarity",
+    (layers, classes), and "chance", (layers,).
     """
     columns = [FourierSubspace.fit(logit[:, None]) for logit in logits.T]
     values, chance = [], []
@@ -140,26 +115,10 @@ def class_sensitivity(
     fraction: float = 1.0,
     keep: float = 0.99,
 ) -> Sensitivity:
-    """Compare the layers of a network with the logits it ends with.
+    """Compare the layers of a network, at a fraction of training, with the logits it ends with.
 
-    Parameters
-    ----------
-    run : TrainedNetwork
-    data : ImageData
-        At most `images` training images, evenly spaced, are shown to it, not translated.
-    store : Store
-    classes : sequence of str
-        Names in ``data.classes``.
-    images : int
-    fraction : float
-        Of training, for the layers; the logits are those of the finished network.
-    keep : float
-        Of the variance of each layer.
-
-    Raises
-    ------
-    ValueError
-        If the data have no class of such a name.
+    At most `images` training images, evenly spaced and not translated, are shown. ValueError if the
+    data have no such class.
     """
     at = _positions(classes, data.classes)
     network, final = run.network(fraction), run.network()
@@ -188,22 +147,9 @@ def imagenet_sensitivity(
 ) -> Sensitivity:
     """Compare the layers of torchvision's ResNet-50 with logits of ImageNet classes.
 
-    Parameters
-    ----------
-    data : ImageData
-        Images of any ImageNet classes, such as a ``folder:PATH?size=224``; their labels are not
-        used.
-    store, images, keep
-        As of `class_sensitivity`.
-    classes : sequence of str
-        As torchvision names them: "fire engine".
-    weights : str or None
-        As in `imagenet.imagenet_resnet50`.
-
-    Raises
-    ------
-    ValueError
-        If ImageNet has no class of such a name, or the images have not three channels.
+    The images may be of any classes, such as a ``folder:PATH?size=224``: their labels are not used.
+    Classes are as torchvision names them ("fire engine"), weights as in `imagenet_resnet50`.
+    ValueError if ImageNet has no such class, or the images have not three channels.
     """
     at = _positions(classes, imagenet_classes())
     if data.shape[0] != 3:
@@ -243,38 +189,18 @@ def _positions(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far the curves of five classes are from each other, averaged over layers.
+    """How far the curves of five classes are from each other, averaged over layers."""
 
-    Attributes
-    ----------
-    within : float
-        Mean absolute distance of the two curves of a pair.
-    between : float
-        The same of two curves of different pairs.
-    apart : float
-        The same of the class apart and each of the others.
-    lead : float
-        How far the class apart is above the mean of the others: signed.
-    """
-
-    within: float
-    between: float
-    apart: float
-    lead: float
+    within: float  # mean absolute distance of the two curves of a pair
+    between: float  # the same of two curves of different pairs
+    apart: float  # the same of the class apart and each of the others
+    lead: float  # how far the class apart is above the mean of the others: signed
 
 
 def distances(curves: np.ndarray) -> Distances:
-    """Measure the five curves of Figure 6.
+    """Measure the five curves of Figure 6, (layers, 5): two pairs of classes, and the one apart.
 
-    Parameters
-    ----------
-    curves : array, shape (layers, 5)
-        Two classes of a pair, two of another, and the one apart.
-
-    Raises
-    ------
-    ValueError
-        If there are not five.
+    ValueError if there are not five.
     """
     if curves.ndim != 2 or curves.shape[1] != 5:
         raise ValueError(f"curves must be (layers, 5): two pairs and one; got {curves.shape}")

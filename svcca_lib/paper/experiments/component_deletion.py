@@ -39,24 +39,14 @@ def probe(
 class Deletion:
     """A layer of several networks while principal components are deleted.
 
-    Each network is the reference once: the scores have one value a reference.
-
-    Attributes
-    ----------
-    kept : array, shape (m,)
-        Components kept, descending.
-    width : int
-        Components of the whole layer: the smallest rank.
-    accuracy : array, shape (networks, m)
-        Of the probe.
-    distance : dict of str to array, shape (references, networks, m)
-        Measure -> 1 less the similarity to the reference's whole layer.
+    Each network is the reference once: the scores have one value a reference. A distance is 1 less
+    the similarity to the reference's whole layer.
     """
 
-    kept: np.ndarray
-    width: int
-    accuracy: np.ndarray
-    distance: dict[str, np.ndarray]
+    kept: np.ndarray  # (m,), components kept, descending
+    width: int  # components of the whole layer: the smallest rank
+    accuracy: np.ndarray  # (networks, m), of the probe
+    distance: dict[str, np.ndarray]  # of each measure, (references, networks, m)
 
     def only(self, networks: Sequence[int]) -> Deletion:
         """Return the same of some of the networks, by their positions."""
@@ -76,14 +66,14 @@ class Deletion:
         return mean
 
     def noticed(self, measure: str) -> np.ndarray:
-        """Share of the reference's components deleted when it is as far away as a seed.
+        """Share of components deleted when the layer is as far away as another seed, (references,).
 
-        Between two deletions by straight line; 1 if it never is. Shape (references,).
+        Of the reference's own layer, between two deletions by straight line; 1 if it never is.
         """
         return np.array([self._when(measure, i, self.deleted, 1.0) for i in self._references])
 
     def lost(self, measure: str) -> np.ndarray:
-        """Probe accuracy gone by then; shape (references,)."""
+        """Probe accuracy gone when the layer is as far away as another seed, (references,)."""
         return np.array(
             [a[0] - self._when(measure, i, a, a[-1]) for i, a in enumerate(self.accuracy)]
         )
@@ -106,10 +96,7 @@ class Deletion:
     def scores(self, specificity: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Ding's three tests of each measure, in the order of `MEASURES`; more is better.
 
-        Parameters
-        ----------
-        specificity : mapping of str to float
-            Measure -> the third, which deletions do not show.
+        Deletions do not show the third, specificity: it is given.
         """
         return {
             "sensitivity": np.array([-self.noticed(name).mean() for name in MEASURES]),
@@ -140,18 +127,8 @@ def delete_components(
 ) -> Deletion:
     """Delete principal components of a layer of several networks, the least first.
 
-    Parameters
-    ----------
-    train, test : sequence of array, shape (n, p) and (m, p)
-        The layer's responses, one entry a network.
-    labels : (array, array)
-        Of the training and of the test images, for the probe.
-    steps : int
-        How many times components are deleted, in equal factors.
-
-    Returns
-    -------
-    Deletion
+    The layer is (n, p) on training and (m, p) on test images, one entry a network; the probe needs
+    the labels of both. Components are deleted `steps` times, in equal factors.
     """
     width = min(int(np.linalg.matrix_rank(x - x.mean(axis=0))) for x in train)
     kept = np.unique(np.geomspace(1, width, steps).round().astype(int))[::-1]
@@ -175,15 +152,7 @@ def delete_components(
 def shortfall(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     """How far each measure falls short of the best one, in the test where it does most.
 
-    Parameters
-    ----------
-    scores : mapping of str to array, shape (measures,)
-        Test -> scores, of which more is better.
-
-    Returns
-    -------
-    array, shape (measures,)
-        0 for a measure that is best in every test.
+    From test -> scores, (measures,), of which more is better; 0 for a measure best in every test.
 
     Examples
     --------
@@ -196,18 +165,9 @@ def shortfall(scores: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def mean_ranks(scores: Mapping[str, np.ndarray], tie: float) -> np.ndarray:
-    """Mean rank of each measure in the tests, 1 for the best; near ones share half of a step.
+    """Mean rank of each measure in the tests, 1 for the best; scores are as of `shortfall`.
 
-    Parameters
-    ----------
-    scores : mapping of str to array, shape (measures,)
-        Test -> scores, of which more is better.
-    tie : float
-        Scores that differ by less share a place, by as much as they are near.
-
-    Returns
-    -------
-    array, shape (measures,)
+    Scores that differ by less than `tie` share a place, by as much as they are near.
 
     Examples
     --------

@@ -46,33 +46,16 @@ VARIANTS = ("two networks", "logits", "variance alone")
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """Directions of one layer, most important first, and the projection on the leading ones.
+    """Directions of one layer, most important first, and the projection on the leading ones."""
 
-    Attributes
-    ----------
-    mean : Tensor, shape (p,)
-    down : Tensor, shape (p, m)
-        ``(x - mean) @ down`` are uncorrelated responses.
-    up : Tensor, shape (m, p)
-        What each of them adds to each neuron.
-    """
-
-    mean: Tensor
-    down: Tensor
-    up: Tensor
+    mean: Tensor  # (p,)
+    down: Tensor  # (p, m); ``(x - mean) @ down`` are uncorrelated responses
+    up: Tensor  # (m, p), what each of them adds to each neuron
 
     def leading(self, ratio: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the projection on the first ``ratio * p`` directions, or on all if fewer.
+        """Return mean, down and up of the first ``ratio * p`` directions, or of all if fewer.
 
-        Parameters
-        ----------
-        ratio : float
-            Of the number of neurons, in (0, 1]; at least one direction is kept.
-
-        Returns
-        -------
-        mean, down, up
-            As `svcca_lib.compress` takes them.
+        At least one direction is kept. ValueError if the ratio is not in (0, 1].
         """
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio must be in (0, 1]; got {ratio}")
@@ -83,23 +66,12 @@ class Directions:
 def ordered(
     layer: Subspace, reference: Subspace | None = None, *, by: By = "correlation"
 ) -> Directions:
-    r"""Order the directions of a layer by how well a reference has them.
+    r"""Order the directions of a layer by how well a reference on the same datapoints has them.
 
-    Parameters
-    ----------
-    layer : Subspace
-        Cut to the directions that matter, as SVCCA cuts it.
-    reference : Subspace, optional
-        Of the same datapoints. Without one the directions are the layer's singular directions.
-    by : {"correlation", "variance"}
-        Order the directions that layer and reference share by their canonical correlation, as
-        SVCCA does, or by the variance of the reference that each explains.
-
-    Returns
-    -------
-    Directions
-        As many as ``layer.kept``: first those shared with the reference, then what is left of the
-        layer by descending variance.
+    First come those that layer (cut as SVCCA cuts it) and reference share, by their canonical
+    correlation, as SVCCA does, or by the variance of the reference that each explains; then what is
+    left of the layer by descending variance, ``layer.kept`` in all. Without a reference they are
+    the layer's singular directions. ValueError if `by` is neither.
 
     Notes
     -----
@@ -134,12 +106,8 @@ def ordered(
 def head(network: Network, layer: str) -> nn.Sequential:
     """Return the network above a layer, to be fed with the layer's responses.
 
-    The layer itself is there, under its name, as an identity: it can be compressed.
-
-    Raises
-    ------
-    ValueError
-        If the layer is not a stage of the network.
+    The layer itself is there, under its name, as an identity: it can be compressed. ValueError if
+    it is not a stage of the network.
     """
     _, above = split_at(network, layer)
     return nn.Sequential(OrderedDict([(layer, nn.Identity()), *above.named_children()])).eval()
@@ -156,19 +124,10 @@ def compressed(network: nn.Module, directions: Mapping[str, Directions], ratio: 
 def variants(
     own: Mapping[str, Tensor], other: Mapping[str, Tensor], keep: float = 0.99
 ) -> dict[str, dict[str, Directions]]:
-    """Directions of the top layers by each way of ordering them.
+    """Directions of the top layers by each way of ordering them: variant -> layer -> directions.
 
-    Parameters
-    ----------
-    own, other : mapping of str to Tensor
-        Responses of two networks to the same images: of the layers in `TOP` and the logits.
-    keep : float
-        Share of the variance of each layer that SVCCA keeps. The logits are kept whole.
-
-    Returns
-    -------
-    dict of str to dict of str to Directions
-        Each of `VARIANTS` -> layer -> directions.
+    From the responses of two networks to the same images, of the layers in `TOP` and the logits.
+    Each layer is cut to `keep` of its variance; the logits are kept whole.
     """
     logits = Subspace.fit(own["logits"], keep=1.0)
     found: dict[str, dict[str, Directions]] = {variant: {} for variant in VARIANTS}
@@ -189,24 +148,9 @@ def consecutive(
 ) -> dict[str, np.ndarray]:
     """Accuracy while more and more layers are compressed, to smaller and smaller size.
 
-    Parameters
-    ----------
-    network : Network
-    directions : mapping of str to Directions
-        Of layers from the top downward: row i has the first i + 1 of them compressed.
-    parts : mapping of str to (responses, labels)
-        Such as "train" and "test": responses of (at least) all these layers, and the labels.
-    ratios : sequence of float
-        Shares of a layer's neurons that are kept as directions, the same for all layers.
-
-    Returns
-    -------
-    dict of str to array, shape (layers, ratios)
-        For each part.
-
-    Notes
-    -----
-    Only the network above the lowest compressed layer is run.
+    Directions are of layers from the top downward: row i of a result, (layers, ratios), has the
+    first i + 1 of them compressed. Each of the parts, such as "test", is responses of these layers
+    and labels. Ratios are shares of a layer's neurons. Only what is above the lowest of them runs.
     """
     accuracy = {part: np.empty((len(directions), len(ratios))) for part in parts}
     names = list(directions)
@@ -232,25 +176,10 @@ def study(
 ) -> dict[str, np.ndarray]:
     """Compress one network in every variant; measured once and kept in the store.
 
-    Parameters
-    ----------
-    store : Store
-    run, partner : TrainedNetwork
-        The network that is compressed, and the other one of variant (a).
-    data : ImageData
-    ratios : sequence of float
-        Ascending.
-    images : int
-        Training images, spread over the training set, on which directions are found and the
-        training accuracy is measured.
-    keep : float
-        As `variants`.
-
-    Returns
-    -------
-    dict of str to array
-        ``"full/train"`` and ``"full/test"``, shape (): accuracy of the network as it is. And
-        ``"<variant>/train"``, ``"<variant>/test"``, shape (layers, ratios), as `consecutive`.
+    `partner` is the other network of variant (a). On `images` training images, spread over the
+    training set, directions are found and the training accuracy is measured. Returns
+    ``"full/train"`` and ``"full/test"``, (), the accuracy of the network as it is, and
+    ``"<variant>/train"`` and ``"<variant>/test"``, (layers, ratios), as `consecutive`.
     """
 
     def make() -> dict[str, np.ndarray]:
@@ -275,19 +204,9 @@ def study(
 
 
 def smallest_ratio(ratios: Sequence[float], accuracy: np.ndarray, least: float) -> float:
-    """Smallest ratio from which on the accuracy is at least `least`.
+    """Smallest of ascending ratios from which on the accuracy is at least `least`.
 
-    Parameters
-    ----------
-    ratios : sequence of float
-        Ascending.
-    accuracy : array, shape (ratios,)
-    least : float
-
-    Raises
-    ------
-    ValueError
-        If not even the largest ratio reaches it.
+    ValueError if not even the largest reaches it.
     """
     first = holds_from(np.asarray(accuracy) >= least)
     if first is None:

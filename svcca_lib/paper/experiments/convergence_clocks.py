@@ -33,19 +33,10 @@ from svcca_lib.paper.training.trained import TrainedNetwork
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """How far each layer still is from its end: 1 at the start, 0 at the end.
+    """How far each layer still is from its end: 1 at the start, 0 at the end."""
 
-    Attributes
-    ----------
-    fractions : array, shape (t,)
-        Of training.
-    left : array, shape (t, layers)
-        What is left of the way, as a share of what there was at the start.
-    layers : tuple of str
-    """
-
-    fractions: np.ndarray
-    left: np.ndarray
+    fractions: np.ndarray  # (t,), of training
+    left: np.ndarray  # (t, layers), what is left of the way: a share of that at the start
     layers: tuple[str, ...]
 
     def settled(self, threshold: float) -> np.ndarray:
@@ -81,26 +72,11 @@ def distance_clock(run: TrainedNetwork, fractions: Sequence[float]) -> Clock:
 def rewinding_clock(
     run: TrainedNetwork, data: ImageData, store: Store, fractions: Sequence[float], images: int
 ) -> tuple[Clock, np.ndarray]:
-    """Excess loss of the finished network with one layer at an earlier time.
+    """Excess loss of the finished network with one layer at an earlier time, and the test loss.
 
-    Parameters
-    ----------
-    run : TrainedNetwork
-    data : ImageData
-    store : Store
-        Where the losses are kept.
-    fractions : sequence of float
-        Among those kept, from 0 to 1.
-    images : int
-        Training images, at most, for the batch statistics, and test images, at most, for the loss.
-
-    Returns
-    -------
-    clock : Clock
-        Excess loss of each layer as a share of that with the layer at its initial values; never
-        below 0.
-    loss : array, shape (t, layers)
-        Test loss.
+    Fractions are among those kept, from 0 to 1. At most `images` training images give the batch
+    statistics, and at most as many test images the loss, (t, layers). The excess is a share of that
+    with the layer at its initial values, never below 0.
     """
     layers = weighted_layers(run)
     train, test = images_of(data, images), images_of(data, images, "test")
@@ -135,17 +111,9 @@ def rewinding_clock(
 
 
 def rewound(end: Network, earlier: Network, layer: str, below: Tensor) -> Network:
-    """Return a copy of a network with one layer as it was, and batch statistics above taken anew.
+    """Return a copy of a network with one stage as it was, and batch statistics above taken anew.
 
-    Parameters
-    ----------
-    end, earlier : Network
-        The same architecture; neither is changed.
-    layer : str
-        Name of a stage.
-    below : Tensor
-        What the stages below that one make of some images: the batch statistics from there upward
-        are those of these images, all at once.
+    They are those of some images, all at once: `below` is what the stages below make of these.
     """
     network = copy.deepcopy(end)
     network.get_submodule(layer).load_state_dict(earlier.get_submodule(layer).state_dict())

@@ -43,21 +43,11 @@ class Reading:
 
 
 def readings(x: Tensor, y: Tensor, keep: float = 0.99, seed: int = 0) -> dict[str, Reading]:
-    """Compare two layers under each reading of a convolution in `READINGS`.
+    """Compare two layers, (n, c, h, w) or (n, c), under each of `READINGS`.
 
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, c, h, w) or (n, c)
-    keep : float
-    seed : int
-        Of the shuffled images from which chance is taken where pixels are datapoints: pixels of one
-        image are not independent, and a closed form would be far too low.
-
-    Returns
-    -------
-    dict of str to Reading
-        Pixels can be datapoints only if both layers have the same height and width, and neurons
-        only if there are more images than neurons.
+    Pixels can be datapoints only if both layers have the same height and width, and neurons only if
+    there are more images than neurons. Where pixels are datapoints, chance is taken from shuffled
+    images: pixels of one image are not independent, and a closed form would be far too low.
     """
     pooled = [layer.double().mean((2, 3)) if layer.ndim == 4 else layer for layer in (x, y)]
     flat = [pixels_as_neurons(layer) if layer.ndim == 4 else layer for layer in (x, y)]

@@ -23,36 +23,19 @@ from svcca_lib import cca, dft_cca, pixels_as_neurons
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds that one comparison of two layers took.
-
-    Attributes
-    ----------
-    images, channels, side : int
-        Each layer is (images, channels, side, side).
-    flat, fourier : float
-        Seconds of the CCA of the flat layers, and of DFT-CCA.
-    """
+    """Seconds that one comparison of two layers, (images, channels, side, side), took."""
 
     images: int
     channels: int
     side: int
-    flat: float
-    fourier: float
+    flat: float  # CCA of the flat layers
+    fourier: float  # DFT-CCA
 
 
 def cost(images: int, channels: int, side: int, *, repeats: int = 3, seed: int = 0) -> Cost:
     """Time both on independent noise, the best of some repeats.
 
-    Parameters
-    ----------
-    images, channels, side : int
-        More images than neurons, ``channels * side**2``: else there is no flat CCA to time.
-    repeats, seed : int
-
-    Raises
-    ------
-    ValueError
-        If there are not enough images.
+    ValueError without more images than neurons, ``channels * side**2``: there is no flat CCA then.
     """
     neurons = channels * side**2
     if images <= neurons + 1:
@@ -88,18 +71,10 @@ def slope(sizes: np.ndarray, values: np.ndarray) -> float:
 def seconds(
     works: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 0
 ) -> dict[str, float]:
-    """Time pieces of work; the least of all times of each counts.
+    """Time pieces of work, after some rounds of warming up; the least of all times of each counts.
 
-    They take turns, so that a machine that is busy for a while is so for all of them, and what
-    else runs can only add to a time.
-
-    Parameters
-    ----------
-    works : mapping of str to callable
-    repeats : int
-        How often each is timed.
-    warm_up : int
-        How often each is done before.
+    They take turns, so that a machine that is busy for a while is so for all of them, and what else
+    runs can only add to a time.
     """
     least = dict.fromkeys(works, float("inf"))
     for i in range(warm_up + repeats):

@@ -26,25 +26,9 @@ def settling_times(
 ) -> np.ndarray:
     """Fraction of training at which each layer has come, for good, close to its final state.
 
-    Parameters
-    ----------
-    fractions : sequence of float, length t
-        Ascending, the last being the end.
-    own : array, shape (t, layers)
-        Similarity of each layer to its own final state.
-    threshold : float
-        What counts as close.
-
-    Returns
-    -------
-    array, shape (layers,)
-        The last crossing of the threshold from below, between two times by straight line; 0 for a
-        layer that is never below it.
-
-    Raises
-    ------
-    ValueError
-        If a layer ends below the threshold.
+    From the similarity of each layer to its own final state, (t, layers), at ascending fractions:
+    the last crossing of the threshold from below, between two times by straight line; 0 for a layer
+    that is never below it. ValueError if one ends below it.
     """
     own = np.asarray(own)
     if (own[-1] < threshold).any():
@@ -63,18 +47,10 @@ def settling_times(
 
 @dataclass(frozen=True)
 class Needed:
-    """How many directions or neurons an accuracy takes.
+    """How many directions or neurons an accuracy takes."""
 
-    Attributes
-    ----------
-    count : float
-        Interpolated between two counts.
-    reached : bool
-        False where the largest count was not enough: it is `count`, and a lower bound.
-    """
-
-    count: float
-    reached: bool = True
+    count: float  # interpolated between two counts
+    reached: bool = True  # False where the largest count, then a lower bound, was not enough
 
     def __str__(self) -> str:
         return f"{self.count:.1f}" if self.reached else f"not reached by {self.count:g}"
@@ -100,13 +76,8 @@ def enough(counts: np.ndarray, accuracies: np.ndarray, wanted: float) -> Needed:
 def times_as_many(neurons: Needed, directions: Needed, width: int) -> float:
     """How many times as many neurons as directions a layer needs, or a lower bound of it.
 
-    Parameters
-    ----------
-    neurons, directions : Needed
-        Neurons that were never enough count as many as were tried. Directions that never were
-        count as the whole layer, which is enough by definition.
-    width : int
-        Of the layer.
+    Neurons that were never enough count as many as were tried; directions that never were count as
+    the whole width of the layer, which is enough by definition.
 
     Examples
     --------

@@ -24,20 +24,7 @@ CAPTURED_AT_ONCE = 2**28  # float32 numbers: 1 GiB of activations
 def decomposed(
     network: Network, images: Images, keep: float
 ) -> Iterator[tuple[str, FourierSubspace]]:
-    """Decompose the layers of a network, a few captured at a time.
-
-    Parameters
-    ----------
-    network : Network
-    images : Images
-    keep : float
-        Of the variance of each layer.
-
-    Yields
-    ------
-    name, layer : str, FourierSubspace
-        From the input upward.
-    """
+    """Yield the layers of a network from the input upward, decomposed, a few captured at a time."""
     one = Images(images.pixels[:1], images.labels[:1], images.prepare)
     sizes = {name: x[0].numel() for name, x in one.responses(network, network.layers).items()}
     groups: list[list[str]] = [[]]

@@ -47,19 +47,13 @@ class Defined:
     ----------
     own : array, shape (6, times, layers)
         Each layer during training against itself at the end (Appendix Figure 3).
-    seeds : array, shape (6, layers)
-        Each layer at the end against the same layer of another network (Appendix Figure 4).
-    chance : array, shape (6, layers)
-        What independent layers that keep as many directions would score in place of `seeds`.
+    seeds, chance : array, shape (6, layers)
+        Each layer at the end against the same layer of another network (Appendix Figure 4), and
+        what independent layers that keep as many directions would score.
     layers : array, shape (6, layers, layers)
         All pairs of layers at the end (Figure 4, 100 %).
     kept : array, shape (2, layers)
-        Directions kept at the end, for each of `ENERGIES`; of a convolutional layer those of all
-        frequencies.
-    neurons : array, shape (layers,)
-        Neurons of each layer.
-    n : int
-        Images.
+        Directions kept at the end, for each of `ENERGIES`; of a convolution, of all frequencies.
     """
 
     own: np.ndarray
@@ -67,8 +61,8 @@ class Defined:
     chance: np.ndarray
     layers: np.ndarray
     kept: np.ndarray
-    neurons: np.ndarray
-    n: int
+    neurons: np.ndarray  # (layers,)
+    n: int  # images
 
     @property
     def widest_ratio(self) -> float:
@@ -109,26 +103,8 @@ def six_definitions(
 ) -> Defined:
     """Compare layers in time, across seeds and with each other by all six definitions.
 
-    Parameters
-    ----------
-    run, other : TrainedNetwork
-        Two networks that differ in their seed.
-    data : ImageData
-    store : Store
-        Where the result is kept.
-    layers : sequence of str
-    fractions : sequence of float
-        Times to look at, the last being 1.
-    images : int
-        Training images, at most.
-
-    Returns
-    -------
-    Defined
-
-    Notes
-    -----
-    Convolutional layers go through the DFT (`svcca_lib.dft_cca`), as in the chapter on dynamics.
+    `run` and `other` differ in their seed; the last fraction is 1. Convolutional layers go through
+    the DFT (`svcca_lib.dft_cca`), as in the chapter on dynamics.
     """
     shown = images_of(data, images)
 

@@ -32,15 +32,8 @@ from svcca_lib.paper.training.trained import TrainedNetwork
 class Matched:
     """Runs without and with freezing, seed by seed.
 
-    Attributes
-    ----------
-    base, freeze : tuple of TrainedNetwork
-        ``base[i]`` and ``freeze[i]`` differ in the freezing alone.
-
-    Raises
-    ------
-    ValueError
-        If a pair differs in more, or in less.
+    ``base[i]`` and ``freeze[i]`` differ in the freezing alone; ValueError if a pair differs in
+    more, or in less.
     """
 
     base: tuple[TrainedNetwork, ...]
@@ -81,13 +74,7 @@ class Matched:
 
 
 def below_since(steps: Sequence[int] | np.ndarray, difference: np.ndarray) -> int | None:
-    """Return the first step from which on a difference stays below 0; None where its end is not.
-
-    Parameters
-    ----------
-    steps : sequence of int, shape (t,)
-        Ascending.
-    difference : array, shape (t,)
+    """Return the first of ascending steps from which on a difference stays below 0, or None.
 
     Examples
     --------
@@ -103,19 +90,7 @@ def final_accuracy(
 ) -> np.ndarray:
     """Measure the finished networks in float32, on images as they are (not translated).
 
-    Parameters
-    ----------
-    runs : sequence of TrainedNetwork
-    data : ImageData
-    store : Store
-        Where the measurement is kept.
-    limit : int
-        At most so many training images are used; the test images are used all.
-
-    Returns
-    -------
-    array, shape (runs, 2)
-        Accuracy on the test and on the training images.
+    On all test images and at most `limit` training images: accuracies (runs, 2).
     """
     parts = images_of(data, part="test"), images_of(data, limit)
 
@@ -134,25 +109,12 @@ def final_accuracy(
 def loudest_responses(
     runs: Sequence[TrainedNetwork], data: ImageData, store: Store, limit: int
 ) -> list[dict[str, float]]:
-    """Find the largest response of each batch norm, in its running standard deviations.
+    """Find the largest response of each batch norm of each run, in its running standard deviations.
 
     A batch norm in training brings a neuron that fires for one image of b to no more than
     ``sqrt(b - 1)``. One that is frozen divides by the deviation it remembers, which for a neuron
-    that hardly ever fires is close to 0, so that the rare image comes out without bound.
-
-    Parameters
-    ----------
-    runs : sequence of TrainedNetwork
-    data : ImageData
-    store : Store
-        Where the measurement is kept.
-    limit : int
-        At most so many training images are used, each at the nine extreme translations.
-
-    Returns
-    -------
-    list of dict of str to float
-        By name of the batch norm, from the input upward; one dict a run.
+    that hardly ever fires is close to 0, so that the rare image comes out without bound. At most
+    `limit` training images are shown, each at the nine extreme translations.
     """
     images = images_of(data, limit).inputs
 

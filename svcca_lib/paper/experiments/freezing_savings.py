@@ -30,36 +30,19 @@ from svcca_lib.paper.training.trained import train
 
 @dataclass(frozen=True)
 class Savings:
-    """What a freeze schedule saves, as shares of the arithmetic of the base run.
+    """What a freeze schedule saves, as shares of the arithmetic of the base run."""
 
-    Attributes
-    ----------
-    starts : array, shape (stages + 1,)
-        First step of each stage between one freeze and the next; the last is the end.
-    cost : array, shape (stages,)
-        Counted cost of one step in each stage, the base run's being 1.
-    counted : float
-        Saved by the count of torch's FLOP counter.
-    predicted : float
-        Saved by the rule of three products.
-    ceiling : float
-        Saved if the frozen layers' outputs could also be kept instead of computed.
-    """
-
-    starts: np.ndarray
-    cost: np.ndarray
-    counted: float
-    predicted: float
-    ceiling: float
+    starts: np.ndarray  # (stages + 1,), first step of each stage between two freezes, and the end
+    cost: np.ndarray  # (stages,), counted cost of one step, the base run's being 1
+    counted: float  # saved by the count of torch's FLOP counter
+    predicted: float  # saved by the rule of three products
+    ceiling: float  # saved if the frozen layers' outputs could also be kept instead of computed
 
 
 def savings(config: TrainConfig) -> Savings:
     """Count what the freeze schedule of a configuration saves; nothing is trained.
 
-    Raises
-    ------
-    ValueError
-        If the configuration freezes nothing.
+    ValueError if it freezes nothing.
     """
     if config.freeze is None:
         raise ValueError("expected a configuration with a freeze schedule; got one without")
@@ -83,15 +66,10 @@ def savings(config: TrainConfig) -> Savings:
 
 
 def forward_flops(config: TrainConfig) -> dict[str, int]:
-    """Forward cost of each freezing unit for one batch, from the shapes of its layers.
+    """Forward cost of each freezing unit for one batch, from the input upward; 0 without products.
 
     Every weight of a convolution or a linear map is used once per output position, for one
     multiplication and one addition.
-
-    Returns
-    -------
-    dict of str to int
-        By freezing unit, from the input upward; units without products cost 0.
     """
     network = build(config.network, config.seed).to("meta").eval()
     cost = dict.fromkeys(network.groups, 0)
@@ -116,17 +94,12 @@ def forward_flops(config: TrainConfig) -> dict[str, int]:
 class StepTimes:
     """What a step of training takes in each stage of a freeze schedule, by the clock.
 
-    Attributes
-    ----------
-    starts : array, shape (stages + 1,)
-        First step of each stage; the first stage begins at 0 with nothing frozen (and is empty
-        where the schedule freezes at once), the last value is the end.
-    seconds : array, shape (stages,)
-        Of one step. ``seconds[0]`` is that of the base run.
+    The first stage begins at step 0 with nothing frozen, and is empty where the schedule freezes at
+    once. ``seconds[0]`` is a step of the base run.
     """
 
-    starts: np.ndarray
-    seconds: np.ndarray
+    starts: np.ndarray  # (stages + 1,), first step of each stage; the last is the end
+    seconds: np.ndarray  # (stages,), of one step
 
     @property
     def saved(self) -> float:
@@ -140,22 +113,8 @@ def step_times(
     """Time the steps of a freeze run, stage by stage, in short trainings that are thrown away.
 
     Each training runs through all stages, `steps` steps in each, so that a machine that is busy for
-    a while is so for all of them. The least of all times of a stage counts: what else runs can
-    only add.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        With a freeze schedule.
-    data : ImageData
-        Those of the configuration. A few batches of them are used.
-    steps, repeats : int
-        Steps in each stage, and trainings.
-
-    Raises
-    ------
-    ValueError
-        If the configuration freezes nothing, or `steps` or `repeats` is less than 1.
+    a while is so for all of them; the least of all times of a stage counts. A few batches of the
+    data are used. ValueError if nothing is frozen, or `steps` or `repeats` is less than 1.
     """
     if config.freeze is None:
         raise ValueError("expected a configuration with a freeze schedule; got one without")

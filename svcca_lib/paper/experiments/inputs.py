@@ -19,20 +19,11 @@ BATCH = 256  # images that go through a network at a time, where nothing else is
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images that networks are shown, as they are: not translated.
+    """Images that networks are shown, as they are: not translated."""
 
-    Attributes
-    ----------
-    pixels : Tensor, shape (n, c, h, w)
-        uint8.
-    labels : Tensor, shape (n,)
-    prepare : callable
-        Makes a batch of pixels what the networks take.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-    prepare: Callable[[Tensor], Tensor]
+    pixels: Tensor  # (n, c, h, w), uint8
+    labels: Tensor  # (n,)
+    prepare: Callable[[Tensor], Tensor]  # makes a batch of pixels what the networks take
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -51,12 +42,7 @@ class Images:
     ) -> dict[str, Tensor]:
         """Record layers, float32, in the shape that the network gives them.
 
-        Parameters
-        ----------
-        network : torch.nn.Module
-        layers : sequence of str
-        batch : int
-            Bounds the memory; a result depends on it by rounding alone.
+        The batch bounds the memory; a result depends on it by rounding alone.
         """
         return capture(network, list(layers), self.batches(batch))
 
@@ -64,15 +50,7 @@ class Images:
 def images_of(
     data: ImageData, most: int | None = None, part: Literal["train", "test"] = "train"
 ) -> Images:
-    """Choose images of a data set, evenly spaced.
-
-    Parameters
-    ----------
-    data : ImageData
-    most : int, optional
-        How many at most; all by default.
-    part : {"train", "test"}
-    """
+    """Choose at most `most` images of a data set (all by default), evenly spaced."""
     pixels, labels = {
         "train": (data.train_images, data.train_labels),
         "test": (data.test_images, data.test_labels),
@@ -89,10 +67,7 @@ def shuffled(x: Tensor, seed: int = 0) -> Tensor:
 def split_at(network: Network, layer: str) -> tuple[nn.Sequential, nn.Sequential]:
     """Cut a network above a layer: from the input to the layer, and the rest.
 
-    Raises
-    ------
-    ValueError
-        If the layer is not a stage of the network: only there is the rest of it a chain.
+    ValueError if the layer is not a stage of the network: only there is the rest of it a chain.
     """
     stages = list(network.stages())
     names = [name for name, _ in stages]

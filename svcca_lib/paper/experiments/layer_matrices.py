@@ -26,28 +26,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Matrices:
-    """Similarity of the layers of one network, at several times, to those of a finished one.
+    """Similarity of the layers of one network, at several times, to those of a finished one."""
 
-    Attributes
-    ----------
-    fractions : tuple of float
-        Fractions of training, ascending.
-    layers, labels : tuple of str
-        Names of the layers from the input upward, and what the paper calls them.
-    similarity : array, shape (t, layers, layers)
-        Row: a layer at that time; column: a layer of the finished network.
-    chance : array, shape (t, layers, layers)
-        What independent layers of these sizes would give.
-    n : int
-        Images.
-    """
-
-    fractions: tuple[float, ...]
-    layers: tuple[str, ...]
-    labels: tuple[str, ...]
-    similarity: np.ndarray
-    chance: np.ndarray
-    n: int
+    fractions: tuple[float, ...]  # of training, ascending
+    layers: tuple[str, ...]  # names, from the input upward
+    labels: tuple[str, ...]  # what the paper calls them
+    similarity: np.ndarray  # (t, layers, layers); row: at that time; column: finished
+    chance: np.ndarray  # (t, layers, layers), what independent layers of these sizes would give
+    n: int  # images
 
     def at(self, fraction: float) -> np.ndarray:
         """Return the matrix at one of `fractions`, shape (layers, layers)."""
@@ -72,31 +58,9 @@ def layer_matrices(
 ) -> Matrices:
     """Compare every layer of a network on its way with every layer of a finished network.
 
-    Parameters
-    ----------
-    run : TrainedNetwork
-        The network on its way.
-    data : ImageData
-    store : Store
-        Where the matrices are kept: they are computed once for given weights.
-    images : int
-        Training images at most: the datapoints of the CCA.
-    fractions : sequence of float, optional
-        Times to look at; all that the run has kept by default.
-    final : TrainedNetwork, optional
-        The finished network; by default `run` itself.
-    keep : float
-        Of the variance of each layer.
-
-    Returns
-    -------
-    Matrices
-
-    Notes
-    -----
-    Each layer is decomposed once for each time, as `decomposed` says. The bases of two networks are
-    in memory: at most 8 n h w c bytes a convolutional layer of c channels, less by what the cut
-    leaves out.
+    At all times that the run has kept, and with `run` itself at its end, by default. Each layer is
+    decomposed once for each time, as `decomposed` says. The bases of two networks are in memory: at
+    most 8 n h w c bytes a convolutional layer of c channels, less by what the cut leaves out.
     """
     final = final or run
     times = tuple(run.fractions if fractions is None else fractions)

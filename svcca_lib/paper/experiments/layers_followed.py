@@ -28,28 +28,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Followed:
-    """The layers of one network on their way, each against its own end, and all pairs at the end.
+    """The layers of one network, each against its own end, and all pairs of them at the end."""
 
-    Attributes
-    ----------
-    fractions : tuple of float
-        Fractions of training, ascending, the last being 1.
-    labels : tuple of str
-        What the paper calls the layers, from the input upward.
-    own : array, shape (t, layers)
-        Similarity of each layer to its own final state.
-    end, chance : array, shape (layers, layers)
-        Similarity of all pairs of layers of the finished network, and that of independent layers.
-    n : int
-        Images.
-    """
-
-    fractions: tuple[float, ...]
-    labels: tuple[str, ...]
-    own: np.ndarray
-    end: np.ndarray
-    chance: np.ndarray
-    n: int
+    fractions: tuple[float, ...]  # of training, ascending, the last being 1
+    labels: tuple[str, ...]  # what the paper calls the layers, from the input upward
+    own: np.ndarray  # (t, layers), similarity of each layer to its own final state
+    end: np.ndarray  # (layers, layers), all pairs of layers of the finished network
+    chance: np.ndarray  # (layers, layers), of independent layers
+    n: int  # images
 
 
 def follow(
@@ -63,17 +49,7 @@ def follow(
 ) -> Followed:
     """Compare every layer with its own end, and all layers with each other only at the end.
 
-    Parameters
-    ----------
-    run, data, store, images, keep
-        As of `layer_matrices.layer_matrices`.
-    fractions : sequence of float
-        Times to look at; the last must be 1.
-
-    Raises
-    ------
-    ValueError
-        If the times do not go to the end.
+    Arguments are as of `layer_matrices.layer_matrices`. ValueError if the last time is not 1.
     """
     times = tuple(fractions)
     if times[-1] != 1:

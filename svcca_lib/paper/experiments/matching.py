@@ -47,18 +47,13 @@ Responses = Callable[[int], dict[str, Tensor]]  # of the layers of one of the ne
 class Matching:
     """Similarities of the layers of several networks, all pairs of networks.
 
-    Attributes
-    ----------
-    tables : dict of str to array, shape (networks, networks, layers, layers)
-        Measure -> similarity of layer k of network i to layer l of network j.
-    layers : tuple of str
-    n : int
-        Images.
+    Each table is (networks, networks, layers, layers): layer k of network i to layer l of network j
+    is at [i, j, k, l].
     """
 
-    tables: dict[str, np.ndarray]
+    tables: dict[str, np.ndarray]  # measure -> table
     layers: tuple[str, ...]
-    n: int
+    n: int  # images
 
     def only(self, networks: Sequence[int]) -> Matching:
         """Return the same of some of the networks, by their positions."""
@@ -134,24 +129,9 @@ def match(
     images: int,
     reading: Reading,
 ) -> Matching:
-    """Compare the layers of all pairs of networks by every measure that the reading allows.
+    """Compare the layers of all pairs of finished networks by all measures that the reading allows.
 
-    Parameters
-    ----------
-    runs : sequence of TrainedNetwork
-        Finished networks of one architecture.
-    data : ImageData
-    store : Store
-        Where the tables are kept.
-    layers : sequence of str
-    images : int
-        Training images, at most.
-    reading : {"pixels", "mean", "dft"}
-        Of convolutional layers; under "dft" there are CCA and SVCCA alone.
-
-    Returns
-    -------
-    Matching
+    The networks are of one architecture. Under "dft" there are CCA and SVCCA alone.
     """
     shown = images_of(data, images)
 
@@ -253,16 +233,9 @@ def _read(x: Tensor, reading: Reading) -> Tensor:
 
 
 def coordinates(x: Tensor) -> Tensor:
-    """Rotate a layer into as few neurons as it has dimensions; distances stay as they are.
+    """Rotate a layer (n, p) into min(n, p) neurons; distances stay as they are.
 
-    Parameters
-    ----------
-    x : Tensor, shape (n, p)
-
-    Returns
-    -------
-    Tensor, shape (n, min(n, p))
-        Centred where p > n.
+    The result is centred where p > n.
     """
     if x.shape[1] <= len(x):
         return x

@@ -46,7 +46,6 @@ def measured(
 
     Parameters
     ----------
-    store : Store
     kind : str
         What is measured; a folder of the store.
     networks : sequence of TrainedNetwork, or of mappings of str to Tensor

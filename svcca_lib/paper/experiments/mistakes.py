@@ -38,25 +38,13 @@ from svcca_lib.paper.training.trained import TrainedNetwork
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake beside its remedy.
+    """One mistake beside its remedy."""
 
-    Attributes
-    ----------
-    name : str
-        What was done.
-    remedy : str
-        What to do instead.
-    wrong, right : float
-        What each gives.
-    truth : float or None
-        What the answer has to be, where that is known.
-    """
-
-    name: str
-    remedy: str
-    wrong: float
-    right: float
-    truth: float | None = None
+    name: str  # what was done
+    remedy: str  # what to do instead
+    wrong: float  # what the mistake gives
+    right: float  # what the remedy gives
+    truth: float | None = None  # what the answer has to be, where that is known
 
     @property
     def error(self) -> float:
@@ -222,19 +210,10 @@ def training_mode(model: nn.Module, layer: str, inputs: Tensor, batch: int = 32)
 
 
 def without_chance(pairs: Sequence[tuple[Tensor, Tensor]], images: Sequence[int]) -> Mistake:
-    """Rank two pairs of layers that were measured on different numbers of images.
+    """Rank two pairs of layers that were measured on different numbers of images, many and few.
 
-    Parameters
-    ----------
-    pairs : sequence of two pairs of Tensor, (n, p) each
-        The first pair is the more similar one.
-    images : sequence of two int
-        How many of the n images each is measured on: many, and few.
-
-    Returns
-    -------
-    Mistake
-        By how much the first pair is ahead: as the numbers are, and on equal, many images.
+    The first pair is the more similar one. The numbers say how far it is ahead: with each pair on
+    its own number of images, and with both on many.
     """
     many = images[0]
     with _without_a_warning():
@@ -276,15 +255,8 @@ def eight(
 ) -> list[Mistake]:
     """Make each mistake whose number is determined on two ConvNets that differ in their seed.
 
-    Parameters
-    ----------
-    first, second : TrainedNetwork
-    inputs : Tensor, shape (n, channels, height, width)
-        Images; several times as many as fc1 has neurons.
-    early : float
-        Fraction of training at which `first` is looked at as well.
-    seed : int
-        Of what is shuffled, and of a small network with an in-place ReLU.
+    The images are several times as many as fc1 has neurons. `first` is looked at early in training
+    as well; `seed` is also that of a small network with an in-place ReLU.
     """
     few = inputs[:500]
     x, y, earlier = (

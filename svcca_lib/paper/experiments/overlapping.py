@@ -20,25 +20,11 @@ FEWEST = 3  # with one of them left out there has to be a pair
 
 
 def jackknife(networks: int, statistic: Callable[[Sequence[int]], float]) -> np.ndarray:
-    """Turn a number measured on several networks into one value a network.
+    """Turn a number measured on several networks into one value a network, (networks,).
 
-    Parameters
-    ----------
-    networks : int
-        How many there are, at least 3.
-    statistic : callable
-        From the positions of some networks to the number.
-
-    Returns
-    -------
-    array, shape (networks,)
-        Pseudo-values, n T - (n - 1) T without the network. Their mean is T where T is a mean over
-        networks or over pairs. They need not lie in the range of T.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 3 networks.
+    The statistic makes the number from the positions of some networks. The pseudo-values are
+    n T - (n - 1) T without the network: their mean is T where T is a mean over networks or over
+    pairs. They need not lie in the range of T. ValueError for fewer than 3 networks.
 
     Examples
     --------
@@ -57,15 +43,7 @@ def jackknife(networks: int, statistic: Callable[[Sequence[int]], float]) -> np.
 def over_pairs(values: Mapping[tuple[int, int], float]) -> np.ndarray:
     """Turn one value a pair of networks into one value a network; see `jackknife`.
 
-    Parameters
-    ----------
-    values : mapping of (int, int) to float
-        Positions of the two networks -> what was measured on them, such that some pair is left
-        whichever network is not looked at.
-
-    Returns
-    -------
-    array, shape (networks,)
+    Keys are the positions of two networks; some pair has to be left whichever network is left out.
 
     Examples
     --------

@@ -9,19 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Responses of two networks, column i of the one beside column i of the other.
+    """Responses of two networks, column i of the one beside column i of the other."""
 
-    Attributes
-    ----------
-    net_1, net_2 : array, shape (n, r)
-        Each column with mean 0 and variance 1.
-    correlations : array, shape (r,)
-        Pearson correlation of each pair.
-    """
-
-    net_1: np.ndarray
-    net_2: np.ndarray
-    correlations: np.ndarray
+    net_1: np.ndarray  # (n, r), each column with mean 0 and variance 1
+    net_2: np.ndarray  # the same
+    correlations: np.ndarray  # (r,), Pearson's, of each pair
 
     def at(self, index: np.ndarray) -> Pairs:
         """Return some datapoints, for drawing; the correlations stay those of all."""
@@ -29,21 +21,11 @@ class Pairs:
 
 
 def side_by_side(x: np.ndarray, y: np.ndarray, *, signed: bool = True) -> Pairs:
-    """Put columns of equal rank beside each other.
+    """Put columns of equal rank beside each other, (n, r) both, most important first.
 
-    Parameters
-    ----------
-    x, y : array, shape (n, r)
-        Columns of the same datapoints, most important first.
-    signed : bool
-        Whether the sign of a column means something, as for a neuron. That of a singular or
-        canonical direction does not: without `signed`, the largest value of each column of `x` is
-        made positive, and columns of `y` are turned towards those of `x`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a column does not vary.
+    The sign of a neuron means something, that of a singular or canonical direction does not:
+    without `signed`, the largest value of each column of `x` is made positive, and columns of `y`
+    are turned towards those of `x`. ValueError if the shapes differ or a column does not vary.
     """
     x, y = (np.asarray(columns, dtype=np.float64) for columns in (x, y))
     if x.shape != y.shape or x.ndim != 2:

@@ -24,20 +24,11 @@ def distorted(neurons: np.ndarray, seed: int) -> np.ndarray:
 
 
 def recovered(neurons: np.ndarray, layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find each neuron in a layer: the direction of the layer that correlates most with it.
+    """Find each neuron, (n, p), in a layer, (n, q): the direction that correlates most with it.
 
     One CCA per neuron, of that neuron alone with the whole layer. The canonical variates are given
-    mean and variance of the neuron, which CCA does not see.
-
-    Parameters
-    ----------
-    neurons : array, shape (n, p)
-    layer : array, shape (n, q)
-
-    Returns
-    -------
-    directions : array, shape (n, p)
-    correlations : array, shape (p,)
+    mean and variance of the neuron, which CCA does not see. Returns these directions, (n, p), and
+    their correlations, (p,).
     """
     directions, correlations = [], []
     for neuron in neurons.T:
@@ -55,23 +46,9 @@ def shared_directions(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Three layers: two contain the first, one with noise added, one with other useful directions.
 
-    Parameters
-    ----------
-    n : int
-        Datapoints.
-    shared : int
-        Directions of A, which B and C have as well.
-    extra : int
-        Directions that B and C have beyond these.
-    noise : float
-        Standard deviation of the extra directions of B; those of C, like all others, have 1.
-    seed : int
-
-    Returns
-    -------
-    a : array, shape (n, shared)
-    b, c : array, shape (n, shared + extra)
-        Each in a random basis, so that no single neuron is signal or noise.
+    A is (n, shared), B and C are (n, shared + extra), each in a random basis, so that no single
+    neuron is signal or noise. The extra directions of B have the standard deviation `noise`; those
+    of C, like all others, have 1.
     """
     rng = np.random.default_rng(seed)
     a = rng.normal(size=(n, shared))

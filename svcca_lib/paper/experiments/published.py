@@ -10,20 +10,9 @@ FOLDER = Path(__file__).with_name("figure4")
 
 
 def figure_4(name: str, percent: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """Read one panel.
+    """Read a panel of "conv" or "res" at 0, 35, 75 or 100 %: labels, and a (layers, layers) matrix.
 
-    Parameters
-    ----------
-    name : str
-        "conv" or "res".
-    percent : int
-        0, 35, 75 or 100.
-
-    Returns
-    -------
-    labels : tuple of str
-    matrix : array, shape (layers, layers)
-        Row: layer during training; column: layer at the end.
+    Row: layer during training; column: layer at the end.
     """
     path = FOLDER / f"fig4_{name}_{percent:03d}.csv"
     labels = tuple(path.read_text(encoding="utf-8").splitlines()[0].split(","))

@@ -10,31 +10,17 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's rank correlation and how often relabelled layers reach it.
-
-    Attributes
-    ----------
-    rho : float
-    chance : float
-        95 % of random relabellings stay below this.
-    p : float
-        Share of relabellings, this one counted, that reach `rho`.
-    """
+    """Spearman's rank correlation and how often relabelled layers reach it."""
 
     rho: float
-    chance: float
-    p: float
+    chance: float  # 95 % of random relabellings stay below this
+    p: float  # share of relabellings, this one counted, that reach `rho`
 
 
 def depth_correlation(times: np.ndarray, draws: int = 10_000, seed: int = 0) -> RankCorrelation:
     """Correlate the depth of layers with their settling times: 1 for strictly bottom-up.
 
-    Parameters
-    ----------
-    times : array, shape (layers,)
-        From the input upward.
-    draws, seed : int
-        Random orders of the layers that chance is taken from.
+    Times are from the input upward; chance is taken from `draws` random orders of the layers.
     """
     rng = np.random.default_rng(seed)
     ranks = stats.rankdata(times)
@@ -67,15 +53,11 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def partial_rank_correlation(a: np.ndarray, b: np.ndarray, given: np.ndarray) -> float:
-    """Rank correlation of two lists of numbers, less what a third explains of both.
+    """Rank correlation of two lists of numbers, (n,), less what a third explains of both.
 
     Pearson's correlation of what is left of the ranks of `a` and of `b` after a straight line in
-    those of `given`; 0 where nothing is left of one of them.
-
-    Parameters
-    ----------
-    a, b, given : array, shape (n,)
-        Numbers that agree to 1e-6 are tied: the order of rounding errors is none.
+    those of `given`; 0 where nothing is left of one of them. Numbers that agree to 1e-6 are tied:
+    the order of rounding errors is none.
     """
     ranks = [_ranks(values) for values in (a, b, given)]
     x, y, z = (rank - rank.mean() for rank in ranks)

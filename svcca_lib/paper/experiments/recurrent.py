@@ -29,53 +29,20 @@ BATCH = 50  # sequences; bounds the memory that the logits of a large vocabulary
 
 @dataclass(frozen=True, eq=False)
 class Convergence:
-    """SVCCA of each layer to its own final state.
+    """SVCCA of each layer to its own final state; arrays are (times, layers)."""
 
-    Attributes
-    ----------
-    fractions : array, shape (times,)
-        Of training, ascending, from 0 to 1.
-    layers : tuple of str
-        The embedding and the stacked layers, from the input upward.
-    similarity : array, shape (times, layers)
-        Between a layer at that time and the same layer at the end: 1 in the last row.
-    floor : array, shape (times, layers)
-        The same, where the final states are those of other sequences, paired at random.
-    chance : array, shape (times, layers)
-        What independent rows would give in expectation; below `floor`, as rows are not.
-    kept : array, shape (times, layers)
-        Directions that hold the share asked for of the layer's variance.
-    """
-
-    fractions: np.ndarray
-    layers: tuple[str, ...]
-    similarity: np.ndarray
-    floor: np.ndarray
-    chance: np.ndarray
-    kept: np.ndarray
+    fractions: np.ndarray  # (times,), of training, ascending, from 0 to 1
+    layers: tuple[str, ...]  # the embedding and the stacked layers, from the input upward
+    similarity: np.ndarray  # to the same layer at the end: 1 in the last row
+    floor: np.ndarray  # the same, with final states of other sequences, paired at random
+    chance: np.ndarray  # expected of independent rows; below `floor`, as rows are not
+    kept: np.ndarray  # directions that hold the share asked for of the layer's variance
 
 
 def sequences(tokens: Tensor, context: int, most: int | None = None) -> Tensor:
-    """Cut a text into sequences that do not overlap.
+    """Cut a text (n,) into sequences that do not overlap, (sequences, context).
 
-    Parameters
-    ----------
-    tokens : Tensor
-        (n,).
-    context : int
-        Tokens of a sequence.
-    most : int, optional
-        Sequences to return, evenly spaced over the text; all of them by default.
-
-    Returns
-    -------
-    Tensor
-        (sequences, context).
-
-    Raises
-    ------
-    ValueError
-        If the text has fewer than two sequences.
+    At most `most` of them, evenly spaced. ValueError if the text has fewer than two.
     """
     windows = tokens.unfold(0, context, context)
     if len(windows) < 2:
@@ -92,22 +59,8 @@ def convergence(
 ) -> Convergence:
     """Compare each layer of a language model, at each time kept, with the same layer at the end.
 
-    Parameters
-    ----------
-    run : TrainedNetwork
-        Of an lstm, with the networks at fractions 0 and 1 among those kept.
-    inputs : Tensor
-        (sequences, time), tokens.
-    keep : float
-        Of the variance of each layer.
-    draws : int
-        Random pairings of sequences behind the floor.
-    seed : int
-        Of the pairings.
-
-    Returns
-    -------
-    Convergence
+    The run is of an lstm that keeps its networks at 0 and 1; inputs are tokens, (sequences, time).
+    Behind the floor are `draws` random pairings of sequences.
 
     Notes
     -----
@@ -163,18 +116,11 @@ def time_average(fractions: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def perplexity(network: nn.Module, tokens: Tensor, context: int) -> float:
-    r"""Perplexity of a language model, in float32.
+    r"""Perplexity of a language model in evaluation mode on tokens (n,), in float32.
 
     :math:`\exp(-\frac1n \sum_t \log p(w_t \mid w_{<t}))`: the number of equally likely tokens that
-    would be as hard to guess.
-
-    Parameters
-    ----------
-    network : nn.Module
-        In evaluation mode; maps tokens (n, time) to logits (n, time, vocabulary).
-    tokens : Tensor
-        (n,). They are read in stretches of `context` tokens, each with no memory of the one before.
-    context : int
+    would be as hard to guess. Tokens are read in stretches of `context`, each with no memory of the
+    one before.
     """
     windows = tokens.unfold(0, context + 1, context)  # (stretches, context + 1)
     total = 0.0

@@ -36,28 +36,14 @@ RIDGE = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class CutNetwork:
-    """A trained network cut above one layer.
+    """A trained network cut above one layer."""
 
-    Attributes
-    ----------
-    name : str
-        The layer.
-    train, test : Tensor, shape (n, p)
-        Its responses, convolutional layers flattened to p = c * h * w neurons.
-    shape : tuple of int
-        Shape of one response as the network has it, (p,) or (c, h, w).
-    labels : Tensor, shape (n_test,)
-        Of the test images.
-    above : nn.Module
-        The rest of the network, from the responses to the logits.
-    """
-
-    name: str
-    train: Tensor
-    test: Tensor
-    shape: tuple[int, ...]
-    labels: Tensor
-    above: nn.Module
+    name: str  # the layer
+    train: Tensor  # (n, p), its responses, a convolution flattened to p = c * h * w neurons
+    test: Tensor  # (n_test, p)
+    shape: tuple[int, ...]  # of one response as the network has it, (p,) or (c, h, w)
+    labels: Tensor  # (n_test,)
+    above: nn.Module  # the rest of the network, from the responses to the logits
 
     @property
     def width(self) -> int:
@@ -85,22 +71,10 @@ class CutNetwork:
 def cut(
     network: Network, layers: Sequence[str], data: ImageData, *, images: int | None = None
 ) -> dict[str, CutNetwork]:
-    """Run a network over the data once and cut it above each of some layers.
+    """Run a network in evaluation mode over the data once and cut it above each of some stages.
 
-    Parameters
-    ----------
-    network : Network
-        In evaluation mode.
-    layers : sequence of str
-        Stages of the network.
-    data : ImageData
-    images : int, optional
-        How many training images; all by default. Restrictions are fitted on them.
-
-    Raises
-    ------
-    ValueError
-        If a layer is not a stage of the network: only there is the rest of it a chain.
+    Restrictions are fitted on at most `images` training images, all by default. ValueError if a
+    layer is not a stage: only there is the rest of the network a chain.
     """
     above = {layer: split_at(network, layer)[1] for layer in layers}
     shown = images_of(data, images), images_of(data, part="test")
@@ -119,20 +93,10 @@ def cut(
 
 
 def on_directions(layer: CutNetwork, weights: Tensor, counts: Sequence[int]) -> np.ndarray:
-    r"""Accuracy with the layer projected onto its leading k directions, for each k.
+    """Accuracy with the layer projected onto its leading k directions, for each k, ascending.
 
-    Parameters
-    ----------
-    layer : CutNetwork
-    weights : Tensor, shape (p, m)
-        One direction a column, most important first. Their variates over ``layer.train`` must be
-        uncorrelated, as SVCCA's are.
-    counts : sequence of int
-        The values of k, ascending.
-
-    Returns
-    -------
-    array, shape (len(counts),)
+    Weights are (p, m), one direction a column, most important first. Their variates over
+    ``layer.train`` must be uncorrelated, as SVCCA's are.
     """
     mean, down, up = projection_matrix(layer.train, weights, max(counts))
     variates, up = layer._centred_test @ down.float(), up.float()
@@ -150,17 +114,10 @@ def on_directions(layer: CutNetwork, weights: Tensor, counts: Sequence[int]) -> 
 def on_neurons(
     layer: CutNetwork, order: Tensor, counts: Sequence[int], *, others: Others = "predicted"
 ) -> np.ndarray:
-    """Accuracy with the layer reduced to its leading k neurons in some order, for each k.
+    """Accuracy with the layer reduced to its leading k neurons in some order, for each ascending k.
 
-    Parameters
-    ----------
-    layer, counts
-        As of `on_directions`, which returns the like.
-    order : Tensor, shape (>= max(counts),)
-        Neurons, the first to be kept first.
-    others : {"predicted", "mean"}
-        What the neurons that are not kept respond: their best linear prediction from those that
-        are, which is the projection onto the subspace these span, or their mean over the images.
+    The others respond as is best "predicted" linearly from those that are kept, which is the
+    projection onto the subspace these span, or their "mean" over the images.
     """
     return np.array([layer.accuracy(kept) for kept in from_neurons(layer, order, counts, others)])
 
@@ -196,18 +153,9 @@ def on_directions_of_neurons(
     """Accuracy with the leading k directions restricted to a few neurons, for each k.
 
     The layer is projected onto k directions and then onto those of its neurons that are most
-    important to these k (`importance`).
-
-    Parameters
-    ----------
-    layer, weights, counts
-        As `on_directions`.
-    neurons : int
-        How many neurons.
-    others : {"predicted", "mean"}
-        How the second projection is meant. ``"predicted"``: onto the subspace that these neurons
-        span, so that the k directions are read from them, as well as is linearly possible.
-        ``"mean"``: onto their axes, so that all other neurons stay at their mean.
+    important to these k (`importance`): onto the subspace that these neurons span ("predicted"), so
+    that the k directions are read from them, as well as is linearly possible, or onto their axes
+    ("mean"), so that all other neurons stay at their mean.
     """
     mean, down, up = projection_matrix(layer.train, weights, max(counts))
     variates = layer._centred_test @ down.float()
@@ -236,22 +184,9 @@ def against_neurons(
 ) -> dict[str, np.ndarray]:
     """Accuracy on leading directions beside that on neurons chosen in other ways (Figure 2a).
 
-    Parameters
-    ----------
-    layer, weights
-        As `on_directions`.
-    directions, neurons : sequence of int
-        How many of each.
-    draws, seed : int
-        Of random neurons.
-    silent : bool
-        Whether to measure random neurons a second time, with the others silent.
-
-    Returns
-    -------
-    dict of str to array, shape (1, len(directions)) or (1 or draws, len(neurons))
-        "SVCCA directions"; "random neurons" and "most active neurons", the others predicted from
-        them; and "random, others silent".
+    Returns "SVCCA directions", (1, directions); "random neurons", (draws, neurons), and "most
+    active neurons", (1, neurons), the others predicted from them; and, if `silent`, "random, others
+    silent", (draws, neurons).
     """
     orders = list(random_orders(layer.width, draws, seed))
     measured = {
@@ -276,14 +211,7 @@ def neurons_for(
 ) -> float:
     """How many neurons keep a share of the accuracy of the leading directions (Figure 2b).
 
-    Parameters
-    ----------
-    layer, weights, others
-        As `on_directions_of_neurons`.
-    directions : int
-        How many.
-    share : float
-        Of the accuracy that these directions have with all neurons.
+    The share is of the accuracy that `directions` directions have with all neurons.
     """
     wanted = share * on_directions(layer, weights, [directions])[0]
     counts = steps(layer.width, 40)

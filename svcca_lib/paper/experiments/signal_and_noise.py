@@ -30,31 +30,13 @@ MEASURES = ("mean CCA", "SVCCA, 99 % of variance", OF_SUMS, "PWCCA", "CKA")
 def planted(
     n: int, p: int, signal: int, noise: float, seed: int = 0, own: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two layers that share `signal` directions and have noise of their own in the others.
+    """Two layers, (n, p), that share `signal` directions and have noise of their own in the others.
 
-    Parameters
-    ----------
-    n, p : int
-        Datapoints, neurons of each layer.
-    signal : int
-        Shared directions, of standard deviation 1; at most p.
-    noise : float
-        Standard deviation of the others.
-    seed : int
-    own : float
-        Standard deviation of what each layer adds to all directions. At 0 their correlations
-        are all 1, and PWCCA, whose weights are of single directions, hangs on which basis of them
-        the arithmetic happens to find.
-
-    Returns
-    -------
-    x, y : array, shape (n, p)
-        Each in a random basis, so that no single neuron is signal or noise.
-
-    Raises
-    ------
-    ValueError
-        If `signal` is not between 0 and p.
+    Each is in a random basis, so that no single neuron is signal or noise. Standard deviations are
+    1 of shared directions, `noise` of the others, and `own` of what each layer adds to all. With
+    `own` at 0 the shared correlations are all 1, and PWCCA, whose weights are of single directions,
+    hangs on which basis of them the arithmetic happens to find. ValueError if `signal` is not
+    between 0 and p.
     """
     if not 0 <= signal <= p:
         raise ValueError(f"signal must be between 0 and the {p} neurons; got {signal}")
@@ -68,21 +50,11 @@ def planted(
 
 
 def noise_of_its_own(layer: np.ndarray, signal: int, seed: int = 0, own: float = 0.0) -> np.ndarray:
-    """Return a layer in which the leading directions are kept and the rest is that of other images.
+    """Return a layer, (n, p), in which all but the leading directions is that of other images.
 
-    Parameters
-    ----------
-    layer : array, shape (n, p)
-    signal : int
-        Leading singular directions that stay.
-    seed : int
-        Of the shuffling of the rest, which keeps its variance and loses its relation to the images.
-    own : float
-        How much of the leading directions at other images is added to them; see `planted`.
-
-    Returns
-    -------
-    array, shape (n, p)
+    The `signal` leading singular directions stay. The rest, shuffled, keeps its variance and loses
+    its relation to the images. The leading directions at other images are added, times `own`; see
+    `planted`.
     """
     centred = layer - layer.mean(axis=0)
     _, _, vt = np.linalg.svd(centred, full_matrices=False)
@@ -97,10 +69,7 @@ def by_signal(
 ) -> dict[str, np.ndarray]:
     """Measure the pairs of layers that `pairs` gives for ever more shared directions.
 
-    Returns
-    -------
-    dict of str to array, shape (len(signals),)
-        Measure of `MEASURES` -> similarities.
+    By each of `MEASURES`, (signals,).
     """
     made = [pairs(signal) for signal in signals]
     return {name: np.array([similarity(name, x, y) for x, y in made]) for name in MEASURES}
@@ -129,23 +98,9 @@ def grid(
     noise: float,
     draws: int,
 ) -> dict[str, np.ndarray]:
-    """Measure planted layers over a grid of datapoints, neurons and shared directions.
+    """Measure planted layers by `EXPLORED`, averaged over draws: (sizes, neurons, signals) each.
 
-    Parameters
-    ----------
-    store : Store
-        Where the grid is kept.
-    sizes, neurons, signals : sequence of int
-        Values of n, p and the number of shared directions; more than p of these are p.
-    noise : float
-        As in `planted`.
-    draws : int
-        Pairs of layers averaged over.
-
-    Returns
-    -------
-    dict of str to array, shape (sizes, neurons, signals)
-        Measure of `EXPLORED` -> mean similarity.
+    The axes are n, p and the number of shared directions, more than p of which are p.
     """
     values = {"sizes": sizes, "neurons": neurons, "signals": signals}
     shape = tuple(map(len, values.values()))

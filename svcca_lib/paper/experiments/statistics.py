@@ -28,23 +28,11 @@ class Interval:
 def student(
     values: Sequence[float] | np.ndarray, level: float = LEVEL, resolution: float = 0.0
 ) -> Interval:
-    """Estimate a mean by Student's t.
+    """Estimate a mean by Student's t, from one value a seed, a draw or a pair; at least two.
 
-    Parameters
-    ----------
-    values : sequence of float, shape (n,)
-        One value a seed, a draw or a pair; at least two.
-    level : float
-        Coverage of the interval.
-    resolution : float
-        The step in which the values come, such as one test image of an accuracy. Values that
-        happen to fall on one step are not known exactly: each carries the variance of its
-        rounding, a twelfth of the squared step.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 2 values.
+    Values that come in steps of `resolution`, such as one test image of an accuracy, and happen to
+    fall on one step are not known exactly: each carries the variance of its rounding, a twelfth of
+    the squared step. ValueError for fewer than 2 values.
 
     Notes
     -----
@@ -70,10 +58,7 @@ def half_widths(
 ) -> np.ndarray | np.float64:
     """Return half of Student's interval of each mean over the first dimension; see `student`.
 
-    Parameters
-    ----------
-    values : array, shape (n, ...)
-        Of a single value, n = 1, nothing is known: NaN.
+    Of a single value nothing is known: NaN.
     """
     n = len(values)
     if n < 2:
@@ -87,12 +72,7 @@ def half_widths(
 def paired_interval(
     first: np.ndarray, second: np.ndarray, level: float = LEVEL, resolution: float = 0.0
 ) -> Interval:
-    """Estimate the mean of ``second - first`` over pairs, by Student's t; see `student`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or there are fewer than 2 pairs.
+    """Estimate the mean of ``second - first`` over pairs; see `student`. Shapes must be the same.
 
     Examples
     --------
@@ -110,12 +90,8 @@ def paired_interval(
 def benjamini_hochberg(p: Sequence[float], rate: float = 1 - LEVEL) -> list[bool]:
     """Say which of many decisions stand if a share of at most `rate` of those may be wrong.
 
-    Parameters
-    ----------
-    p : sequence of float
-        Of each decision, the level at which it would no longer be made.
-    rate : float
-        The false discovery rate (Benjamini and Hochberg 1995).
+    `p` is the level at which each decision would no longer be made, `rate` the false discovery rate
+    (Benjamini and Hochberg 1995).
 
     Examples
     --------

@@ -25,23 +25,10 @@ MEASURES = ("mean CCA", "PWCCA", "SVCCA", "Procrustes", "CKA")
 
 
 def unseen(readout: np.ndarray, layer: np.ndarray) -> np.ndarray:
-    """Find the direction that a readout does not see and in which the layer varies least.
+    """Find the direction that a readout does not see and in which the layer, (n, p), varies least.
 
-    Parameters
-    ----------
-    readout : array, shape (classes, p)
-        Weights of a linear map of the layer.
-    layer : array, shape (n, p)
-
-    Returns
-    -------
-    array, shape (p,)
-        Of unit length, orthogonal to every row of `readout`.
-
-    Raises
-    ------
-    ValueError
-        If the readout sees every direction.
+    Of unit length, (p,), orthogonal to every row of the readout, (classes, p). ValueError if the
+    readout sees every direction.
     """
     _, s, vt = np.linalg.svd(readout)
     rank = int((s > max(readout.shape) * np.finfo(float).eps * s[0]).sum())
@@ -60,15 +47,9 @@ def unseen(readout: np.ndarray, layer: np.ndarray) -> np.ndarray:
 def translated(
     layer: np.ndarray, subset: np.ndarray, direction: np.ndarray, length: float
 ) -> np.ndarray:
-    """Move the rows of a subset along a direction.
+    """Move the rows of a subset, a mask (n,), along a direction (p,).
 
-    Parameters
-    ----------
-    layer : array, shape (n, p)
-    subset : array of bool, shape (n,)
-    direction : array, shape (p,)
-    length : float
-        In root mean square norms of the centred rows.
+    The length is in root mean square norms of the centred rows.
     """
     scale = np.sqrt(((layer - layer.mean(axis=0)) ** 2).sum(axis=1).mean())
     moved: np.ndarray = layer + length * scale * subset[:, None] * direction
@@ -77,35 +58,19 @@ def translated(
 
 @dataclass(frozen=True, eq=False)
 class Attack:
-    """A layer against itself, a subset of whose rows is moved ever further.
+    """A layer against itself, a subset of whose rows is moved ever further."""
 
-    Attributes
-    ----------
-    similarity : dict of str to array, shape (lengths,)
-        Measure of `MEASURES` -> similarity.
-    limit : float
-        Of linear CKA, after an endless translation.
-    seen : float
-        Largest change of an output of the readout, as a share of the largest output.
-    """
-
-    similarity: dict[str, np.ndarray]
-    limit: float
-    seen: float
+    similarity: dict[str, np.ndarray]  # measure of `MEASURES` -> (lengths,)
+    limit: float  # of linear CKA, after an endless translation
+    seen: float  # largest change of an output, as a share of the largest output
 
 
 def attack(
     layer: np.ndarray, subset: np.ndarray, readout: np.ndarray, lengths: Sequence[float]
 ) -> Attack:
-    """Move a subset of the rows of a layer where a readout does not look.
+    """Move a subset, (n,), of the rows of a layer where a readout, (classes, p), does not look.
 
-    Parameters
-    ----------
-    layer, subset
-        As of `translated`.
-    readout : array, shape (classes, p)
-    lengths : sequence of float
-        Ascending, as of `translated`.
+    By ascending lengths, as of `translated`.
     """
     direction = unseen(readout, layer)
     moved = [translated(layer, subset, direction, length) for length in lengths]

@@ -26,16 +26,9 @@ from svcca_lib import cca, dft_cca, pixels_as_neurons
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of the covariances of all pairs of channels of two layers.
+    """Energy of the covariances of all pairs of channels of two layers, (c1, c2)."""
 
-    Attributes
-    ----------
-    outside : Tensor, shape (c1, c2)
-        What a theorem says is zero.
-    total : Tensor, shape (c1, c2)
-    """
-
-    outside: Tensor
+    outside: Tensor  # what a theorem says is zero
     total: Tensor
 
     @property
@@ -58,12 +51,8 @@ def spectrum(x: Tensor) -> Tensor:
 def between_frequencies(x: Tensor, y: Tensor) -> Energy:
     """Covariance of two layers in the Fourier basis: the energy between different frequencies.
 
-    Zero by Theorem 2 for each pair of channels, and so by Theorem 1 for the layers.
-
-    Parameters
-    ----------
-    x, y : Tensor, shape (n, c1, h1, w1) and (n, c2, h2, w2)
-        Of two sizes, waves of less than half a cycle per pixel of the smaller layer can be equal.
+    Zero by Theorem 2 for each pair of channels, and so by Theorem 1 for the layers. Of two sizes,
+    waves of less than half a cycle per pixel of the smaller layer can be equal.
     """
     energy = _covariance(spectrum(x), spectrum(y)).abs() ** 2  # (c1, h1 * w1, c2, h2 * w2)
     equal = _equal_frequencies(x.shape[2:], y.shape[2:])[:, None]
@@ -116,24 +105,14 @@ def moved_by_dft(x: Tensor, y: Tensor) -> float:
 class Comparison:
     """DFT-CCA beside the CCA of the flat layers that it stands for.
 
-    Attributes
-    ----------
-    off_block : float
-        Share of the energy of the covariance that lies between different frequencies.
-    flat, fourier : float
-        Mean canonical correlation of the flat layers, and of all frequencies.
-    chance : float
-        What the flat CCA of independent layers on as many images would give; of no meaning where
-        the images are shifts of one another.
-    gap : float
-        Largest difference between the i-th canonical correlations; a missing one counts as 0.
+    Chance has no meaning where the images are shifts of one another.
     """
 
-    off_block: float
-    flat: float
-    fourier: float
-    chance: float | None
-    gap: float
+    off_block: float  # share of the covariance's energy that lies between different frequencies
+    flat: float  # mean canonical correlation of the flat layers
+    fourier: float  # the same of all frequencies
+    chance: float | None  # of the flat CCA of independent layers on as many images
+    gap: float  # largest difference of i-th canonical correlations, a missing one being 0
 
 
 def against_flat(x: Tensor, y: Tensor) -> Comparison:

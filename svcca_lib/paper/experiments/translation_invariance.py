@@ -24,17 +24,9 @@ BATCH = 512  # images whose responses in all channels are held at a time
 
 
 def reduced(images: Tensor, size: int) -> Tensor:
-    """Average images down to at most `size` pixels a side; smaller ones stay as they are.
+    """Average images, (n, c, h, h), down to `size` pixels a side; smaller ones stay as they are.
 
-    Parameters
-    ----------
-    images : Tensor, shape (n, c, h, h)
-    size : int
-
-    Raises
-    ------
-    ValueError
-        If the images are larger and their side is no multiple of `size`.
+    ValueError if the images are larger and their side is no multiple of `size`.
     """
     side = images.shape[-1]
     if side <= size:
@@ -45,19 +37,10 @@ def reduced(images: Tensor, size: int) -> Tensor:
 
 
 def translations(images: Tensor, reach: int | None = None) -> Tensor:
-    """Shift every image circularly: the data set of Theorem 1.
+    """Shift every image circularly, no shift twice: the data set of Theorem 1.
 
-    Parameters
-    ----------
-    images : Tensor, shape (n, c, h, w)
-    reach : int, optional
-        Shifts from -reach to reach pixels along both axes; by default all there are, which closes
-        the data set under translation.
-
-    Returns
-    -------
-    Tensor, shape (n * shifts, c, h, w)
-        No shift twice.
+    By -reach to reach pixels along both axes; by default by all shifts there are, which closes the
+    data set under translation. Returns (n * shifts, c, h, w).
     """
 
     def along(side: int) -> list[int]:
@@ -79,20 +62,10 @@ def with_borders(run: TrainedNetwork, padding: Literal["zeros", "circular"]) -> 
 def responses(
     network: Network, layers: Mapping[str, Sequence[int] | None], images: Tensor
 ) -> dict[str, Tensor]:
-    """Record some channels of some layers; nothing above the highest of these layers runs.
+    """Record some channels (None: all of them) of some stages, (n, channels, h', w') each.
 
-    The convolutional part of a network takes images of any size.
-
-    Parameters
-    ----------
-    network : Network
-    layers : mapping of str to sequence of int
-        Stage of the network -> channels, or None for all of them.
-    images : Tensor, shape (n, c, h, w)
-
-    Returns
-    -------
-    dict of str to Tensor, shape (n, channels, h', w')
+    Nothing above the highest of these stages runs. The convolutional part of a network takes images
+    of any size.
     """
     names = [name for name, _ in network.stages()]
     below, _ = split_at(network, max(layers, key=names.index))
