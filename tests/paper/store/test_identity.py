@@ -121,13 +121,14 @@ def file_with(package, text):
 
 def test_after_a_change_in_the_fourier_transform_nothing_stale_is_read(copy, tmp_path):
     kept = Kept(Store(tmp_path / "store"))
+    before = int(locked()["measures"].version)
     assert (kept.ask(), kept.ask()) == (1, 1)
     edit(file_with(copy / "fourier", 'norm="ortho"'), '"ortho"', '"forward"')
     assert not locked()["measures"].pinned
     assert locked()["training"].pinned
     assert (kept.ask(), kept.ask()) == (2, 2)  # at once, before anybody bumps the version
     identity.bump("measures")
-    assert locked()["measures"].version == "2"
+    assert int(locked()["measures"].version) == before + 1
     assert locked()["measures"].pinned
     assert (kept.ask(), kept.ask()) == (3, 3)
 
@@ -158,7 +159,7 @@ def test_after_a_pure_move_nothing_is_made_again(copy, tmp_path):
 def test_an_edit_of_training_makes_networks_anew(copy):
     before = identity.of_training()
     edit(file_with(copy, "def settings(device"), "allow_tf32=True", "allow_tf32=False")
-    assert identity.of_training() not in (before, "2")
+    assert identity.of_training() != before
     identity.bump("training")
     assert identity.of_training() == "2"
 
@@ -188,7 +189,8 @@ def test_a_version_that_is_not_there_is_named(copy):
 
 def test_the_command_says_and_sets_versions(copy):
     run = lambda *a: CliRunner().invoke(app, ["versions", *a]).output  # noqa: E731
+    before = int(locked()["measures"].version)
     assert run().count("pinned") == 2
     edit(file_with(copy / "fourier", 'norm="ortho"'), '"ortho"', '"forward"')
-    assert "measures   1                  edited since: --bump or --repin" in run()
-    assert "measures   2                  pinned" in run("--bump", "measures")
+    assert f"measures   {before:<18} edited since: --bump or --repin" in run()
+    assert f"measures   {before + 1:<18} pinned" in run("--bump", "measures")
