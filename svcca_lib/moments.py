@@ -220,8 +220,9 @@ class PairMoments:
             raise ValueError(f"x must be {kind} of two layers (update(x, y)); it holds {what}")
         halves = type(self)(), type(self)()
         for i, (half, sizes) in enumerate(zip(halves, _halved(self._layout), strict=True)):
-            half.n, half.numpy, half._layers = self.n, self.numpy, self._layers[i : i + 1]
-            half._layout = (*sizes, *[0] * len(sizes))
+            half.n, half.numpy = self.n, self.numpy
+            half._layers = self._layers[i : i + 1]  # noqa: SLF001 (another of this class)
+            half._layout = (*sizes, *[0] * len(sizes))  # noqa: SLF001
         return halves
 
     def merge(self, other: Self) -> None:

@@ -174,7 +174,7 @@ def _project_layer(model: nn.Module, layer: str, projection: Projection) -> None
         onwards: _Reading | None = None
         if isinstance(module, _CHANNELWISE) and not getattr(module, "padding", 0):
             onwards = reading
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001
             onwards = reading.normalised(module, name)
             if not onwards.scale.all():
                 raise ValueError(f"batch norm {name!r} scales a neuron by 0; remove the neuron")

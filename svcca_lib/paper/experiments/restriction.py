@@ -55,17 +55,20 @@ class CutNetwork:
         return evaluate(self.above, responses.reshape(-1, *self.shape), self.labels)
 
     @cached_property
-    def _mean(self) -> Tensor:
+    def mean(self) -> Tensor:
+        """Mean training response of each neuron, float64 (p,)."""
         return self.train.double().mean(dim=0)
 
     @cached_property
-    def _scatter(self) -> Tensor:
-        centred = self.train.double() - self._mean
+    def scatter(self) -> Tensor:
+        """Scatter matrix of the training responses, float64 (p, p)."""
+        centred = self.train.double() - self.mean
         return centred.T @ centred
 
     @cached_property
-    def _centred_test(self) -> Tensor:
-        return (self.test.double() - self._mean).float()
+    def centred_test(self) -> Tensor:
+        """Test responses less that mean, float32 (n_test, p)."""
+        return (self.test.double() - self.mean).float()
 
 
 def cut(
@@ -99,7 +102,7 @@ def on_directions(layer: CutNetwork, weights: Tensor, counts: Sequence[int]) -> 
     ``layer.train`` must be uncorrelated, as SVCCA's are.
     """
     mean, down, up = projection_matrix(layer.train, weights, max(counts))
-    variates, up = layer._centred_test @ down.float(), up.float()
+    variates, up = layer.centred_test @ down.float(), up.float()
     restricted = mean.float().expand_as(layer.test).clone()
     accuracies, done = [], 0
     for k in counts:
@@ -129,7 +132,7 @@ def from_neurons(
 
     In one tensor, which the next one changes; the arguments are those of `on_neurons`.
     """
-    mean = layer._mean.float()
+    mean = layer.mean.float()
     restricted = mean.repeat(len(layer.test), 1)
     if others == "predicted":
         for prediction in _predictions(layer, order, counts):
@@ -158,7 +161,7 @@ def on_directions_of_neurons(
     ("mean"), so that all other neurons stay at their mean.
     """
     mean, down, up = projection_matrix(layer.train, weights, max(counts))
-    variates = layer._centred_test @ down.float()
+    variates = layer.centred_test @ down.float()
     accuracies = []
     for k in counts:
         chosen = importance(up[:k]).argsort(descending=True, stable=True)[:neurons]
@@ -236,8 +239,8 @@ def best_neuron(layer: CutNetwork, weights: Tensor) -> np.ndarray:
 
     1 for a direction that is a neuron, small for one that is spread over many.
     """
-    covariance = layer._scatter @ weights.double()  # (p, m)
-    variances = (weights.double() * covariance).sum(dim=0) * layer._scatter.diagonal()[:, None]
+    covariance = layer.scatter @ weights.double()  # (p, m)
+    variances = (weights.double() * covariance).sum(dim=0) * layer.scatter.diagonal()[:, None]
     # A neuron that never varies correlates with nothing.
     return torch.where(variances > 0, covariance**2 / variances, 0.0).amax(dim=0).numpy()
 
@@ -279,11 +282,11 @@ def _predictions(
     adds what it has beyond those before it, so that one factorisation serves all k.
     """
     order = order[: max(counts)]
-    scatter = layer._scatter[order]
+    scatter = layer.scatter[order]
     gram = scatter[:, order]
-    gram.diagonal().add_(RIDGE * layer._scatter.diagonal().max())
+    gram.diagonal().add_(RIDGE * layer.scatter.diagonal().max())
     lower = torch.linalg.cholesky(gram)
-    test = layer._centred_test[:, order].double()
+    test = layer.centred_test[:, order].double()
     scores = torch.linalg.solve_triangular(lower, test.T, upper=False).T
     loadings = torch.linalg.solve_triangular(
         lower, scatter if down is None else scatter @ down, upper=False
