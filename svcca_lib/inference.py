@@ -25,7 +25,7 @@ from torch import Tensor
 from svcca_lib.errors import SampleSizeWarning, same_rows
 from svcca_lib.inputs import ArrayLike, Precision, as_tensor
 from svcca_lib.measures.canonical import svcca
-from svcca_lib.measures.measure import Measure, comparable
+from svcca_lib.measures.measure import comparable
 from svcca_lib.measures.registry import measure_named
 from svcca_lib.moments import centre
 from svcca_lib.outputs import like_input
@@ -182,7 +182,7 @@ def permutation_test(
     a, b = chosen.prepare(x, "x"), chosen.prepare(y, "y")
     comparable(a, b)
     blocks = _exchangeable(_members(groups, b.n))
-    observed = _observed(chosen, a, b)
+    observed = chosen.cautioned(a, b).similarity
     rng = np.random.default_rng(seed)
     null = np.empty(n_permutations)
     for i in range(n_permutations):
@@ -452,14 +452,6 @@ def _exchangeable(members: list[np.ndarray]) -> list[np.ndarray]:
             f"no two of {len(members)} have the same"
         )
     return blocks
-
-
-def _observed(measure: Measure[Any], a: Any, b: Any) -> float:
-    """Similarity of the layers as they are, with a warning where datapoints are too few."""
-    result = measure.compare(a, b)
-    if caution := measure.caution(result, a, b):
-        warnings.warn(caution, SampleSizeWarning, stacklevel=3)
-    return float(result.similarity)
 
 
 def _rows(layer: ArrayLike, rows: np.ndarray) -> ArrayLike:

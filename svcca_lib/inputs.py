@@ -9,19 +9,29 @@ wrong (167 of 256 directions found on one network's activations).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib.errors import one_of
+from svcca_lib.errors import UnresolvedError, one_of
 
+T = TypeVar("T")
 ArrayLike: TypeAlias = np.ndarray | Tensor
 Precision: TypeAlias = Literal["float64", "float32"]
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+def resolved(attempt: Callable[[Precision], T], precision: Precision) -> T:
+    """Return `attempt(precision)`, or in float64 where float32 cannot tell what is kept."""
+    try:
+        return attempt(precision)
+    except UnresolvedError:
+        return attempt("float64")
 
 
 @dataclass(frozen=True, eq=False)

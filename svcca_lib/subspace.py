@@ -20,7 +20,7 @@ from torch import Tensor
 
 from svcca_lib._linalg import descending_eigh, thin_svd
 from svcca_lib.errors import UnresolvedError, one_of, some_variance
-from svcca_lib.inputs import ArrayLike, Precision, rows_of
+from svcca_lib.inputs import ArrayLike, Precision, resolved, rows_of
 from svcca_lib.moments import LayerMoments, moments_of
 from svcca_lib.outputs import like_input
 
@@ -312,11 +312,10 @@ def subspace_of(
     TypeError, ValueError
         As `Subspace.fit`; messages call the layer `name`.
     """
-    try:
-        return decompose(moments_of(rows_of(x, name, precision), name), keep, energy)
-    except UnresolvedError:
-        found = decompose(moments_of(rows_of(x, name), name), keep, energy)
-        return replace(found, dtype=torch.float32)
+    found = resolved(
+        lambda p: decompose(moments_of(rows_of(x, name, p), name), keep, energy), precision
+    )
+    return replace(found, dtype=getattr(torch, precision))
 
 
 def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:

@@ -14,7 +14,7 @@ from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.fourier.blocks import by_field
 from svcca_lib.fourier.grid import Size, grid_of
 from svcca_lib.fourier.moments import SpectralMoments, spectral_moments_of
-from svcca_lib.inputs import ArrayLike, Precision, images_of
+from svcca_lib.inputs import ArrayLike, Precision, images_of, resolved
 from svcca_lib.outputs import like_input
 from svcca_lib.subspace import GRAM_IS_SAFE, Energy, check_cut, directions_needed, rank_cut
 
@@ -219,12 +219,11 @@ def subspace_of(
     TypeError, ValueError
         As `FourierSubspace.fit`; messages call the layer `name`.
     """
-    try:
-        layer = spectral_moments_of(images_of(x, name, precision), name)
-        return decompose(layer, keep, energy, cut)
-    except UnresolvedError:
-        found = decompose(spectral_moments_of(images_of(x, name), name), keep, energy, cut)
-        return replace(found, dtype=torch.float32)
+    found = resolved(
+        lambda p: decompose(spectral_moments_of(images_of(x, name, p), name), keep, energy, cut),
+        precision,
+    )
+    return replace(found, dtype=getattr(torch, precision))
 
 
 def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> FourierSubspace:
@@ -264,8 +263,8 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
                 layer.spectra(), clipped, vectors, unsafe, grid.real
             )
             left = dict(zip(unsafe, bases, strict=True))
+            counts = _cut(clipped, twice, shape, keep, energy, cut)
     values = clipped
-    counts = _cut(values, twice, shape, keep, energy, cut)
     if gram.dtype == torch.complex64 and bool(
         (counts < _cut(values, twice, shape, keep, energy, cut, floor=False)).any()
     ):

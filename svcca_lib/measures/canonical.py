@@ -6,7 +6,6 @@ that were kept count the same, unless a measure weighs them.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -28,9 +27,10 @@ Side: TypeAlias = Literal["x", "y"]
 EUCLIDEAN = frozenset({"orthogonal", "isotropic", "translation"})
 
 
-@dataclass(frozen=True)
 class _OnSubspaces(Measure[Similarity]):
-    """What the measures of this module share: layers prepared as subspaces."""
+    """What the measures of this module share: layers prepared as subspaces, whole."""
+
+    precision: Precision  # an option of each, among its others
 
     def width(self, layer: Subspace) -> int:
         return layer.n_features
@@ -38,18 +38,30 @@ class _OnSubspaces(Measure[Similarity]):
     def prepare(self, x: Any, name: str) -> Subspace:
         if isinstance(x, Subspace):
             return x
-        precision, keep, energy = self._settings()
         if isinstance(x, Moments):
-            return decompose(moments_of(x, name), keep, energy)
-        return subspace_of(x, name, precision, keep, energy)
+            return decompose(moments_of(x, name), *self._cut())
+        return subspace_of(x, name, self.precision, *self._cut())
 
-    @abstractmethod
-    def _settings(self) -> tuple[Precision, float, Energy]:
-        """Precision, and where layers are cut."""
+    def _cut(self) -> tuple[float, Energy]:
+        return 1.0, "variance"
+
+
+class _OnCutSubspaces(_OnSubspaces):
+    """The same for measures whose options say where a layer is cut."""
+
+    keep: float
+    energy: Energy
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_cut(self.keep, self.energy)
+
+    def _cut(self) -> tuple[float, Energy]:
+        return float(self.keep), self.energy
 
 
 @dataclass(frozen=True, kw_only=True)
-class SVCCA(_OnSubspaces):
+class SVCCA(_OnCutSubspaces):
     r"""Singular vector canonical correlation analysis (section 2 of the paper).
 
     Each layer is cut to its leading singular directions; the similarity is the mean of the
@@ -108,13 +120,6 @@ class SVCCA(_OnSubspaces):
     symmetric: ClassVar[bool] = True
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_cut(self.keep, self.energy)
-
-    def _settings(self) -> tuple[Precision, float, Energy]:
-        return self.precision, float(self.keep), self.energy
-
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
         return _canonical(self.name, a, b, cross, self.mean_over)
 
@@ -157,15 +162,12 @@ class CCA(_OnSubspaces):
     symmetric: ClassVar[bool] = True
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN | {"invertible"}
 
-    def _settings(self) -> tuple[Precision, float, Energy]:
-        return self.precision, 1.0, "variance"
-
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
         return _canonical(self.name, a, b, cross, "kept")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PWCCA(_OnSubspaces):
+class PWCCA(_OnCutSubspaces):
     r"""Projection-weighted CCA (Morcos, Raghu, Bengio 2018).
 
     The mean of the canonical correlations with weights
@@ -213,13 +215,6 @@ class PWCCA(_OnSubspaces):
     name: ClassVar[str] = "pwcca"
     symmetric: ClassVar[bool] = False
     invariant_to: ClassVar[frozenset[str]] = frozenset({"isotropic", "translation"})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_cut(self.keep, self.energy)
-
-    def _settings(self) -> tuple[Precision, float, Energy]:
-        return self.precision, float(self.keep), self.energy
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
         a, b = in_one_precision(a, b)
@@ -273,9 +268,6 @@ class LinearRegression(_OnSubspaces):
     name: ClassVar[str] = "linear_regression"
     symmetric: ClassVar[bool] = False
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN
-
-    def _settings(self) -> tuple[Precision, float, Energy]:
-        return self.precision, 1.0, "variance"
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
         a, b = in_one_precision(a, b)

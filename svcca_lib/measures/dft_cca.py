@@ -19,7 +19,7 @@ from torch import Tensor
 
 from svcca_lib._linalg import singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
-from svcca_lib.errors import UnresolvedError, one_of
+from svcca_lib.errors import one_of
 from svcca_lib.fourier.blocks import by_field, products, select
 from svcca_lib.fourier.grid import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib.fourier.moments import FourierMoments, joint_moments_of, spectral_moments_of
@@ -31,7 +31,7 @@ from svcca_lib.fourier.subspace import (
     leading,
     subspace_of,
 )
-from svcca_lib.inputs import Precision, images_of
+from svcca_lib.inputs import Precision, images_of, resolved
 from svcca_lib.measures.canonical import EUCLIDEAN, MeanOver, Side
 from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
@@ -217,6 +217,7 @@ class DFTCCA(Measure[FourierSimilarity]):
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN | {"invertible"}
     moments: ClassVar[type[PairMoments]] = FourierMoments
     datapoints: ClassVar[tuple[str, str]] = ("images", "channels")
+    remedy: ClassVar[str] = "more images than channels"
     layers: ClassVar[str] = """\
 x, y : array_like, shape (n, c1, h1, w1) and (n, c2, h2, w2) or (n, c2), or FourierSubspace
     Two layers on the same images, or `FourierMoments` of both as the only argument. A
@@ -240,10 +241,7 @@ x, y : array_like, shape (n, c1, h1, w1) and (n, c2, h2, w2) or (n, c2), or Four
     def pair(self, x: Any, y: Any) -> tuple[FourierSubspace, FourierSubspace, Tensor | None]:
         if any(z is None or isinstance(z, FourierSubspace | FourierMoments) for z in (x, y)):
             return super().pair(x, y)
-        try:
-            return self._arrays(x, y, self.precision)
-        except UnresolvedError:
-            return self._arrays(x, y, "float64")
+        return resolved(lambda precision: self._arrays(x, y, precision), self.precision)
 
     def _arrays(
         self, x: Any, y: Any, precision: Precision

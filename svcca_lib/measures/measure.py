@@ -70,6 +70,7 @@ class Measure(ABC, Generic[R]):
     invariant_to: ClassVar[frozenset[str]]
     moments: ClassVar[type[PairMoments]] = Moments
     datapoints: ClassVar[tuple[str, str]] = ("datapoints", "neurons")
+    remedy: ClassVar[str] = "more datapoints than neurons, or a held-out or debiased measure"
     # What the docstring of every function of this kind says of the layers.
     layers: ClassVar[str] = """\
 x, y : array_like, shape (n, p) and (n, q), or Subspace
@@ -104,12 +105,9 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
         if a.n > wide + 1:
             return None
         points, neurons = self.datapoints
-        remedy = f"more {points} than {neurons}"
-        if points == "datapoints":
-            remedy += ", or a held-out or debiased measure"
         return (
             f"{a.n} {points} for a layer of {wide} {neurons}: independent layers of these sizes "
-            f"would score {result.chance:.3f} by {self.name}; use {remedy}"
+            f"would score {result.chance:.3f} by {self.name}; use {self.remedy}"
         )
 
     def pair(self, x: Any, y: Any) -> tuple[Any, Any, Tensor | None]:
@@ -131,7 +129,10 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
 
     def between(self, x: Any, y: Any = None, *, stacklevel: int = 2) -> R:
         """Compare two layers, however they came, with a warning where datapoints are too few."""
-        a, b, cross = self.pair(x, y)
+        return self.cautioned(*self.pair(x, y), stacklevel=stacklevel + 1)
+
+    def cautioned(self, a: Any, b: Any, cross: Tensor | None = None, *, stacklevel: int = 2) -> R:
+        """Compare two prepared layers, with the same warning."""
         result = self.compare(a, b, cross)
         if warning := self.caution(result, a, b):
             warnings.warn(warning, SampleSizeWarning, stacklevel=stacklevel + 1)
@@ -157,7 +158,10 @@ def comparable(a: Prepared, b: Prepared) -> None:
 
 def in_one_precision(a: S, b: S) -> tuple[S, S]:
     """Two subspaces in the wider precision of the two; see `svcca_lib.Subspace.dtype`."""
-    dtype = torch.promote_types(a.tensors.values.dtype, b.tensors.values.dtype)
+    dtypes = a.tensors.values.dtype, b.tensors.values.dtype
+    if dtypes[0] == dtypes[1]:
+        return a, b
+    dtype = torch.promote_types(*dtypes)
     first, second = (replace(s, tensors=s.tensors.to(dtype)) for s in (a, b))
     return first, second
 
@@ -213,11 +217,11 @@ def function(measure: Callable[P, Measure[R]]) -> Function[P, R]:
     options = inspect.signature(chosen).parameters.values()
     result = typing.get_type_hints(chosen.compare)["return"]
     public.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*layers, *options], return_annotation=Similarity if isinstance(result, TypeVar) else result
+        [*layers, *options], return_annotation=result
     )
     public.__name__ = public.__qualname__ = chosen.name
     public.__module__ = chosen.__module__
-    public.__doc__ = _docstring(chosen)
+    public.__doc__ = _docstring(chosen, result)
     return typing.cast("Function[P, R]", public)
 
 
@@ -242,14 +246,11 @@ SampleSizeWarning
 """
 
 
-def _docstring(measure: type[Measure[Any]]) -> str:
+def _docstring(measure: type[Measure[Any]], result: type[Similarity]) -> str:
     """The measure's own docstring, with what all functions of measures share put in its places."""
     own = inspect.cleandoc(measure.__doc__ or "")
-    if "Parameters\n----------\n" not in own:
-        own = own.replace("\nNotes\n", "\nParameters\n----------\n\nNotes\n", 1)
     own = own.replace("Parameters\n----------\n", f"Parameters\n----------\n{measure.layers}\n", 1)
-    result = typing.get_type_hints(measure.compare)["return"]
-    shared = _RESULT.format(result=getattr(result, "__name__", "Similarity"))
+    shared = _RESULT.format(result=result.__name__)
     if measure.width is not Measure.width:
         shared += _WARNS.format(datapoints=measure.datapoints[0], neurons=measure.datapoints[1])
     return own.replace("\nNotes\n", f"\n{shared}Notes\n", 1)

@@ -8,30 +8,12 @@ import torch
 from torch.nn import functional
 from trainings import CONVNET, CPU, RESNET, TOY, configured, equal
 
-from svcca_lib.paper.data.sources import load
-from svcca_lib.paper.data.toy import toy as targets
-from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training import loop
 from svcca_lib.paper.training.config import FreezeSchedule
 from svcca_lib.paper.training.flops import count_flops
 from svcca_lib.paper.training.networks import build
 from svcca_lib.paper.training.tasks import make_task
 from svcca_lib.paper.training.trained import train
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load("digits")
-
-
-@pytest.fixture(scope="module")
-def toy():
-    return targets(256)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path)
 
 
 @pytest.mark.parametrize(
