@@ -11,6 +11,7 @@ from svcca_lib.fourier.convolutions import (
     image_of_row,
     phases_as_channels,
     pixels_as_neurons,
+    positions_as_neurons,
 )
 from svcca_lib.fourier.moments import FourierMoments
 from svcca_lib.fourier.subspace import FourierSubspace
@@ -70,6 +71,7 @@ __all__ = [
     "permutation_test",
     "phases_as_channels",
     "pixels_as_neurons",
+    "positions_as_neurons",
     "procrustes",
     "project",
     "projection_matrix",
