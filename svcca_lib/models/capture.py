@@ -8,21 +8,17 @@ whatever order the loader takes.
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from fnmatch import fnmatchcase
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-LayerSpec: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
-Feed: TypeAlias = Callable[[nn.Module, Any], Any]
+from svcca_lib.models.batches import Feed, first_tensor, iterate, run_model, to_device
+from svcca_lib.models.selection import LayerSpec, ancestors, resolve
 
 _log = logging.getLogger(__name__)
 
@@ -109,32 +105,6 @@ def capture(
     return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
 
 
-def iterate(batches: Any, batch_size: int = 256, *, progress: bool = False) -> Iterator[Any]:
-    """Batches of whatever was given; see `capture`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `batches` cannot be iterated over, holds nothing, or `batch_size` is not positive.
-    """
-    if isinstance(batches, np.ndarray):
-        batches = torch.from_numpy(batches)
-    if isinstance(batches, Tensor):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-        batches = torch.split(batches, batch_size) if len(batches) else ()
-    elif isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable):
-        raise TypeError(
-            f"batches must be a tensor or an iterable of batches; got {type(batches).__name__}"
-        )
-    empty = True
-    for batch in tqdm(batches, disable=not progress, unit="batch"):
-        empty = False
-        yield batch
-    if empty:
-        raise ValueError("batches holds no batch")
-
-
 @contextmanager
 def recording(
     *models: tuple[nn.Module, LayerSpec], feed: Feed | None = None
@@ -183,10 +153,10 @@ class _Recorder:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-        self.model, self.feed = model, feed or _feed
+        self.model, self.feed = model, feed or run_model
         # A user's own feed may take apart a batch of any kind: its rows are not known.
         self.rows_known = feed is None
-        self.wanted = _resolve(model, layers)
+        self.wanted = resolve(model, layers)
         self.names: list[str] | None = None  # what is recorded, known after the first batch
         self.outputs: dict[str, list[Any]] = {}
         self.device = next(
@@ -199,7 +169,7 @@ class _Recorder:
 
     def _hook(self, name: str) -> Callable[..., None]:
         def record(module: nn.Module, args: Any, output: Any) -> None:
-            tensor = _first_tensor(output)
+            tensor = first_tensor(output)
             copy = None if tensor is None else tensor.detach().clone()
             self.outputs.setdefault(name, []).append(copy)
 
@@ -207,7 +177,7 @@ class _Recorder:
 
     def __call__(self, batch: Any) -> dict[str, Tensor]:
         self.outputs = {}  # another recorder of the same model may have run it since
-        batch = _to(batch, self.device)
+        batch = to_device(batch, self.device)
         self.model.eval()
         with torch.no_grad():
             self.feed(self.model, batch)
@@ -216,7 +186,7 @@ class _Recorder:
             for i, output in enumerate(calls, 1):
                 called[f"{name}#{i}" if len(calls) > 1 else name] = output
         self.outputs = {}
-        sample = _first_tensor(batch) if self.rows_known else None
+        sample = first_tensor(batch) if self.rows_known else None
         rows = None if sample is None or sample.ndim == 0 else len(sample)
         if self.names is None:
             self.names = self._choose(called, rows)
@@ -235,7 +205,7 @@ class _Recorder:
         for spec, names in self.wanted:
             runs = [name for name in called if name.split("#")[0] in names]
             if spec == "all":
-                above = {p for name in called for p in _ancestors(name.split("#")[0])}
+                above = {p for name in called for p in ancestors(name.split("#")[0])}
                 runs = [name for name in runs if name.split("#")[0] not in above]
             if not runs:
                 raise ValueError(f"layer {spec!r} did not run in the model's forward pass")
@@ -254,83 +224,6 @@ class _Recorder:
                     )
             chosen.update(dict.fromkeys(runs))
         return list(chosen)
-
-
-def _resolve(model: nn.Module, layers: LayerSpec) -> list[tuple[str, list[str]]]:
-    """Turn what the user wrote into (what it was called, names of submodules)."""
-    names = [name for name, _ in model.named_modules() if name]
-    by_module = {module: name for name, module in model.named_modules() if name}
-    specs = [layers] if isinstance(layers, (str, nn.Module)) else layers
-    if not isinstance(specs, Sequence) or not specs:
-        raise TypeError(
-            f"layers must be a name, a module, a pattern or a sequence of them; got {layers!r}"
-        )
-    resolved = []
-    for spec in specs:
-        if isinstance(spec, nn.Module):
-            if spec not in by_module:
-                raise ValueError(f"layers: this {type(spec).__name__} is no part of the model")
-            resolved.append((by_module[spec], [by_module[spec]]))
-        elif not isinstance(spec, str):
-            raise TypeError(f"layers must hold names or modules; got {type(spec).__name__}")
-        elif spec in names:
-            resolved.append((spec, [spec]))
-        elif spec == "all":
-            own = getattr(model, "layers", None)
-            if isinstance(own, tuple) and own and all(isinstance(n, str) for n in own):
-                resolved.extend((name, [name]) for name in own)
-            else:
-                resolved.append(("all", names))
-        else:
-            matching = [name for name in names if fnmatchcase(name, spec)]
-            if not matching:
-                raise ValueError(f"no layer {spec!r} in the model; {near(spec, names)}")
-            resolved.append((spec, matching))
-    return resolved
-
-
-def near(wrong: str, names: list[str]) -> str:
-    """Say which names are like a wrong one, or else which there are."""
-    near = difflib.get_close_matches(wrong, names, n=5, cutoff=0.5)
-    if near:
-        return f"did you mean {', '.join(repr(n) for n in near)}?"
-    shown = ", ".join(repr(n) for n in names[:10])
-    return f"it has {shown}{' ...' if len(names) > 10 else ''}"
-
-
-def _ancestors(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    return (".".join(parts[:i]) for i in range(1, len(parts)))
-
-
-def _feed(model: nn.Module, batch: Any) -> Any:
-    if isinstance(batch, Mapping):
-        return model(**batch)
-    return model(batch[0] if isinstance(batch, (tuple, list)) else batch)
-
-
-def _first_tensor(value: Any) -> Tensor | None:
-    """First tensor in a nest of tuples, lists and dicts (which output objects usually are)."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        return next((t for t in map(_first_tensor, value) if t is not None), None)
-    return None
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    """Move every tensor of a batch."""
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, Mapping):
-        return {key: _to(v, device) for key, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_to(v, device) for v in value]
-    return value
 
 
 def _restore(modes: dict[nn.Module, bool]) -> None:

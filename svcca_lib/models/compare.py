@@ -12,9 +12,11 @@ from typing import Any
 
 from torch import nn
 
-from svcca_lib.models.capture import Feed, LayerSpec, iterate, recording
+from svcca_lib.models.batches import Feed, iterate
+from svcca_lib.models.capture import recording
 from svcca_lib.models.moments import NetworkMoments
 from svcca_lib.models.readings import Conv, Tokens
+from svcca_lib.models.selection import LayerSpec
 from svcca_lib.models.table import LayerTable
 
 
