@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from tqdm import tqdm
 
 Feed: TypeAlias = Callable[[nn.Module, Any], Any]
@@ -43,28 +45,28 @@ def run_model(model: nn.Module, batch: Any) -> Any:
     """Run a model on a batch of the kinds that `capture` names."""
     if isinstance(batch, Mapping):
         return model(**batch)
-    return model(batch[0] if isinstance(batch, (tuple, list)) else batch)
-
-
-def first_tensor(value: Any) -> Tensor | None:
-    """First tensor in a nest of tuples, lists and dicts (which output objects usually are)."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        return next((t for t in map(first_tensor, value) if t is not None), None)
-    return None
+    whole = isinstance(batch, PackedSequence) or not isinstance(batch, (tuple, list))
+    return model(batch if whole else batch[0])
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """Move every tensor of a batch."""
+    """Move every tensor of a batch, which stays of its type."""
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
+    if isinstance(value, nn.Module):
+        return value
+    if callable(getattr(value, "to", None)):  # packed sequences, BatchEncoding and their like
+        return value.to(device)
+    if isinstance(value, MutableMapping):
+        moved = copy.copy(value)
+        moved.update({key: to_device(v, device) for key, v in value.items()})
+        return moved
     if isinstance(value, Mapping):
         return {key: to_device(v, device) for key, v in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(to_device(v, device) for v in value))
     if isinstance(value, (tuple, list)):
         return [to_device(v, device) for v in value]
     return value

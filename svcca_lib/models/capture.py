@@ -9,16 +9,22 @@ whatever order the loader takes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib.models.batches import Feed, first_tensor, iterate, run_model, to_device
-from svcca_lib.models.selection import LayerSpec, ancestors, resolve
+from svcca_lib.models.axes import Asked, Axes, Trace, matches
+from svcca_lib.models.batches import Feed, iterate, run_model, to_device
+from svcca_lib.models.masks import Mask, real_tokens
+from svcca_lib.models.outputs import Output, opened
+from svcca_lib.models.readings import Reading, Tokens
+from svcca_lib.models.selection import LayerSpec, ancestors, near, resolve, submodules
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +34,9 @@ def capture(
     layers: LayerSpec,
     batches: Any,
     *,
+    tokens: Tokens | None = None,
+    mask: Mask = "auto",
+    axes: Mapping[str, str] | None = None,
     batch_size: int = 256,
     feed: Feed | None = None,
     progress: bool = False,
@@ -47,6 +56,13 @@ def capture(
         A DataLoader or any iterable of batches; or one tensor, cut into batches of `batch_size`. A
         batch may be a tensor; a tuple or list, whose first element is the input; or a dict, given
         to the model as keyword arguments.
+    tokens : {"datapoints", "mean", "first", "last"}, optional
+        Read layers (n, tokens, d) as rows, as `svcca_lib.compare` does: the real tokens alone, so
+        that batches may be of different lengths. By default they stay as they are, padding and all.
+    mask : "auto", str, callable or None, default "auto"
+        With `tokens`, which of them are real; as in `svcca_lib.compare`.
+    axes : dict of str to str, optional
+        What the axes of layers are where no module tells; as in `svcca_lib.compare`.
     batch_size : int, default 256
         For a single tensor.
     feed : callable, optional
@@ -59,16 +75,19 @@ def capture(
     dict of str to Tensor
         Outputs on the CPU, joined along the datapoints, in the order of `layers`; within a pattern
         in the order in which the model runs them. A module that runs k > 1 times in a forward pass
-        gives k entries, ``"relu#1"`` to ``"relu#k"``. Of an output that is a tuple, list or dict
-        the first tensor in it is taken: the sequence of hidden states of an LSTM.
+        gives k entries, ``"relu#1"`` to ``"relu#k"``. Of an output that is a tuple, list, dict or
+        output object the first tensor with rows and neurons is taken: the sequence of hidden states
+        of an LSTM. Datapoints come first, also of layers with ``batch_first=False``; the other axes
+        stay in the order they came. Packed sequences and nested tensors are padded with zeros.
 
     Raises
     ------
     ValueError
         If a name or pattern matches nothing (near names are listed), a layer did not run or gave no
-        tensor with one row a datapoint, its shape changes between batches, or there is no batch.
+        tensor with one row a datapoint, its shape changes between batches, or there is no batch; if
+        a mask does not fit, or nothing tells what the axes of a layer are.
     TypeError
-        If `layers` is of another type.
+        If `layers` or `mask` is of another type.
 
     Notes
     -----
@@ -89,26 +108,54 @@ def capture(
     >>> {name: tuple(x.shape) for name, x in out.items()}
     {'0': (10, 8), '2': (10, 2)}
     """
+    if tokens is None and mask not in ("auto", None):
+        raise ValueError("mask needs a reading of tokens: tokens='datapoints', 'mean', ...")
+    reading = None if tokens is None else Reading(tokens=tokens)
+    view = View(reading, mask, Asked(axes=axes), maps=False)
     chunks: dict[str, list[Tensor]] = {}
-    with recording((model, layers), feed=feed) as run:
+    with recording((model, layers), feed=feed, view=view) as run:
         for batch in iterate(batches, batch_size, progress=progress):
             (outputs,) = run(batch)
+            run.check(batches, batch_size)
             for name, output in outputs.items():
                 parts = chunks.setdefault(name, [])
                 if parts and parts[0].shape[1:] != output.shape[1:]:
                     raise ValueError(
                         f"layer {name!r} changes shape between batches: {tuple(parts[0].shape[1:])}"
-                        f" and then {tuple(output.shape[1:])} for a datapoint; pad the data"
+                        f" and then {tuple(output.shape[1:])} for a datapoint; pad the data, or "
+                        f"read tokens as rows: tokens='datapoints', 'mean', 'first' or 'last'"
                     )
                 parts.append(output.cpu())
     # Joined one by one, so that only one layer at a time is held twice.
     return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
 
 
+@dataclass(frozen=True)
+class View:
+    """What is made of the outputs of layers, as in `svcca_lib.compare`.
+
+    Attributes
+    ----------
+    reading : Reading or None
+        How tokens become rows; None gives the outputs as they are, datapoints first.
+    mask : "auto", str, callable or None
+        Which tokens are real.
+    asked : Asked
+        What the user says of the axes.
+    maps : bool
+        Bring channels over space to (n, c, h, w), for a reading of them; else they stay as is.
+    """
+
+    reading: Reading | None = None
+    mask: Mask = None
+    asked: Asked = field(default_factory=Asked)
+    maps: bool = True
+
+
 @contextmanager
 def recording(
-    *models: tuple[nn.Module, LayerSpec], feed: Feed | None = None
-) -> Iterator[Callable[[Any], tuple[dict[str, Tensor], ...]]]:
+    *models: tuple[nn.Module, LayerSpec], feed: Feed | None = None, view: View | None = None
+) -> Iterator[Recording]:
     """Hook layers of one or more models; gives a function from a batch to all their outputs.
 
     Parameters
@@ -117,10 +164,12 @@ def recording(
         As in `capture`.
     feed : callable, optional
         As in `capture`.
+    view : View, optional
+        What is made of the outputs; by default nothing.
 
     Yields
     ------
-    callable
+    Recording
         ``run(batch)`` gives one dict a model, name to output: a copy, on the model's device, that
         nothing overwrites.
 
@@ -140,38 +189,96 @@ def recording(
     >>> tuple(xs["0"].shape), tuple(ys["0"].shape)
     ((4, 8), (4, 5))
     """
+    view = view or View()
     with ExitStack() as stack:
-        recorders = [_Recorder(model, layers, feed, stack) for model, layers in models]
-        yield lambda batch: tuple(recorder(batch) for recorder in recorders)
+        yield Recording([_Recorder(model, layers, feed, view, stack) for model, layers in models])
+
+
+class Recording:
+    """Models with their layers hooked; runs them on one batch after another."""
+
+    def __init__(self, recorders: Sequence[_Recorder]) -> None:
+        self._recorders = recorders
+
+    def __call__(self, batch: Any) -> tuple[dict[str, Tensor], ...]:
+        """Outputs of each model, by name."""
+        return tuple(recorder(batch) for recorder in self._recorders)
+
+    def check(self, batches: Any, batch_size: int) -> None:
+        """Check, after the first batch, what was asked against what the models turned out to be.
+
+        Raises
+        ------
+        ValueError
+            If a tensor was cut along time, or `axes` names a layer that there is not.
+        """
+        if any(recorder.time_first for recorder in self._recorders) and (
+            isinstance(batches, (Tensor, np.ndarray)) and len(batches) > batch_size
+        ):
+            raise ValueError(
+                f"the model takes (tokens, n, d), batch_first=False, and a tensor of "
+                f"{len(batches)} tokens was cut along them into batches of {batch_size}; give a "
+                f"list of batches, or batch_size={len(batches)}"
+            )
+        names = [name for recorder in self._recorders for name in recorder.axes]
+        for pattern in self._recorders[0].view.asked.axes or ():
+            if not any(matches(name, pattern) for name in names):
+                raise ValueError(f"axes names no layer {pattern!r}; {near(pattern, names)}")
+
+    def readings(self) -> dict[str, str]:
+        """What each layer's output was taken for, in words; known after the first batch."""
+        said = [recorder.readings() for recorder in self._recorders]
+        joined = dict(chain.from_iterable(each.items() for each in said))
+        for name in joined:
+            words = [each[name] for each in said if name in each]
+            if len(set(words)) > 1:
+                joined[name] = f"model a {words[0]}; model b {words[1]}"
+        return joined
 
 
 class _Recorder:
     """The hooks of one model; they live as long as the stack."""
 
     def __init__(
-        self, model: nn.Module, layers: LayerSpec, feed: Feed | None, stack: ExitStack
+        self,
+        model: nn.Module,
+        layers: LayerSpec,
+        feed: Feed | None,
+        view: View,
+        stack: ExitStack,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-        self.model, self.feed = model, feed or run_model
+        self.model, self.feed, self.view = model, feed or run_model, view
         # A user's own feed may take apart a batch of any kind: its rows are not known.
         self.rows_known = feed is None
         self.wanted = resolve(model, layers)
         self.names: list[str] | None = None  # what is recorded, known after the first batch
-        self.outputs: dict[str, list[Any]] = {}
+        self.outputs: dict[str, list[Output | None]] = {}
+        self.trace: Trace | None = Trace()  # of the first batch
+        self.axes: dict[str, Axes] = {}
+        self.masked = self.time_first = False
         self.device = next(
             (t.device for t in chain(model.parameters(), model.buffers())), torch.device("cpu")
         )
         stack.callback(_restore, {module: module.training for module in model.modules()})
-        for name in dict.fromkeys(chain.from_iterable(names for _, names in self.wanted)):
-            handle = model.get_submodule(name).register_forward_hook(self._hook(name))
-            stack.callback(handle.remove)
+        wanted = set(chain.from_iterable(names for _, names in self.wanted))
+        # All of them, since every module may tell what the axes of the wanted ones are.
+        for name in dict.fromkeys((*submodules(model), *wanted)):
+            hook = self._hook(name, name in wanted)
+            stack.callback(model.get_submodule(name).register_forward_hook(hook).remove)
 
-    def _hook(self, name: str) -> Callable[..., None]:
-        def record(module: nn.Module, args: Any, output: Any) -> None:
-            tensor = first_tensor(output)
-            copy = None if tensor is None else tensor.detach().clone()
-            self.outputs.setdefault(name, []).append(copy)
+    def _hook(self, name: str, wanted: bool) -> Callable[..., None]:
+        def record(module: nn.Module, args: Any, value: Any) -> None:
+            if not wanted and self.trace is None:
+                return
+            output = opened(value)
+            if output is not None and self.trace is not None:
+                letters = self.trace.see(name, module, args, output)
+                output = replace(output, letters=letters)
+            if wanted:
+                copy = None if output is None else output.copied()
+                self.outputs.setdefault(name, []).append(copy)
 
         return record
 
@@ -179,27 +286,66 @@ class _Recorder:
         self.outputs = {}  # another recorder of the same model may have run it since
         batch = to_device(batch, self.device)
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), _without_nested_tensors():
             self.feed(self.model, batch)
-        called: dict[str, Any] = {}
+        called: dict[str, Output | None] = {}
         for name, calls in self.outputs.items():
             for i, output in enumerate(calls, 1):
                 called[f"{name}#{i}" if len(calls) > 1 else name] = output
         self.outputs = {}
-        sample = first_tensor(batch) if self.rows_known else None
-        rows = None if sample is None or sample.ndim == 0 else len(sample)
         if self.names is None:
+            sample = opened(batch) if self.rows_known else None
+            rows = self._find_axes(called, None if sample is None else sample.tensor)
             self.names = self._choose(called, rows)
         missing = [name for name in self.names if name not in called]
         if missing:
             raise ValueError(f"layer {missing[0]!r} ran in the first batch but not in a later one")
-        return {name: called[name] for name in self.names}
+        real = None if self.view.reading is None else real_tokens(self.view.mask, batch)
+        self.masked |= real is not None
+        if real is not None and bool(real.all()):
+            real = None  # nothing is padded: layers of any number of tokens can be read
+        return {name: self._read(name, called[name], real) for name in self.names}
 
-    def _choose(self, called: dict[str, Any], rows: int | None) -> list[str]:
+    def _find_axes(self, called: Mapping[str, Output | None], sample: Tensor | None) -> int | None:
+        """Decide the axes of each output of the first batch; gives the batch's datapoints."""
+        trace, self.trace = self.trace, None
+        assert trace is not None
+        rows, along = trace.rows(sample)
+        self.time_first = along == 1
+        for name, output in called.items():
+            if output is not None and output.tensor.ndim >= 2:
+                module = self.model.get_submodule(name.split("#")[0])
+                self.axes[name] = trace.axes(name, output, rows, self.view.asked, module)
+        return rows
+
+    def _read(self, name: str, output: Output | None, real: Tensor | None) -> Tensor:
+        axes = self.axes[name]
+        if output is None or output.tensor.ndim != len(axes.letters):
+            got = "no tensor" if output is None else f"shape {tuple(output.tensor.shape)}"
+            raise ValueError(
+                f"layer {name!r} gave {len(axes.letters)} axes in the first batch and {got} in a "
+                f"later one"
+            )
+        reading, three = self.view.reading, len(axes.letters) == 3
+        as_it_is = not self.view.maps and not (axes.kind == "tokens" or three)
+        if reading is None or as_it_is:
+            return axes.datapoints_first(output.tensor)
+        own = real if output.real is None else output.real
+        return reading.arranged(output.tensor, axes, own, name)
+
+    def readings(self) -> dict[str, str]:
+        """What each layer's output was taken for, in words."""
+        reading, names = self.view.reading or Reading(), self.names or ()
+        return {name: reading.of(self.axes[name], masked=self.masked) for name in names}
+
+    def _choose(self, called: Mapping[str, Output | None], rows: int | None) -> list[str]:
         """Which of the outputs of the first batch were asked for; complain about those missing."""
 
-        def usable(output: Any) -> bool:
-            return output is not None and output.ndim >= 2 and rows in (None, len(output))
+        def usable(name: str) -> bool:
+            output, axes = called[name], self.axes.get(name)
+            if output is None or axes is None:
+                return False
+            return rows in (None, output.tensor.shape[axes.letters.index("n")])
 
         chosen: dict[str, None] = {}
         for spec, names in self.wanted:
@@ -210,20 +356,34 @@ class _Recorder:
             if not runs:
                 raise ValueError(f"layer {spec!r} did not run in the model's forward pass")
             if len(names) > 1:
-                odd = [name for name in runs if not usable(called[name])]
+                odd = [name for name in runs if not usable(name)]
                 if odd:
                     _log.warning("no row a datapoint, left out: %s", ", ".join(odd))
                 runs = [name for name in runs if name not in odd] or runs[:1]
             for name in runs:
-                if not usable(called[name]):
+                if not usable(name):
                     got = called[name]
-                    what = "no tensor" if got is None else f"shape {tuple(got.shape)}"
+                    what = "no tensor" if got is None else f"shape {tuple(got.tensor.shape)}"
                     raise ValueError(
                         f"layer {name!r} must give a tensor with one row a datapoint "
                         f"({rows} in this batch) and at least one neuron; got {what}"
                     )
             chosen.update(dict.fromkeys(runs))
         return list(chosen)
+
+
+@contextmanager
+def _without_nested_tensors() -> Iterator[None]:
+    """Keep torch's transformers from the short cut whose layers give nested tensors, or do not run.
+
+    The short cut is of the same numbers, and off anyway where a module inside is hooked.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _restore(modes: dict[nn.Module, bool]) -> None:

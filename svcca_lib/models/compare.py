@@ -7,13 +7,15 @@ moments, of each layer and of each pair of layers, and let go.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
+from svcca_lib.models.axes import Asked, Channels
 from svcca_lib.models.batches import Feed, iterate
-from svcca_lib.models.capture import recording
+from svcca_lib.models.capture import View, recording
+from svcca_lib.models.masks import Mask
 from svcca_lib.models.moments import NetworkMoments
 from svcca_lib.models.readings import Conv, Tokens
 from svcca_lib.models.selection import LayerSpec
@@ -30,6 +32,9 @@ def compare(
     *,
     conv: Conv = "dft",
     tokens: Tokens | None = None,
+    mask: Mask = "auto",
+    channels: Channels = "auto",
+    axes: Mapping[str, str] | None = None,
     batch_size: int = 256,
     feed: Feed | None = None,
     progress: bool = True,
@@ -49,13 +54,29 @@ def compare(
     measure : str
         "svcca", "cca", "pwcca", "linear_regression", "cka" (linear), "procrustes" or "dft_cca".
     conv : {"dft", "channels", "mean", "pixels"}
-        How layers (n, c, h, w) are read. ``"dft"``: one CCA a frequency, between layers of any
+        How layers with channels over space are read: (n, c, h, w), also with the channels last,
+        (n, c, length) of one-dimensional convolutions, and, but for ``"dft"``, (n, c, z, h, w).
+        ``"dft"``: one CCA a frequency, between layers of any
         size, a vector meeting the frequency zero (`dft_cca`; for svcca and cca).
         ``"channels"``: pixels as datapoints, for layers of one size. ``"mean"``: the mean over
         space. ``"pixels"``: every pixel of every channel a neuron.
     tokens : {"datapoints", "mean", "first", "last"}, optional
-        How layers (n, tokens, d) are read; the last dimension holds the neurons. It must be said
-        where there are any.
+        How layers (n, tokens, d), or (tokens, n, d) with ``batch_first=False``, are read. It must
+        be said where there are any. ``"first"`` and ``"last"`` are a sequence's first and last real
+        token, whichever side is padded.
+    mask : "auto", str, callable or None, default "auto"
+        Which tokens are real; the others are left out. ``"auto"`` takes the `attention_mask` of
+        batches that are mappings (or torch's `src_key_padding_mask`), if there is one; a name is
+        that of another key; a function gives it for a batch, shape (n, tokens), true for a real
+        token: ``mask=lambda batch: ~batch["padding"]`` where true means padding. None reads all
+        tokens on purpose. Batches may be of different lengths.
+    channels : {"auto", "first", "last"}
+        Where layers of four and five axes have their channels. ``"auto"`` finds out from the types
+        of the modules that run (see Notes).
+    axes : dict of str to str, optional
+        What the axes of single layers are, by name or pattern, where no module tells: a letter
+        each, n for datapoints, t and d for tokens and neurons, c for channels, and l, h, w, z for
+        space, such as ``{"blocks.*.attn": "tnd", "stem": "nhwc"}``.
     batch_size, feed
         As in `capture`.
     progress : bool, default True
@@ -70,8 +91,9 @@ def compare(
     Raises
     ------
     TypeError, ValueError
-        As `capture` and the measure; also if layers give different numbers of datapoints, or a
-        layer cannot be read as asked.
+        As `capture` and the measure; also if layers give different numbers of datapoints, a layer
+        cannot be read as asked or nothing tells what its axes are, or tokens are padded and the
+        mask does not fit a layer's.
 
     Notes
     -----
@@ -80,6 +102,13 @@ def compare(
     of the single layers. With ``"dft"`` P and Q count channels, and the product is counted once a
     pixel of the smaller layer: 16 layers of 64 channels, half of them at 32 x 32, take about 3 GB;
     choose fewer layers, or ``"mean"``, where that is too much.
+
+    *Axes.* Convolutions, poolings and batch norms have the channels second; linear layers,
+    embeddings and layer norms have the neurons last; recurrent layers, attention and transformers
+    say `batch_first`. A layer of another type is as these when one passes its output on, or else
+    what is common to those of its size, inside it first; maps (n, a, a, b) with nothing to go by
+    have their channels at b. Where more than one answer is left there is an error.
+    ``table.readings`` says of each layer what was taken.
 
     *It misleads* where the reading does: see `channels_as_neurons`, `pixels_as_neurons` and
     `dft_cca`. ``"mean"`` throws away where things are; two layers can agree in it and in nothing
@@ -107,6 +136,9 @@ def compare(
         layers_b,
         conv=conv,
         tokens=tokens,
+        mask=mask,
+        channels=channels,
+        axes=axes,
         batch_size=batch_size,
         feed=feed,
         progress=progress,
@@ -124,6 +156,9 @@ def gather(
     *,
     conv: Conv = "dft",
     tokens: Tokens | None = None,
+    mask: Mask = "auto",
+    channels: Channels = "auto",
+    axes: Mapping[str, str] | None = None,
     batch_size: int = 256,
     feed: Feed | None = None,
     progress: bool = True,
@@ -133,7 +168,8 @@ def gather(
 
     Parameters
     ----------
-    model_a, model_b, loader, layers_a, layers_b, conv, tokens, batch_size, feed, progress
+    model_a, model_b, loader, layers_a, layers_b, conv, tokens, mask, channels, axes
+    batch_size, feed, progress
         As in `compare`.
 
     Returns
@@ -166,12 +202,15 @@ def gather(
     models = [(model_a, layers_a)]
     if not same:
         models.append((model_b, layers_a if layers_b is None else layers_b))
-    with recording(*models, feed=feed) as run:
+    view = View(moments.reading, mask, Asked(channels, axes))
+    with recording(*models, feed=feed, view=view) as run:
         for batch in iterate(loader, batch_size, progress=progress):
             outputs = run(batch)
+            run.check(loader, batch_size)
             moments.update(outputs[0], None if same else outputs[1])
             _check(moments)  # a wrong combination is known after the first batch
             _check = _passed
+        moments.readings = run.readings()
     return moments
 
 

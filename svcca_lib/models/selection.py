@@ -8,14 +8,15 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 LayerSpec: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 
 
 def resolve(model: nn.Module, layers: LayerSpec) -> list[tuple[str, list[str]]]:
     """Turn what the user wrote into (what it was called, names of submodules)."""
-    names = [name for name, _ in model.named_modules() if name]
-    by_module = {module: name for name, module in model.named_modules() if name}
+    by_module = {module: name for name, module in submodules(model).items() if name}
+    names = list(by_module.values())
     specs = [layers] if isinstance(layers, (str, nn.Module)) else layers
     if not isinstance(specs, Sequence) or not specs:
         raise TypeError(
@@ -43,6 +44,17 @@ def resolve(model: nn.Module, layers: LayerSpec) -> list[tuple[str, list[str]]]:
                 raise ValueError(f"no layer {spec!r} in the model; {near(spec, names)}")
             resolved.append((spec, matching))
     return resolved
+
+
+def submodules(model: nn.Module) -> dict[str, nn.Module]:
+    """Name the modules that give responses: all but those that make a weight (weight_norm)."""
+    weights: set[nn.Module] = set()
+    for module in model.modules():
+        if isinstance(module, ParametrizationList):
+            weights.update(module.modules())
+        elif is_parametrized(module):
+            weights.add(module.parametrizations)
+    return {name: module for name, module in model.named_modules() if module not in weights}
 
 
 def near(wrong: str, names: list[str]) -> str:

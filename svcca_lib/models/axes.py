@@ -1,0 +1,368 @@
+"""What the axes of a layer's output are: datapoints, tokens, neurons, channels, space.
+
+`Trace` listens to one forward pass: modules of torch whose axes are fixed or can be read (a
+convolution, a linear layer, `batch_first`) tell the axes of what they took and gave. `Trace.axes`
+decides from that what the output of any layer is, and refuses where more than one answer fits.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor, nn
+
+from svcca_lib.errors import one_of
+from svcca_lib.models.outputs import Output
+
+Channels: TypeAlias = Literal["auto", "first", "last"]
+Shape: TypeAlias = tuple[int, ...]
+
+# One letter an axis: n datapoints; t tokens and d neurons; c channels and l, h, w, z places.
+_FIRST = {3: "ncl", 4: "nchw", 5: "nczhw"}
+_LAST = {3: "nlc", 4: "nhwc", 5: "nzhwc"}
+_CANDIDATES = {3: ("ntd", "tnd", "ncl"), 4: ("nchw", "nhwc"), 5: ("nczhw", "nzhwc")}
+_SOMEHOW = "??d"  # neurons last; whether datapoints or tokens come first, the others have to tell
+
+# Modules of torch that have the channels second, and those that leave the axes as they are.
+_CHANNELS_SECOND = re.compile(
+    r"torch\.nn\.modules\.(conv|batchnorm|instancenorm|pooling|padding|pixelshuffle|upsampling)"
+)
+_AS_IT_CAME = re.compile(r"torch\.nn\.modules\.(activation|dropout)")
+_WIDTHS = ("out_features", "out_channels", "num_features", "normalized_shape")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What each axis of an output is.
+
+    Attributes
+    ----------
+    letters : str
+        One an axis: n datapoints; t tokens and d neurons; c channels and l, h, w, z places. Of an
+        output that cannot be read, "?" but for the datapoints.
+    why : str
+        How this is known, or what to do where it is not.
+    """
+
+    letters: str
+    why: str = ""
+
+    @property
+    def kind(self) -> Literal["vectors", "tokens", "maps", "unknown"]:
+        """What the output is: (n, d), (n, tokens, d), or channels over space."""
+        if "?" in self.letters:
+            return "unknown"
+        if len(self.letters) == 2:
+            return "vectors"
+        return "tokens" if "t" in self.letters else "maps"
+
+    def datapoints_first(self, output: Tensor) -> Tensor:
+        """Return the output with the datapoints first, its other axes in the order they came."""
+        return output.movedim(self.letters.index("n"), 0)
+
+    def arranged(self, output: Tensor) -> Tensor:
+        """Return the output as (n, d), (n, tokens, d) or (n, c, *space)."""
+        order = {"vectors": "ndc", "tokens": "ntd", "maps": "nclzhw"}[self.kind]
+        return output.permute(
+            sorted(range(output.ndim), key=lambda i: order.index(self.letters[i]))
+        )
+
+    def __str__(self) -> str:
+        shape = f"({', '.join(self.letters)})"
+        if self.kind == "maps":
+            shape += f", channels {'first' if self.letters[1] == 'c' else 'last'}"
+        return shape + (f", {self.why}" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says of the axes, as in `svcca_lib.compare`."""
+
+    channels: Channels = "auto"
+    axes: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        one_of(self.channels, ("auto", "first", "last"), "channels")
+        for pattern, letters in (self.axes or {}).items():
+            places = set(letters) - set("ncd")
+            fits = len(set(letters)) == len(letters) and "n" in letters
+            fits = fits and len(set("cd") & set(letters)) == 1
+            if not fits or not (places <= set("lzhw") or (places == {"t"} and "d" in letters)):
+                raise ValueError(
+                    f"axes[{pattern!r}] must name each axis once: 'n', 't' and 'd', or 'n', 'c' "
+                    f"and 'l', 'h', 'w' or 'z' for space, as 'tnd' or 'nhwc'; got {letters!r}"
+                )
+
+    def of(self, name: str, ndim: int) -> Axes | None:
+        """Axes of a layer, if it was said what they are."""
+        for pattern, letters in (self.axes or {}).items():
+            if matches(name, pattern):
+                if len(letters) != ndim:
+                    raise ValueError(
+                        f"axes[{pattern!r}] = {letters!r} names {len(letters)} axes; layer "
+                        f"{name!r} gives {ndim}"
+                    )
+                return Axes(letters, "as told")
+        if self.channels != "auto" and ndim in (4, 5):
+            return Axes((_FIRST if self.channels == "first" else _LAST)[ndim], "as told")
+        return None
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a layer is of this name, or the name fits the pattern."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tensor whose axes a module told; `where` is the module's name."""
+
+    where: str
+    letters: str
+    shape: Shape
+
+    def size(self, letter: str) -> int:
+        return self.shape[self.letters.index(letter)]
+
+    @property
+    def neurons(self) -> int:
+        return self.size("d" if "d" in self.letters else "c")
+
+    @property
+    def places(self) -> dict[str, int]:
+        sizes = dict(zip(self.letters, self.shape, strict=True))
+        return {letter: size for letter, size in sizes.items() if letter not in "cd"}
+
+    def flattened(self, letters: str) -> Shape | None:
+        """Shape of maps as (n, places, c) for "ntd", as (n, c, places) for "ncl"."""
+        if "c" not in self.letters:
+            return None
+        n, c = self.size("n"), self.neurons
+        places = prod(self.shape) // max(n * c, 1)
+        return (n, places, c) if letters == "ntd" else (n, c, places)
+
+
+class Trace:
+    """What the modules of a model tell of axes while it runs once."""
+
+    def __init__(self) -> None:
+        self._seen: list[_Seen] = []
+        # By identity, as a tensor goes from one module to the next; its life is not prolonged.
+        self._known: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+
+    def see(self, name: str, module: nn.Module, args: Sequence[Any], given: Output) -> str | None:
+        """Note what a module took and gave; returns the axes of its output if it tells them."""
+        output = given.tensor
+        if given.letters is not None:
+            self._note(name, given.letters, output)
+            return given.letters
+        source = args[0] if args and isinstance(args[0], Tensor) else None
+        letters = _told(module, output)
+        if letters is not None and source is not None and source.ndim == output.ndim:
+            self._note(name, _told(module, source), source)
+        if letters is None and source is not None:
+            letters = _derived(module, self._letters(source), output)
+        letters = letters or self._letters(output)
+        self._note(name, letters, output)
+        return letters
+
+    def rows(self, sample: Tensor | None) -> tuple[int | None, int]:
+        """Datapoints of the batch, if known, and along which axis of its first tensor they lie."""
+        counts = {seen.size("n") for seen in self._seen if seen.letters == "tnd"}
+        if sample is None or sample.ndim == 0:
+            return (counts.pop() if len(counts) == 1 else None), 0
+        if len(sample) not in counts and sample.ndim > 1 and sample.shape[1] in counts:
+            return sample.shape[1], 1
+        return len(sample), 0
+
+    def axes(
+        self,
+        name: str,
+        output: Output,
+        rows: int | None,
+        asked: Asked,
+        module: nn.Module,
+    ) -> Axes:
+        """Decide what the axes of a layer's output are.
+
+        Parameters
+        ----------
+        name : str
+            The layer's.
+        output : Output
+            What it gave, with the letters that `see` returned.
+        rows : int or None
+            Datapoints of the batch, if known.
+        asked : Asked
+            What the user says; it comes first.
+        module : torch.nn.Module
+            The layer.
+
+        Returns
+        -------
+        Axes
+            Of kind "unknown" where more than one answer fits.
+        """
+        shape, letters = tuple(output.tensor.shape), output.letters
+        if len(shape) == 2:
+            return Axes("nd")
+        told = asked.of(name, len(shape))
+        if told is not None:
+            return told
+        if letters == _SOMEHOW:
+            letters = self._resolved(_Seen(name, letters, shape), rows)
+        if letters is not None:
+            return Axes(letters, "as its module tells")
+        possible = [
+            _Seen(name, candidate, shape)
+            for candidate in _CANDIDATES.get(len(shape), ())
+            if rows is None or shape[candidate.index("n")] == rows
+        ]
+        evidence = list(self._evidence(rows))
+        for found, why in (
+            (self._supported(possible, evidence), "as the layers of this size"),
+            (_of_width(possible, evidence, module), "by its number of neurons"),
+            (_by_shape(possible, evidence), "by its shape"),
+        ):
+            if len(found) == 1:
+                return Axes(found[0].letters, why)
+            if found:
+                possible = found
+                break
+        return Axes("n" + "?" * (len(shape) - 1), _remedy(name, possible))
+
+    def _letters(self, tensor: Tensor) -> str | None:
+        ref, letters = self._known.get(id(tensor), (None, None))
+        same = ref is not None and ref() is tensor and letters and len(letters) == tensor.ndim
+        return letters if same else None
+
+    def _note(self, name: str, letters: str | None, tensor: Tensor) -> None:
+        if letters is not None:
+            self._known[id(tensor)] = (weakref.ref(tensor), letters)
+            self._seen.append(_Seen(name, letters, tuple(tensor.shape)))
+
+    def _resolved(self, seen: _Seen, rows: int | None) -> str | None:
+        """Whether datapoints or tokens come first in (?, ?, d)."""
+        if not any(other.letters == "tnd" for other in self._seen):
+            return "ntd"  # the convention of all modules but those that have `batch_first`
+        fits = [letters for letters in ("ntd", "tnd") if seen.shape[letters.index("n")] == rows]
+        return fits[0] if len(fits) == 1 else None
+
+    def _evidence(self, rows: int | None) -> Iterator[_Seen]:
+        for seen in self._seen:
+            letters = self._resolved(seen, rows) if seen.letters == _SOMEHOW else seen.letters
+            if letters is not None:
+                yield _Seen(seen.where, letters, seen.shape)
+
+    @staticmethod
+    def _supported(possible: list[_Seen], evidence: list[_Seen]) -> list[_Seen]:
+        """Candidates that others have in common, inside the layer if it holds any."""
+
+        def witnesses(candidate: _Seen) -> list[_Seen]:
+            alike = [s for s in evidence if s.letters == candidate.letters]
+            alike = [s for s in alike if s.places == candidate.places]
+            if candidate.letters in ("ntd", "ncl"):  # or maps of which all places are one axis
+                alike += [s for s in evidence if s.flattened(candidate.letters) == candidate.shape]
+            return alike
+
+        found = [(candidate, witnesses(candidate)) for candidate in possible]
+        inside = [
+            candidate
+            for candidate, alike in found
+            if any(s.where.startswith(f"{candidate.where}.") for s in alike)
+        ]
+        return inside if len(inside) == 1 else [candidate for candidate, alike in found if alike]
+
+
+def _told(module: nn.Module, tensor: Tensor) -> str | None:
+    """Axes of a tensor that a module of this type takes or gives, if the type tells."""
+    ndim = tensor.ndim
+    if ndim not in _CANDIDATES:
+        return None
+    bases = [b for b in type(module).__mro__ if _CHANNELS_SECOND.match(b.__module__)]
+    if bases or isinstance(module, nn.GroupNorm):
+        rank = next(filter(None, (re.search(r"(\d)d$", b.__name__) for b in bases)), None)
+        return _FIRST[ndim] if rank is None or int(rank[1]) == ndim - 2 else None
+    if isinstance(module, (nn.Linear, nn.Embedding)) and _own(module, nn.Linear, nn.Embedding):
+        return _SOMEHOW if ndim == 3 else _LAST[ndim]
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and _own(module, nn.LayerNorm, nn.RMSNorm):
+        only_last = len(module.normalized_shape) == 1
+        return (_SOMEHOW if ndim == 3 else _LAST[ndim]) if only_last else None
+    batch_first = _batch_first(module)
+    if batch_first is not None and ndim == 3:
+        return "ntd" if batch_first else "tnd"
+    return None
+
+
+def _own(module: nn.Module, *types: type[nn.Module]) -> bool:
+    """Whether a module runs as torch's does: a LayerNorm made for channels first does not."""
+    return any(type(module).forward is cls.forward for cls in types)
+
+
+def _batch_first(module: nn.Module) -> bool | None:
+    """Read `batch_first` of recurrent layers, attention and transformers of torch."""
+    if isinstance(module, (nn.TransformerEncoder, nn.TransformerDecoder)) and len(module.layers):
+        module = module.layers[0]  # type: ignore[assignment]
+    if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        module = module.self_attn
+    found = getattr(module, "batch_first", None)
+    return found if isinstance(found, bool) else None
+
+
+def _derived(module: nn.Module, before: str | None, output: Tensor) -> str | None:
+    """Axes of an output from those of the input, of modules that keep or move them."""
+    if before is None:
+        return None
+    dims = getattr(module, "dims", None)
+    if type(module).__name__ == "Permute" and isinstance(dims, Sequence):  # torchvision's
+        return "".join(before[i] for i in dims)
+    if isinstance(module, nn.Flatten):
+        whole = module.start_dim == 2 and module.end_dim in (-1, len(before) - 1)
+        return "ncl" if whole and before in _FIRST.values() else None
+    kept = _AS_IT_CAME.match(type(module).__module__) or isinstance(module, nn.Identity)
+    return before if kept and len(before) == output.ndim else None
+
+
+def _of_width(possible: list[_Seen], evidence: list[_Seen], module: nn.Module) -> list[_Seen]:
+    """Candidates with as many neurons as the module, or the last one inside it, says it has."""
+    for attribute in _WIDTHS:
+        width = getattr(module, attribute, None)
+        width = width[0] if isinstance(width, (tuple, list)) and len(width) == 1 else width
+        if isinstance(width, int):
+            return [seen for seen in possible if seen.neurons == width]
+    inside = [s for s in evidence if possible and s.where.startswith(f"{possible[0].where}.")]
+    return [seen for seen in possible if inside and seen.neurons == inside[-1].neurons]
+
+
+def _by_shape(possible: list[_Seen], evidence: list[_Seen]) -> list[_Seen]:
+    """Candidates that are usual where no module tells: square maps, or tokens with neurons last.
+
+    Maps are as all others of the model; else two equal sides with another beside them are height
+    and width, unless they are tokens: weights of attention have them twice. Three axes are tokens
+    unless the model has channels over space.
+    """
+    tokens = {s.size("t") for s in evidence if "t" in s.letters}
+    if any(len(s.shape) == 4 for s in possible):
+        maps = {s.letters for s in evidence if len(s.letters) == 4}
+        if len(maps) == 1 and not tokens:
+            return [s for s in possible if s.letters in maps]
+        square = [s for s in possible if s.size("h") == s.size("w") not in (s.size("c"), *tokens)]
+        return square or possible
+    if any("c" in s.letters for s in evidence):
+        return possible
+    first = any(s.letters == "tnd" for s in evidence)
+    return [s for s in possible if s.letters == "ntd" or (first and s.letters == "tnd")]
+
+
+def _remedy(name: str, possible: list[_Seen]) -> str:
+    letters = [seen.letters for seen in possible] or ["nchw", "nhwc"]
+    told = " or ".join(f"axes={{{name!r}: {each!r}}}" for each in letters)
+    if set(letters) <= {*_FIRST.values(), *_LAST.values()} - {"ncl"}:
+        told = f"channels='first' or channels='last' (for this layer alone {told})"
+    return f"no module tells which axis is what; say {told}"
