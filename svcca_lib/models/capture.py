@@ -12,19 +12,23 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
+from threading import get_ident
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from svcca_lib.errors import short_of_memory
 from svcca_lib.models.axes import Asked, Axes, Trace, matches
-from svcca_lib.models.batches import Feed, iterate, run_model, to_device
+from svcca_lib.models.batches import ID_KEYS, Feed, iterate, run_model, to_device
+from svcca_lib.models.evaluation import evaluating
 from svcca_lib.models.masks import Mask, real_tokens
 from svcca_lib.models.outputs import Output, opened
 from svcca_lib.models.readings import Reading, Tokens
-from svcca_lib.models.selection import LayerSpec, ancestors, near, resolve, submodules
+from svcca_lib.models.selection import LayerSpec, bare, module_of, near, recordable, resolve
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +117,18 @@ def capture(
     reading = None if tokens is None else Reading(tokens=tokens)
     view = View(reading, mask, Asked(axes=axes), maps=False)
     chunks: dict[str, list[Tensor]] = {}
-    with recording((model, layers), feed=feed, view=view) as run:
+    seen = 0
+
+    def advice() -> str:
+        each = {name: sum(part.nbytes for part in parts) for name, parts in chunks.items()}
+        largest = max(each, key=each.__getitem__, default="")
+        return (
+            f"capture holds every output, so far {sum(each.values()) / 1e9:.3g} GB for {seen:,} "
+            f"rows, most of it of layer {largest!r}; take fewer layers or datapoints, or compare "
+            f"and gather, which hold moments only"
+        )
+
+    with short_of_memory(advice), recording((model, layers), feed=feed, view=view) as run:
         for batch in iterate(batches, batch_size, progress=progress):
             (outputs,) = run(batch)
             run.check(batches, batch_size)
@@ -126,8 +141,9 @@ def capture(
                         f"read tokens as rows: tokens='datapoints', 'mean', 'first' or 'last'"
                     )
                 parts.append(output.cpu())
-    # Joined one by one, so that only one layer at a time is held twice.
-    return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
+            seen += len(output)
+        # Joined one by one, so that only one layer at a time is held twice.
+        return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
 
 
 @dataclass(frozen=True)
@@ -154,7 +170,10 @@ class View:
 
 @contextmanager
 def recording(
-    *models: tuple[nn.Module, LayerSpec], feed: Feed | None = None, view: View | None = None
+    *models: tuple[nn.Module, LayerSpec],
+    feed: Feed | None = None,
+    view: View | None = None,
+    ids: Sequence[Any] = ID_KEYS,
 ) -> Iterator[Recording]:
     """Hook layers of one or more models; gives a function from a batch to all their outputs.
 
@@ -166,12 +185,14 @@ def recording(
         As in `capture`.
     view : View, optional
         What is made of the outputs; by default nothing.
+    ids : sequence
+        Keys of a dict batch that hold ids and are no input.
 
     Yields
     ------
     Recording
-        ``run(batch)`` gives one dict a model, name to output: a copy, on the model's device, that
-        nothing overwrites.
+        ``run(batch)``, or ``run(batch_a, batch_b)`` with a batch for each model, gives one dict a
+        model, name to output: a copy, on the model's device, that nothing overwrites.
 
     Raises
     ------
@@ -191,7 +212,10 @@ def recording(
     """
     view = view or View()
     with ExitStack() as stack:
-        yield Recording([_Recorder(model, layers, feed, view, stack) for model, layers in models])
+        run = feed or partial(run_model, ids=ids)
+        # A user's own feed may take apart a batch of any kind: its rows are not known.
+        known = feed is None
+        yield Recording([_Recorder(m, layers, run, known, view, stack) for m, layers in models])
 
 
 class Recording:
@@ -200,9 +224,10 @@ class Recording:
     def __init__(self, recorders: Sequence[_Recorder]) -> None:
         self._recorders = recorders
 
-    def __call__(self, batch: Any) -> tuple[dict[str, Tensor], ...]:
-        """Outputs of each model, by name."""
-        return tuple(recorder(batch) for recorder in self._recorders)
+    def __call__(self, *batches: Any) -> tuple[dict[str, Tensor], ...]:
+        """Outputs of each model, by name, of the batch of each or of one for all."""
+        each = batches * len(self._recorders) if len(batches) == 1 else batches
+        return tuple(run(batch) for run, batch in zip(self._recorders, each, strict=True))
 
     def check(self, batches: Any, batch_size: int) -> None:
         """Check, after the first batch, what was asked against what the models turned out to be.
@@ -243,33 +268,35 @@ class _Recorder:
         self,
         model: nn.Module,
         layers: LayerSpec,
-        feed: Feed | None,
+        feed: Feed,
+        rows_known: bool,
         view: View,
         stack: ExitStack,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-        self.model, self.feed, self.view = model, feed or run_model, view
-        # A user's own feed may take apart a batch of any kind: its rows are not known.
-        self.rows_known = feed is None
-        self.wanted = resolve(model, layers)
+        self.model, self.feed, self.rows_known, self.view = bare(model), feed, rows_known, view
+        self.wanted = resolve(self.model, layers)
         self.names: list[str] | None = None  # what is recorded, known after the first batch
         self.outputs: dict[str, list[Output | None]] = {}
+        self.thread: int | None = None  # that runs the model for this recorder
         self.trace: Trace | None = Trace()  # of the first batch
         self.axes: dict[str, Axes] = {}
         self.masked = self.time_first = False
         self.device = next(
-            (t.device for t in chain(model.parameters(), model.buffers())), torch.device("cpu")
+            (t.device for t in chain(self.model.parameters(), self.model.buffers())),
+            torch.device("cpu"),
         )
-        stack.callback(_restore, {module: module.training for module in model.modules()})
-        wanted = set(chain.from_iterable(names for _, names in self.wanted))
+        stack.enter_context(evaluating(self.model))
+        wanted = {name: m for one in self.wanted for name, m in one.modules.items()}
         # All of them, since every module may tell what the axes of the wanted ones are.
-        for name in dict.fromkeys((*submodules(model), *wanted)):
+        self.modules = recordable(self.model) | wanted
+        for name, module in self.modules.items():
             hook = self._hook(name, name in wanted)
-            stack.callback(model.get_submodule(name).register_forward_hook(hook).remove)
+            stack.callback(module.register_forward_hook(hook).remove)
 
     def _hook(self, name: str, wanted: bool) -> Callable[..., None]:
         def record(module: nn.Module, args: Any, value: Any) -> None:
+            if self.thread != get_ident():  # another recorder runs the model
+                return
             if not wanted and self.trace is None:
                 return
             output = opened(value)
@@ -277,17 +304,22 @@ class _Recorder:
                 letters = self.trace.see(name, module, args, output)
                 output = replace(output, letters=letters)
             if wanted:
-                copy = None if output is None else output.copied()
+                with torch.inference_mode(False):  # else nobody could ever write into the copy
+                    copy = None if output is None else output.copied()
                 self.outputs.setdefault(name, []).append(copy)
 
         return record
 
     def __call__(self, batch: Any) -> dict[str, Tensor]:
-        self.outputs = {}  # another recorder of the same model may have run it since
+        self.outputs = {}
         batch = to_device(batch, self.device)
         self.model.eval()
-        with torch.no_grad(), _without_nested_tensors():
-            self.feed(self.model, batch)
+        self.thread = get_ident()
+        try:
+            with torch.no_grad():
+                self.feed(self.model, batch)
+        finally:
+            self.thread = None
         called: dict[str, Output | None] = {}
         for name, calls in self.outputs.items():
             for i, output in enumerate(calls, 1):
@@ -314,7 +346,7 @@ class _Recorder:
         self.time_first = along == 1
         for name, output in called.items():
             if output is not None and output.tensor.ndim >= 2:
-                module = self.model.get_submodule(name.split("#")[0])
+                module = self.modules[module_of(name)]
                 self.axes[name] = trace.axes(name, output, rows, self.view.asked, module)
         return rows
 
@@ -348,14 +380,11 @@ class _Recorder:
             return rows in (None, output.tensor.shape[axes.letters.index("n")])
 
         chosen: dict[str, None] = {}
-        for spec, names in self.wanted:
-            runs = [name for name in called if name.split("#")[0] in names]
-            if spec == "all":
-                above = {p for name in called for p in ancestors(name.split("#")[0])}
-                runs = [name for name in runs if name.split("#")[0] not in above]
+        for wanted in self.wanted:
+            runs = wanted.among(list(called))
             if not runs:
-                raise ValueError(f"layer {spec!r} did not run in the model's forward pass")
-            if len(names) > 1:
+                raise ValueError(wanted.missing(list(called)))
+            if len(wanted.modules) > 1:
                 odd = [name for name in runs if not usable(name)]
                 if odd:
                     _log.warning("no row a datapoint, left out: %s", ", ".join(odd))
@@ -370,22 +399,3 @@ class _Recorder:
                     )
             chosen.update(dict.fromkeys(runs))
         return list(chosen)
-
-
-@contextmanager
-def _without_nested_tensors() -> Iterator[None]:
-    """Keep torch's transformers from the short cut whose layers give nested tensors, or do not run.
-
-    The short cut is of the same numbers, and off anyway where a module inside is hooked.
-    """
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-def _restore(modes: dict[nn.Module, bool]) -> None:
-    for module, training in modes.items():
-        module.training = training

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
+from svcca_lib.errors import short_of_memory
 from svcca_lib.models.axes import Asked, Channels
-from svcca_lib.models.batches import Feed, iterate
+from svcca_lib.models.batches import ID_KEYS, Feed, Ids, for_two
 from svcca_lib.models.capture import View, recording
 from svcca_lib.models.masks import Mask
 from svcca_lib.models.moments import NetworkMoments
@@ -35,6 +37,8 @@ def compare(
     mask: Mask = "auto",
     channels: Channels = "auto",
     axes: Mapping[str, str] | None = None,
+    loader_b: Any = None,
+    ids: Ids = "auto",
     batch_size: int = 256,
     feed: Feed | None = None,
     progress: bool = True,
@@ -45,12 +49,11 @@ def compare(
     Parameters
     ----------
     model_a, model_b : torch.nn.Module
-        Any two models that take the same batches; one model twice compares it with itself.
+        Any two models; one model twice compares it with itself.
     loader : iterable, Tensor or array
         A DataLoader, or whatever `capture` takes. Any order will do: each batch goes through both.
-    layers_a, layers_b : str, torch.nn.Module, or a sequence of them
-        As in `capture`: names, modules, patterns, or ``"all"``. `layers_b` is by default as
-        `layers_a`.
+    layers_a, layers_b : str, torch.nn.Module, type, or a sequence of them
+        As in `capture`, which lists the forms. `layers_b` is by default as `layers_a`.
     measure : str
         "svcca", "cca", "pwcca", "linear_regression", "cka" (linear), "procrustes" or "dft_cca".
     conv : {"dft", "channels", "mean", "pixels"}
@@ -77,6 +80,15 @@ def compare(
         What the axes of single layers are, by name or pattern, where no module tells: a letter
         each, n for datapoints, t and d for tokens and neurons, c for channels, and l, h, w, z for
         space, such as ``{"blocks.*.attn": "tnd", "stem": "nhwc"}``.
+    loader_b : iterable, Tensor or array, optional
+        Batches for the second model, where the two take different ones (their own preprocessing,
+        their own tokens): the same datapoints in the same order, in batches of one size; a tensor
+        is cut as the other's batches come. Without it a batch that holds two inputs is an error.
+    ids : "auto", key, callable or None
+        Where two loaders' batches say which datapoints they hold. ``"auto"``: by the first key that
+        dicts of both have of "id", "ids", "index", "indices", "idx", "sample_id", "sample_ids",
+        "example_id" and "uid"; else ``batch[key]``, or what the callable gives of a batch. Ids that
+        differ are an error. They are not given to a model, unless its forward pass names them.
     batch_size, feed
         As in `capture`.
     progress : bool, default True
@@ -93,7 +105,10 @@ def compare(
     TypeError, ValueError
         As `capture` and the measure; also if layers give different numbers of datapoints, a layer
         cannot be read as asked or nothing tells what its axes are, or tokens are padded and the
-        mask does not fit a layer's.
+        mask does not fit a layer's; or if two loaders do not give the same datapoints: other
+        numbers of rows, other ids, an order that each of them draws anew.
+    MemoryError
+        If memory does not do; see the notes.
 
     Notes
     -----
@@ -139,6 +154,8 @@ def compare(
         mask=mask,
         channels=channels,
         axes=axes,
+        loader_b=loader_b,
+        ids=ids,
         batch_size=batch_size,
         feed=feed,
         progress=progress,
@@ -159,6 +176,8 @@ def gather(
     mask: Mask = "auto",
     channels: Channels = "auto",
     axes: Mapping[str, str] | None = None,
+    loader_b: Any = None,
+    ids: Ids = "auto",
     batch_size: int = 256,
     feed: Feed | None = None,
     progress: bool = True,
@@ -168,7 +187,8 @@ def gather(
 
     Parameters
     ----------
-    model_a, model_b, loader, layers_a, layers_b, conv, tokens, mask, channels, axes
+    model_a, model_b, loader, layers_a, layers_b, conv, tokens, mask, channels, axes, loader_b, ids
+        As in `compare`.
     batch_size, feed, progress
         As in `compare`.
 
@@ -198,16 +218,27 @@ def gather(
     [(2, 2), (2, 2)]
     """
     moments = NetworkMoments(conv=conv, tokens=tokens)
-    same = model_a is model_b and layers_b is None
+    same = model_a is model_b and layers_b is None and loader_b is None
     models = [(model_a, layers_a)]
     if not same:
         models.append((model_b, layers_a if layers_b is None else layers_b))
     view = View(moments.reading, mask, Asked(channels, axes))
-    with recording(*models, feed=feed, view=view) as run:
-        for batch in iterate(loader, batch_size, progress=progress):
-            outputs = run(batch)
-            run.check(loader, batch_size)
-            moments.update(outputs[0], None if same else outputs[1])
+    batches = for_two(loader, loader_b, batch_size, ids=ids, feed=feed, progress=progress)
+    keys = ID_KEYS if ids == "auto" else (ids,)
+
+    def advice() -> str:
+        return (
+            f"the moments of all layers and pairs of layers hold {moments.nbytes / 1e9:.3g} GB so "
+            f"far; choose fewer layers, conv='mean' for convolutions, or a smaller batch_size"
+        )
+
+    with recording(*models, feed=feed, view=view, ids=keys) as run, short_of_memory(advice):
+        for batch in batches:
+            outputs = run(*batch)
+            for given in (loader, loader_b):
+                run.check(given, batch_size)
+            with torch.inference_mode(False):  # moments outlive it
+                moments.update(outputs[0], None if same else outputs[1])
             _check(moments)  # a wrong combination is known after the first batch
             _check = _passed
         moments.readings = run.readings()
