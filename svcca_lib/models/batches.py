@@ -223,7 +223,12 @@ def _side_by_side(
     if given[0] is given[1] and isinstance(loader, Iterator):
         raise ValueError("loader and loader_b are one iterator, which cannot be read twice")
     _no_shuffle(*given)
-    total = min((len(g) for g in given if hasattr(g, "__len__") and not _is_array(g)), default=None)
+    if all(isinstance(g, Tensor) for g in given) and len(given[0]) != len(given[1]):
+        raise ValueError(
+            f"loader has {len(given[0])} rows and loader_b {len(given[1])}: both must give the "
+            f"same datapoints, row by row"
+        )
+    total = next((n for n in map(_length, given) if n is not None), None)
     a, b = (_Side(name, g) for name, g in zip(_NAMES, given, strict=True))
     # A tensor is cut as the other loader's batches come.
     first, second = (b, a) if a.whole else (a, b)
@@ -268,10 +273,11 @@ def _same_ids(pair: tuple[Any, Any], ids: Ids, rows: int | None, i: int) -> None
         return
     if ids == "auto":
         both = [key for key in ID_KEYS if all(isinstance(b, Mapping) and key in b for b in pair)]
-        found = [tuple(_plain(batch[key]) for batch in pair) for key in both]
-        a, b = next((f for f in found if {len(side) for side in f} == {rows}), ((), ()))
+        found = [tuple(_one_each(batch[key], rows) for batch in pair) for key in both]
+        a, b = next((sides for sides in found if None not in sides), ((), ()))
     else:
-        a, b = (_named_ids(batch, ids, i, name) for batch, name in zip(pair, _NAMES, strict=True))
+        named = zip(pair, _NAMES, strict=True)
+        a, b = (_named_ids(batch, ids, rows, f"batch {i} of {name}") for batch, name in named)
         if len(a) != len(b):
             raise ValueError(f"batch {i} has {len(a)} ids in loader and {len(b)} in loader_b")
     for row, (one, other) in enumerate(zip(a, b, strict=True)):
@@ -282,17 +288,35 @@ def _same_ids(pair: tuple[Any, Any], ids: Ids, rows: int | None, i: int) -> None
             )
 
 
-def _named_ids(batch: Any, ids: Any, i: int, name: str) -> list[Any]:
+def _named_ids(batch: Any, ids: Any, rows: int | None, where: str) -> list[Any]:
     try:
-        return _plain(ids(batch) if callable(ids) else batch[ids])
+        given = ids(batch) if callable(ids) else batch[ids]
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(
-            f"ids={ids!r}: batch {i} of {name} has none ({type(error).__name__}: {error})"
+            f"ids={ids!r}: {where} has none ({type(error).__name__}: {error})"
         ) from error
+    found = _one_each(given, rows)
+    if found is None:
+        what = f"shape {tuple(given.shape)}" if _is_array(given) else f"{type(given).__name__}"
+        raise ValueError(f"ids of {where} must be one for each of {rows or 'the'} rows; got {what}")
+    return found
 
 
-def _plain(ids: Any) -> list[Any]:
-    return list(ids.tolist() if _is_array(ids) else ids) if np.ndim(ids) else []
+def _one_each(ids: Any, rows: int | None) -> list[Any] | None:
+    """Ids as a list, if there is one a row; tokens of a text are none, whatever their name."""
+    plain = ids.tolist() if _is_array(ids) else ids
+    if not isinstance(plain, (list, tuple, range)) or rows not in (None, len(plain)):
+        return None
+    nested = any(isinstance(each, (list, tuple, Mapping)) or _is_array(each) for each in plain)
+    return None if nested else list(plain)
+
+
+def _length(batches: Any) -> int | None:
+    """Number of batches, if it is known."""
+    try:
+        return None if _is_array(batches) else len(batches)
+    except TypeError:
+        return None
 
 
 def _no_shuffle(*loaders: Any) -> None:

@@ -52,14 +52,13 @@ def capture(
     model : torch.nn.Module
         Any. It runs where its parameters are, in evaluation mode and without gradients, and is left
         as it was found.
-    layers : str, torch.nn.Module, or a sequence of them
-        Which submodules: by name (``"layer1.0.conv1"``), as the module itself, by a pattern
-        (``"layer1.*"``, ``"c[12]"``; ``*`` matches dots too), or ``"all"``: the names in
-        ``model.layers`` where the model has such a tuple, else every module that calls no other.
+    layers : str, torch.nn.Module, type, or a sequence of them
+        Which submodules; see Notes for the forms.
     batches : iterable, Tensor or array
         A DataLoader or any iterable of batches; or one tensor, cut into batches of `batch_size`. A
         batch may be a tensor; a tuple or list, whose first element is the input; or a dict, given
-        to the model as keyword arguments.
+        to the model as keyword arguments, but for ids that its forward pass does not name (see
+        `svcca_lib.compare`).
     tokens : {"datapoints", "mean", "first", "last"}, optional
         Read layers (n, tokens, d) as rows, as `svcca_lib.compare` does: the real tokens alone, so
         that batches may be of different lengths. By default they stay as they are, padding and all.
@@ -91,16 +90,44 @@ def capture(
         tensor with one row a datapoint, its shape changes between batches, or there is no batch; if
         a mask does not fit, or nothing tells what the axes of a layer are.
     TypeError
-        If `layers` or `mask` is of another type.
+        If `layers` or `mask` is of another type, or the model is not a module whose layers run in
+        Python: scripted, traced and exported ones do not.
+    MemoryError
+        If memory does not do for all outputs.
 
     Notes
     -----
-    All outputs are held at once: ``n * c * h * w`` numbers a layer. Where that is too much,
-    `svcca_lib.compare` gathers moments instead.
+    *Layers* are given as one of these, or a sequence of them. Of names that fit more than one form
+    the first is meant.
 
-    The rows of one call belong together. Rows of two calls do only if the loader gives the same
+    - ``"layer1.0.conv1"``: a name, as `named_modules` gives it. A shared module has several.
+    - ``""``: the model itself, its own output.
+    - ``"relu#2"``: the second run of a module that runs often; fx's ``"relu_1"`` means the same.
+    - ``"all"``: the names in ``model.layers`` where the model has such a tuple, else every module
+      that calls no other.
+    - ``"residual"``, ``"attn"``, ``"mlp"``: the parts of a transformer by the names that torch,
+      torchvision, timm and Hugging Face give them: the stream of states after each block (also of a
+      ResNet or ConvNeXt), and what each attention and each MLP adds to it.
+    - ``"blocks.#"``: a pattern. ``#`` is a whole number of any length, so that this is every block;
+      ``*`` is any text, dots too (``"blocks.*"`` is also all that is inside the blocks); ``?`` is
+      one character and ``[12]`` one of those: ``"blocks.?"`` ends at block 9, which is logged.
+    - a module of the model, or a type such as ``nn.Conv2d``: every module of it.
+
+    Of several modules that a form means, those that do not run are left out, and those without a
+    row a datapoint as well, which is logged. Names are those of the bare model, also where it is
+    compiled or wrapped in ``DataParallel``; it runs eagerly meanwhile, since compiled code calls no
+    hooks. An operation that is no module (an addition) is the output ``""`` of torchvision's
+    ``create_feature_extractor(model, ["layer1.0.add"])``.
+
+    *Memory*: all outputs are held at once, ``n * c * h * w`` numbers a layer. Where that is too
+    much, `svcca_lib.compare` gathers moments instead.
+
+    *The rows* of one call belong together. Rows of two calls do only if the loader gives the same
     order twice: a shuffling one does not, and a model compared with itself then scores near 0.
     Compare two models with `svcca_lib.compare`, or give both to one pass as a ``ModuleDict``.
+
+    *Threads* may record one model at a time or at once: each gets what it ran itself. The mode that
+    the model was in comes back when the last of them is done.
 
     Examples
     --------
@@ -143,7 +170,8 @@ def capture(
                 parts.append(output.cpu())
             seen += len(output)
         # Joined one by one, so that only one layer at a time is held twice.
-        return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
+        with torch.inference_mode(False):  # else nobody could ever write into them
+            return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
 
 
 @dataclass(frozen=True)
@@ -274,7 +302,6 @@ class _Recorder:
         stack: ExitStack,
     ) -> None:
         self.model, self.feed, self.rows_known, self.view = bare(model), feed, rows_known, view
-        self.wanted = resolve(self.model, layers)
         self.names: list[str] | None = None  # what is recorded, known after the first batch
         self.outputs: dict[str, list[Output | None]] = {}
         self.thread: int | None = None  # that runs the model for this recorder
@@ -286,6 +313,7 @@ class _Recorder:
             torch.device("cpu"),
         )
         stack.enter_context(evaluating(self.model))
+        self.wanted = resolve(self.model, layers)
         wanted = {name: m for one in self.wanted for name, m in one.modules.items()}
         # All of them, since every module may tell what the axes of the wanted ones are.
         self.modules = recordable(self.model) | wanted
@@ -304,7 +332,7 @@ class _Recorder:
                 letters = self.trace.see(name, module, args, output)
                 output = replace(output, letters=letters)
             if wanted:
-                with torch.inference_mode(False):  # else nobody could ever write into the copy
+                with torch.inference_mode(False):  # as the copies of `capture`, and for moments
                     copy = None if output is None else output.copied()
                 self.outputs.setdefault(name, []).append(copy)
 

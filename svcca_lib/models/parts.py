@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 # What torch, torchvision, timm, open_clip and Hugging Face call them, in lower case.
 ATTENTION = ("attn", "attention", "self_attn", "self_attention", "selfattention")
 MLP = ("mlp", "ffn", "feed_forward", "feedforward", "ff", "densereludense", "block_sparse_moe")
@@ -52,7 +54,8 @@ def part(which: str, modules: Mapping[str, Any]) -> dict[str, Any]:
         if not any(m.startswith(f"{block}.") for m in mlp):
             mlp += [end for end in ends if end in modules][:1]
     if which == "residual":
-        blocks = {_block(name, attention, mlp) for name in attention}
+        lists = [n for n, m in modules.items() if isinstance(m, (nn.ModuleList, nn.ModuleDict))]
+        blocks = {_block(name, attention, mlp, lists) for name in attention}
         blocks |= {name for name, m in modules.items() if type(m).__name__ in BLOCKS}
         found = [name for name in modules if name in blocks]
     elif which == "mlp":
@@ -81,13 +84,13 @@ def _outermost(modules: Mapping[str, Any], called: tuple[str, ...]) -> list[str]
     return found
 
 
-def _block(name: str, attention: list[str], mlp: list[str]) -> str:
+def _block(name: str, attention: list[str], mlp: list[str], lists: list[str]) -> str:
     """Name of the smallest module that holds this attention and an MLP, but no other attention."""
     holder = parent = name.rpartition(".")[0]
     while holder:
         if sum(other.startswith(f"{holder}.") for other in attention) > 1:
             break
-        if any(other.startswith(f"{holder}.") for other in mlp):
+        if holder not in lists and any(other.startswith(f"{holder}.") for other in mlp):
             return holder
         holder = holder.rpartition(".")[0]
     return parent

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from types import UnionType
@@ -130,9 +130,12 @@ def resolve(model: nn.Module, layers: LayerSpec) -> list[Wanted]:
     specs: Any = [layers] if single else layers
     if not isinstance(specs, Sequence) or not specs:
         got = repr(layers) if isinstance(layers, (int, float, Sequence, type(None))) else ""
+        hint = (
+            "; a loader for the second model is loader_b=" if isinstance(layers, Iterable) else ""
+        )
         raise TypeError(
             f"layers must be a name, a module, a pattern, a type or a sequence of them; "
-            f"got {got or type(layers).__name__}"
+            f"got {got or type(layers).__name__}{hint if not got else ''}"
         )
     tree = _Tree(model)
     return [wanted for spec in specs for wanted in tree.wanted(spec)]
@@ -213,8 +216,8 @@ class _Tree:
 
     def one_run(self, spec: str) -> Wanted | None:
         """``"relu#2"`` as `capture` names it, ``"relu_1"`` and ``"layer1_0_relu_1"`` as fx does."""
-        name, _, run = spec.rpartition("#")
-        if name in self.modules and run.isdigit():
+        name, sign, run = spec.rpartition("#")
+        if sign and name in self.modules and run.isdigit():
             return Wanted(spec, {name: self.modules[name]}, int(run))
         as_node = {name.replace(".", "_"): name for name in self.names}
         found = re.fullmatch(r"_?(.+?)(?:_(\d+))?", spec)
