@@ -163,11 +163,13 @@ class Trace:
             self._note(name, given.letters, output)
             return given.letters
         source = args[0] if args and isinstance(args[0], Tensor) else None
-        letters = _told(module, output)
+        letters, before = _told(module, output), None if source is None else self._letters(source)
+        if letters == _SOMEHOW and before in ("ntd", "tnd"):
+            letters = before
         if letters is not None and source is not None and source.ndim == output.ndim:
             self._note(name, _told(module, source), source)
         if letters is None and source is not None:
-            letters = _derived(module, self._letters(source), output)
+            letters = _derived(module, before, output)
         letters = letters or self._letters(output)
         self._note(name, letters, output)
         return letters
@@ -219,16 +221,23 @@ class Trace:
             letters = self._resolved(_Seen(name, letters, shape), rows)
         if letters is not None:
             return Axes(letters, "as its module tells")
+        evidence = list(self._evidence(rows))
         possible = [
             _Seen(name, candidate, shape)
             for candidate in _CANDIDATES.get(len(shape), ())
-            if rows is None or shape[candidate.index("n")] == rows
+            if (rows is None or shape[candidate.index("n")] == rows)
+            and (candidate != "tnd" or any(s.letters == "tnd" for s in evidence))
         ]
-        evidence = list(self._evidence(rows))
+        # As many tokens as datapoints, and modules that take either first: nothing more to go by.
+        either = {"ntd", "tnd"} <= {s.letters for s in possible}
         for found, why in (
-            (self._supported(possible, evidence), "as the layers of this size"),
-            (_of_width(possible, evidence, module), "by its number of neurons"),
-            (_by_shape(possible, evidence), "by its shape"),
+            ()
+            if either
+            else (
+                (self._supported(possible, evidence), "as the layers of this size"),
+                (_of_width(possible, evidence, module), "by its number of neurons"),
+                (_by_shape(possible, evidence), "by its shape"),
+            )
         ):
             if len(found) == 1:
                 return Axes(found[0].letters, why)
@@ -262,7 +271,7 @@ class Trace:
 
     @staticmethod
     def _supported(possible: list[_Seen], evidence: list[_Seen]) -> list[_Seen]:
-        """Candidates that others have in common, inside the layer if it holds any."""
+        """Candidates that others share all sizes with but that of the neurons."""
 
         def witnesses(candidate: _Seen) -> list[_Seen]:
             alike = [s for s in evidence if s.letters == candidate.letters]
@@ -271,13 +280,24 @@ class Trace:
                 alike += [s for s in evidence if s.flattened(candidate.letters) == candidate.shape]
             return alike
 
-        found = [(candidate, witnesses(candidate)) for candidate in possible]
-        inside = [
-            candidate
-            for candidate, alike in found
-            if any(s.where.startswith(f"{candidate.where}.") for s in alike)
-        ]
-        return inside if len(inside) == 1 else [candidate for candidate, alike in found if alike]
+        found = {candidate: witnesses(candidate) for candidate in possible}
+        found = {candidate: alike for candidate, alike in found.items() if alike}
+        # Where sizes leave two open, the nearest modules decide: those inside, then those around.
+        for scope in _scopes(possible[0].where) if len(found) > 1 else ():
+            near = [c for c, alike in found.items() if any(_within(s.where, scope) for s in alike)]
+            if near:
+                return near
+        return list(found)
+
+
+def _scopes(name: str) -> Iterator[str]:
+    """The module and those that hold it, the innermost first."""
+    parts = name.split("#")[0].split(".")
+    return (".".join(parts[:i]) for i in range(len(parts), -1, -1))
+
+
+def _within(name: str, scope: str) -> bool:
+    return not scope or name.startswith(f"{scope}.")
 
 
 def _told(module: nn.Module, tensor: Tensor) -> str | None:
@@ -308,7 +328,7 @@ def _own(module: nn.Module, *types: type[nn.Module]) -> bool:
 def _batch_first(module: nn.Module) -> bool | None:
     """Read `batch_first` of recurrent layers, attention and transformers of torch."""
     if isinstance(module, (nn.TransformerEncoder, nn.TransformerDecoder)) and len(module.layers):
-        module = module.layers[0]  # type: ignore[assignment]
+        module = module.layers[0]
     if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
         module = module.self_attn
     found = getattr(module, "batch_first", None)
@@ -336,7 +356,7 @@ def _of_width(possible: list[_Seen], evidence: list[_Seen], module: nn.Module) -
         width = width[0] if isinstance(width, (tuple, list)) and len(width) == 1 else width
         if isinstance(width, int):
             return [seen for seen in possible if seen.neurons == width]
-    inside = [s for s in evidence if possible and s.where.startswith(f"{possible[0].where}.")]
+    inside = [s for s in evidence if possible and _within(s.where, possible[0].where)]
     return [seen for seen in possible if inside and seen.neurons == inside[-1].neurons]
 
 
@@ -356,8 +376,7 @@ def _by_shape(possible: list[_Seen], evidence: list[_Seen]) -> list[_Seen]:
         return square or possible
     if any("c" in s.letters for s in evidence):
         return possible
-    first = any(s.letters == "tnd" for s in evidence)
-    return [s for s in possible if s.letters == "ntd" or (first and s.letters == "tnd")]
+    return [s for s in possible if "t" in s.letters]
 
 
 def _remedy(name: str, possible: list[_Seen]) -> str:
@@ -365,4 +384,4 @@ def _remedy(name: str, possible: list[_Seen]) -> str:
     told = " or ".join(f"axes={{{name!r}: {each!r}}}" for each in letters)
     if set(letters) <= {*_FIRST.values(), *_LAST.values()} - {"ncl"}:
         told = f"channels='first' or channels='last' (for this layer alone {told})"
-    return f"no module tells which axis is what; say {told}"
+    return f"no module tells which axis is what; say {told}, or leave the layer out"

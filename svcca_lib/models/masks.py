@@ -44,22 +44,22 @@ def real_tokens(mask: Mask, batch: Any) -> Tensor | None:
     if mask is None:
         return None
     if callable(mask):
-        name, found = "mask(batch)", mask(batch)
-        return None if found is None else _checked(found, name)
+        given = mask(batch)
+        return None if given is None else _checked(given, "mask(batch)")
     if not isinstance(mask, str):
         raise TypeError(
             f"mask must be 'auto', a key of the batch, a function or None; got {mask!r}"
         )
     fields = _fields(batch)
     names = _AUTO if mask == "auto" else (mask,)
-    name = next((name for name in names if fields.get(name) is not None), None)
-    if name is None:
+    found = [name for name in names if fields.get(name) is not None]
+    if not found:
         if mask == "auto":
             return None
         held = f"it holds {', '.join(map(repr, fields))}" if fields else "it has no keys"
         raise ValueError(f"mask={mask!r} is no key of the batch; {held}")
-    real = _checked(fields[name], f"the batch's {name!r}")
-    return ~real if name.endswith("key_padding_mask") else real
+    real = _checked(fields[found[0]], f"the batch's {found[0]!r}")
+    return ~real if found[0].endswith("key_padding_mask") else real
 
 
 def _fields(batch: Any) -> Mapping[str, Any]:
