@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from torch import Tensor, nn
 
@@ -44,8 +44,8 @@ class Axes:
     Attributes
     ----------
     letters : str
-        One an axis: n datapoints; t tokens and d neurons; c channels and l, h, w, z places. Of an
-        output that cannot be read, "?" but for the datapoints.
+        One an axis: n datapoints; t tokens and d neurons; c channels and l, h, w, z places; "?" for
+        what is not known.
     why : str
         How this is known, or what to do where it is not.
     """
@@ -62,9 +62,25 @@ class Axes:
             return "vectors"
         return "tokens" if "t" in self.letters else "maps"
 
-    def datapoints_first(self, output: Tensor) -> Tensor:
-        """Return the output with the datapoints first, its other axes in the order they came."""
+    def rows(self, output: Tensor) -> int | None:
+        """How many datapoints an output has, if it is known along which axis they lie."""
+        return output.shape[self.letters.index("n")] if "n" in self.letters else None
+
+    def datapoints_first(self, output: Tensor, name: str) -> Tensor:
+        """Return the output with the datapoints first, its other axes in the order they came.
+
+        Raises
+        ------
+        ValueError
+            If it is not known which axis they are.
+        """
+        if "n" not in self.letters:
+            self.refuse(output, name)
         return output.movedim(self.letters.index("n"), 0)
+
+    def refuse(self, output: Tensor, name: str) -> NoReturn:
+        """Say that the output of this layer cannot be read, and what to do."""
+        raise ValueError(f"layer {name!r} gives shape {tuple(output.shape)}; {self.why}")
 
     def arranged(self, output: Tensor) -> Tensor:
         """Return the output as (n, d), (n, tokens, d) or (n, c, *space)."""
@@ -244,7 +260,8 @@ class Trace:
             if found:
                 possible = found
                 break
-        return Axes("n" + "?" * (len(shape) - 1), _remedy(name, possible))
+        first = "?" if either else "n"
+        return Axes(first + "?" * (len(shape) - 1), _remedy(name, possible))
 
     def _letters(self, tensor: Tensor) -> str | None:
         ref, letters = self._known.get(id(tensor), (None, None))

@@ -103,7 +103,7 @@ def for_two(
 def run_model(model: nn.Module, batch: Any, ids: Sequence[Any] = ID_KEYS) -> Any:
     """Run a model on a batch of the kinds that `capture` names.
 
-    Ids in a dict are no input, unless the forward pass takes them.
+    Ids and masks in a dict are no input, unless the forward pass takes them.
     """
     if isinstance(batch, Mapping):
         if any(key in batch for key in ids):
@@ -123,10 +123,11 @@ def to_device(value: Any, device: torch.device) -> Any:
         return value.to(device, non_blocking=True)
     if isinstance(value, nn.Module):
         return value
-    if callable(getattr(value, "to", None)):  # packed sequences, BatchEncoding and their like
-        return value.to(device)
-    if isinstance(value, MutableMapping):
-        moved = copy.copy(value)
+    mapping = isinstance(value, MutableMapping)
+    moved = copy.copy(value) if mapping else value
+    if callable(getattr(value, "to", None)):  # packed sequences, BatchEncoding (which moves itself)
+        return moved.to(device)
+    if mapping:
         moved.update({key: to_device(v, device) for key, v in value.items()})
         return moved
     if isinstance(value, Mapping):

@@ -25,7 +25,7 @@ from svcca_lib.errors import short_of_memory
 from svcca_lib.models.axes import Asked, Axes, Trace, matches
 from svcca_lib.models.batches import ID_KEYS, Feed, iterate, run_model, to_device
 from svcca_lib.models.evaluation import evaluating
-from svcca_lib.models.masks import Mask, real_tokens
+from svcca_lib.models.masks import Mask, keys_of, real_tokens
 from svcca_lib.models.outputs import Output, opened
 from svcca_lib.models.readings import Reading, Tokens
 from svcca_lib.models.selection import LayerSpec, bare, module_of, near, recordable, resolve
@@ -240,7 +240,7 @@ def recording(
     """
     view = view or View()
     with ExitStack() as stack:
-        run = feed or partial(run_model, ids=ids)
+        run = feed or partial(run_model, ids=(*ids, *keys_of(view.mask)))
         # A user's own feed may take apart a batch of any kind: its rows are not known.
         known = feed is None
         yield Recording([_Recorder(m, layers, run, known, view, stack) for m, layers in models])
@@ -307,7 +307,8 @@ class _Recorder:
         self.thread: int | None = None  # that runs the model for this recorder
         self.trace: Trace | None = Trace()  # of the first batch
         self.axes: dict[str, Axes] = {}
-        self.masked = self.time_first = False
+        self.masked: set[str] = set()  # layers of which only real tokens are read
+        self.time_first = False
         self.device = next(
             (t.device for t in chain(self.model.parameters(), self.model.buffers())),
             torch.device("cpu"),
@@ -360,11 +361,20 @@ class _Recorder:
         missing = [name for name in self.names if name not in called]
         if missing:
             raise ValueError(f"layer {missing[0]!r} ran in the first batch but not in a later one")
-        real = None if self.view.reading is None else real_tokens(self.view.mask, batch)
-        self.masked |= real is not None
-        if real is not None and bool(real.all()):
-            real = None  # nothing is padded: layers of any number of tokens can be read
-        return {name: self._read(name, called[name], real) for name in self.names}
+        if self.view.reading is None:
+            return {name: self._read(name, called[name], None) for name in self.names}
+        masks = self._masks(batch, self.names)
+        return {name: self._read(name, called[name], masks[name]) for name in self.names}
+
+    def _masks(self, batch: Any, names: Sequence[str]) -> dict[str, Tensor | None]:
+        """Real tokens for each layer; None where nothing is padded, and all layers can be read."""
+        part = {name: "decoder" if "decoder" in name.split(".") else "" for name in names}
+        found = {each: real_tokens(self.view.mask, batch, each) for each in set(part.values())}
+        self.masked.update(name for name in names if found[part[name]] is not None)
+        padded = {
+            each: None if real is None or bool(real.all()) else real for each, real in found.items()
+        }
+        return {name: padded[part[name]] for name in names}
 
     def _find_axes(self, called: Mapping[str, Output | None], sample: Tensor | None) -> int | None:
         """Decide the axes of each output of the first batch; gives the batch's datapoints."""
@@ -389,14 +399,15 @@ class _Recorder:
         reading, three = self.view.reading, len(axes.letters) == 3
         as_it_is = not self.view.maps and not (axes.kind == "tokens" or three)
         if reading is None or as_it_is:
-            return axes.datapoints_first(output.tensor)
+            return axes.datapoints_first(output.tensor, name)
         own = real if output.real is None else output.real
+        self.masked.update([name] if own is not None else [])
         return reading.arranged(output.tensor, axes, own, name)
 
     def readings(self) -> dict[str, str]:
         """What each layer's output was taken for, in words."""
         reading, names = self.view.reading or Reading(), self.names or ()
-        return {name: reading.of(self.axes[name], masked=self.masked) for name in names}
+        return {name: reading.of(self.axes[name], masked=name in self.masked) for name in names}
 
     def _choose(self, called: Mapping[str, Output | None], rows: int | None) -> list[str]:
         """Which of the outputs of the first batch were asked for; complain about those missing."""
@@ -405,7 +416,7 @@ class _Recorder:
             output, axes = called[name], self.axes.get(name)
             if output is None or axes is None:
                 return False
-            return rows in (None, output.tensor.shape[axes.letters.index("n")])
+            return rows is None or axes.rows(output.tensor) in (None, rows)
 
         chosen: dict[str, None] = {}
         for wanted in self.wanted:

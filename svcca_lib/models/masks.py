@@ -13,9 +13,16 @@ Mask: TypeAlias = str | Callable[[Any], Any] | None
 
 # What transformers and torch call it; torch's are true where a token is padding.
 _AUTO = ("attention_mask", "src_key_padding_mask", "key_padding_mask")
+_DECODER = ("decoder_attention_mask", "tgt_key_padding_mask")
+_DECODED = (*_DECODER, "decoder_input_ids", "decoder_inputs_embeds", "tgt")
 
 
-def real_tokens(mask: Mask, batch: Any) -> Tensor | None:
+def keys_of(mask: Mask) -> tuple[str, ...]:
+    """Keys of a batch that hold a mask, which a model need not take."""
+    return (*_AUTO, *_DECODER, *((mask,) if isinstance(mask, str) else ()))
+
+
+def real_tokens(mask: Mask, batch: Any, layer: str = "") -> Tensor | None:
     """Find which tokens of a batch are real.
 
     Parameters
@@ -25,6 +32,9 @@ def real_tokens(mask: Mask, batch: Any) -> Tensor | None:
         `key_padding_mask`; another name is a key of the batch; a function gives it for a batch.
     batch : anything
         A mapping or a named tuple, or a sequence that begins with one, holds a mask.
+    layer : str
+        Its name. Layers of a decoder beside an encoder have tokens of their own: "auto" takes
+        `decoder_attention_mask` or `tgt_key_padding_mask`, and without them all are real.
 
     Returns
     -------
@@ -51,7 +61,10 @@ def real_tokens(mask: Mask, batch: Any) -> Tensor | None:
             f"mask must be 'auto', a key of the batch, a function or None; got {mask!r}"
         )
     fields = _fields(batch)
-    names = _AUTO if mask == "auto" else (mask,)
+    names: tuple[str, ...] = (mask,)
+    if mask == "auto":
+        own = "decoder" in layer.split(".") and any(fields.get(k) is not None for k in _DECODED)
+        names = _DECODER if own else _AUTO
     found = [name for name in names if fields.get(name) is not None]
     if not found:
         if mask == "auto":

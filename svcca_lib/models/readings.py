@@ -77,14 +77,22 @@ class Reading:
             If the axes are not known, a mask does not fit, or the layer cannot be read as asked.
         """
         if axes.kind == "unknown":
-            raise ValueError(f"layer {name!r} gives shape {tuple(output.shape)}; {axes.why}")
+            axes.refuse(output, name)
         output = axes.arranged(output)
         if axes.kind == "tokens":
             return self.of_tokens(output, name, real)
-        if axes.kind == "vectors" or output.ndim == 4:
+        if axes.kind == "vectors":
             return output
         if output.ndim == 3:  # (n, c, length)
             return self._of_lengths(output, name, real)
+        if real is not None and real.shape[1] in output.shape[2:]:
+            raise ValueError(
+                f"layer {name!r} gives {axes}, one axis of as many places as the batch has tokens, "
+                f"{int((~real).sum())} of them padding, which would count as data; leave the layer "
+                f"out, or mask=None to read all on purpose"
+            )
+        if output.ndim == 4:
+            return output
         if self.conv == "dft":
             raise ValueError(
                 f"layer {name!r} gives {axes.letters} = {tuple(output.shape)}, and the DFT is of "
@@ -106,7 +114,11 @@ class Reading:
                 f"it: tokens='datapoints', 'mean', 'first' or 'last'"
             )
         if real is None:
-            real = output.new_ones(output.shape[:2], dtype=torch.bool)
+            if self.tokens == "datapoints":
+                return output.flatten(0, 1)
+            if self.tokens == "mean":
+                return _mean(output, None)
+            return output[:, 0 if self.tokens == "first" else -1]
         real = _fitting(real, output, name)
         if self.tokens == "datapoints":
             return output[real]
@@ -162,8 +174,11 @@ def _fitting(real: Tensor, output: Tensor, name: str) -> Tensor:
     return real
 
 
-def _mean(output: Tensor, real: Tensor) -> Tensor:
+def _mean(output: Tensor, real: Tensor | None) -> Tensor:
     """Mean over the real tokens, summed in float64; what is at the others does not matter."""
-    total = torch.where(real[..., None], output, 0).sum(1, dtype=torch.float64)
-    mean = total / real.sum(1, keepdim=True)
+    if real is None:
+        mean = output.mean(1, dtype=torch.float64)
+    else:
+        total = torch.where(real[..., None], output, 0).sum(1, dtype=torch.float64)
+        mean = total / real.sum(1, keepdim=True)
     return mean.to(torch.promote_types(output.dtype, torch.float32))

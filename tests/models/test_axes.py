@@ -230,6 +230,8 @@ def test_models_that_turn_their_sequences():
     for layer in ("norm", "out"):
         with pytest.raises(ValueError, match=rf"axes={{'{layer}': 'ntd'}} or axes=.*'tnd'"):
             axes_of(model, normal(9, 9, 4), layer)
+        with pytest.raises(ValueError, match="no module tells"):
+            capture(model, layer, normal(9, 9, 4))
     assert value(
         model, model, normal(9, 9, 4), "norm", "cka", tokens="mean", axes={"norm": "tnd"}
     ) == pytest.approx(1)

@@ -306,3 +306,42 @@ def test_gather_takes_the_mask_too():
     assert moments.n == sum(map(len, texts))
     assert np.isfinite(moments.table("cka").matrix).all()
     assert "real ones only" in moments.table("cka").readings["norm"]
+
+
+class Translator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(3, 4), nn.ModuleDict({"inner": nn.Linear(3, 4)})
+
+    def forward(self, x, tgt):
+        return self.encoder(x), self.decoder["inner"](tgt)
+
+
+def test_a_decoder_has_tokens_of_its_own():
+    model, x, tgt = Translator(), torch.randn(8, 5, 3), torch.randn(8, 5, 3)
+    first, second = (torch.arange(5) < torch.randint(1, 6, (8, 1)) for _ in range(2))
+    batch = {"x": x, "tgt": tgt, "attention_mask": first}  # a model need not take its masks
+    layers = ["encoder", "decoder.inner"]
+    out = capture(model, layers, [batch], tokens="datapoints")
+    assert [len(rows) for rows in out.values()] == [int(first.sum()), 40]
+    batch["decoder_attention_mask"] = second
+    out = capture(model, layers, [batch], tokens="datapoints")
+    assert [len(rows) for rows in out.values()] == [int(first.sum()), int(second.sum())]
+    torch.testing.assert_close(out["decoder.inner"], model.decoder["inner"](tgt)[second])
+
+
+def test_tokens_that_hide_in_a_map_are_not_read_with_their_padding():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(3)
+
+        def forward(self, x):
+            return self.norm(x.unflatten(2, (2, 3)))  # (n, tokens, heads, 3)
+
+    x, real = torch.randn(8, 5, 6), torch.arange(5) < torch.randint(1, 5, (8, 1))
+    batch = [{"x": x, "attention_mask": real}]
+    with pytest.raises(ValueError, match=r"as many places as the batch has tokens, \d+ of them"):
+        compare(Heads(), Heads(), batch, "norm", conv="mean", progress=False)
+    table = compare(Heads(), Heads(), [batch[0]], "norm", conv="mean", mask=None, progress=False)
+    assert table.n == 8
