@@ -221,8 +221,6 @@ def _side_by_side(
         _checked(batches, name, batch_size)
         for name, batches in zip(_NAMES, (loader, loader_b), strict=True)
     ]
-    if given[0] is given[1] and isinstance(loader, Iterator):
-        raise ValueError("loader and loader_b are one iterator, which cannot be read twice")
     _no_shuffle(*given)
     if all(isinstance(g, Tensor) for g in given) and len(given[0]) != len(given[1]):
         raise ValueError(
@@ -231,6 +229,8 @@ def _side_by_side(
         )
     total = next((n for n in map(_length, given) if n is not None), None)
     a, b = (_Side(name, g) for name, g in zip(_NAMES, given, strict=True))
+    if a.source is b.source and not a.whole:
+        raise ValueError("loader and loader_b are one iterator, which cannot be read twice")
     # A tensor is cut as the other loader's batches come.
     first, second = (b, a) if a.whole else (a, b)
     with tqdm(total=total, disable=not progress, unit="batch") as bar:
@@ -274,8 +274,8 @@ def _same_ids(pair: tuple[Any, Any], ids: Ids, rows: int | None, i: int) -> None
         return
     if ids == "auto":
         both = [key for key in ID_KEYS if all(isinstance(b, Mapping) and key in b for b in pair)]
-        found = [tuple(_one_each(batch[key], rows) for batch in pair) for key in both]
-        a, b = next((sides for sides in found if None not in sides), ((), ()))
+        found = ([_one_each(batch[key], rows) for batch in pair] for key in both)
+        a, b = next(([x, y] for x, y in found if x is not None and y is not None), [[], []])
     else:
         named = zip(pair, _NAMES, strict=True)
         a, b = (_named_ids(batch, ids, rows, f"batch {i} of {name}") for batch, name in named)
@@ -326,9 +326,8 @@ def _no_shuffle(*loaders: Any) -> None:
     generators = [getattr(sampler, "generator", None) for sampler in drawn]
     if drawn == [None, None]:
         return
-    a, b = generators
-    own = isinstance(a, torch.Generator) and isinstance(b, torch.Generator) and a is not b
-    if own and torch.equal(a.get_state(), b.get_state()):
+    states = [g.get_state() for g in generators if isinstance(g, torch.Generator)]
+    if len(states) == 2 and generators[0] is not generators[1] and torch.equal(*states):
         return
     which = " and ".join(n for n, order in zip(_NAMES, drawn, strict=True) if order is not None)
     raise ValueError(

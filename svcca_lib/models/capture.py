@@ -57,7 +57,7 @@ def capture(
     batches : iterable, Tensor or array
         A DataLoader or any iterable of batches; or one tensor, cut into batches of `batch_size`. A
         batch may be a tensor; a tuple or list, whose first element is the input; or a dict, given
-        to the model as keyword arguments, but for ids that its forward pass does not name (see
+        to the model as keyword arguments, but for ids that its forward pass does not take (see
         `svcca_lib.compare`).
     tokens : {"datapoints", "mean", "first", "last"}, optional
         Read layers (n, tokens, d) as rows, as `svcca_lib.compare` does: the real tokens alone, so
@@ -170,8 +170,12 @@ def capture(
                 parts.append(output.cpu())
             seen += len(output)
         # Joined one by one, so that only one layer at a time is held twice.
+        joined = {}
         with torch.inference_mode(False):  # else nobody could ever write into them
-            return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
+            for name in list(chunks):
+                joined[name] = torch.cat(chunks[name])
+                del chunks[name]
+        return joined
 
 
 @dataclass(frozen=True)

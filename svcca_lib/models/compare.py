@@ -88,7 +88,7 @@ def compare(
         Where two loaders' batches say which datapoints they hold. ``"auto"``: by the first key that
         dicts of both have of "id", "ids", "index", "indices", "idx", "sample_id", "sample_ids",
         "example_id" and "uid"; else ``batch[key]``, or what the callable gives of a batch. Ids that
-        differ are an error. They are not given to a model, unless its forward pass names them.
+        differ are an error. They are not given to a model, unless its forward pass takes them.
     batch_size, feed
         As in `capture`.
     progress : bool, default True

@@ -10,6 +10,8 @@ from torch import nn
 # What torch, torchvision, timm, open_clip and Hugging Face call them, in lower case.
 ATTENTION = ("attn", "attention", "self_attn", "self_attention", "selfattention")
 MLP = ("mlp", "ffn", "feed_forward", "feedforward", "ff", "densereludense", "block_sparse_moe")
+# BERT's family normalises the sum with the stream inside its attention; this is what is added.
+_ADDED = {"output.LayerNorm": "output.dense", "LayerNorm": "dense"}
 # The last map of an MLP that is no module of its own: torch; OPT, BART, Whisper; BERT.
 MLP_ENDS = ("linear2", "fc2", "output.dense")
 # Residual blocks without attention, by class: ResNet and ConvNeXt of torchvision, timm and HF.
@@ -19,9 +21,9 @@ BLOCKS = (
 )
 
 PARTS = {
-    "residual": f"a block that holds {' or '.join(ATTENTION[:3])}, or is a {BLOCKS[0]}",
+    "residual": f"what holds a module called {', '.join(ATTENTION)}, or a {', '.join(BLOCKS)}",
     "attn": f"a module called {', '.join(ATTENTION)}",
-    "mlp": f"a module called {', '.join(MLP)}, nor {', '.join(MLP_ENDS)} beside an attention",
+    "mlp": f"a module called {', '.join(MLP)}, or {', '.join(MLP_ENDS)} beside an attention",
 }
 
 
@@ -47,7 +49,10 @@ def part(which: str, modules: Mapping[str, Any]) -> dict[str, Any]:
     ['encoder.layers.encoder_layer_0.mlp']
     """
     attention = _outermost(modules, ATTENTION)
-    mlp = _outermost(modules, MLP)
+    mlp = [
+        f"{name}_output" if f"{name}_output" in modules else name  # of ALBERT, the second map
+        for name in _outermost(modules, MLP)
+    ]
     for name in attention:
         block = name.rpartition(".")[0]
         ends = (f"{block}.{end}".removeprefix(".") for end in MLP_ENDS)
@@ -61,16 +66,15 @@ def part(which: str, modules: Mapping[str, Any]) -> dict[str, Any]:
     elif which == "mlp":
         found = mlp
     else:
-        # BERT's attention adds the stream and normalises: what it adds is one level down.
         found = [
-            f"{name}.output.dense" if f"{name}.output.LayerNorm" in modules else name
+            next((f"{name}.{a}" for n, a in _ADDED.items() if f"{name}.{n}" in modules), name)
             for name in attention
         ]
     if not found:
         kinds = sorted({type(m).__name__ for m in modules.values()})
         raise ValueError(
-            f"no {which!r} in the model: it has not {PARTS[which]}; name the layers, or give their "
-            f"type, of {', '.join(kinds)}"
+            f"no {which!r} in the model, which would be {PARTS[which]}; name the layers, or give "
+            f"their type, of {', '.join(kinds)}"
         )
     return {name: modules[name] for name in found}
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from types import UnionType
 from typing import Any, NoReturn, TypeAlias
 
+import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
+from torch.utils.data import DataLoader
 
 from svcca_lib.models.parts import PARTS, part
 
@@ -94,12 +96,7 @@ def bare(model: Any) -> nn.Module:
     TypeError
         If it is no module, or one that runs outside Python.
     """
-    while isinstance(model, nn.Module):
-        spread = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
-        inner = model.module if spread else getattr(model, "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            break
-        model = inner
+    model = _unwrapped(model)
     kind = type(model).__name__
     if isinstance(model, torch.jit.ScriptModule):
         raise TypeError(
@@ -118,6 +115,12 @@ def bare(model: Any) -> nn.Module:
     raise TypeError(what)
 
 
+def _unwrapped(model: Any) -> Any:
+    spread = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+    inner = model.module if spread else getattr(model, "_orig_mod", None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+
+
 def resolve(model: nn.Module, layers: LayerSpec) -> list[Wanted]:
     """Turn what the user wrote into modules; see `svcca_lib.capture`.
 
@@ -130,12 +133,11 @@ def resolve(model: nn.Module, layers: LayerSpec) -> list[Wanted]:
     specs: Any = [layers] if single else layers
     if not isinstance(specs, Sequence) or not specs:
         got = repr(layers) if isinstance(layers, (int, float, Sequence, type(None))) else ""
-        hint = (
-            "; a loader for the second model is loader_b=" if isinstance(layers, Iterable) else ""
-        )
+        loader = isinstance(layers, (DataLoader, Tensor, np.ndarray))
+        hint = "; a loader for the second model is loader_b=" if loader else ""
         raise TypeError(
             f"layers must be a name, a module, a pattern, a type or a sequence of them; "
-            f"got {got or type(layers).__name__}{hint if not got else ''}"
+            f"got {got or type(layers).__name__}{hint}"
         )
     tree = _Tree(model)
     return [wanted for spec in specs for wanted in tree.wanted(spec)]
@@ -160,7 +162,7 @@ class _Tree:
 
     def wanted(self, spec: Any) -> list[Wanted]:
         if isinstance(spec, nn.Module):
-            if spec not in self.first and bare(spec) is not self.model:
+            if spec not in self.first and _unwrapped(spec) is not self.model:
                 raise ValueError(f"layers: this {type(spec).__name__} is no part of the model")
             return [self.exactly(self.first.get(spec, ""))]
         if isinstance(spec, (type, UnionType)):
@@ -179,7 +181,9 @@ class _Tree:
         return [self.one_run(spec) or self.matching(spec)]
 
     def exactly(self, name: str) -> Wanted:
-        module = self.modules.get(name) or self.none(name)
+        if name not in self.modules:
+            self.none(name)
+        module = self.modules[name]
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(
                 f"layer {name!r} is scripted or traced and runs outside Python, where nothing can "
@@ -208,7 +212,7 @@ class _Tree:
         if not known:
             raise TypeError(f"layers by type must be a torch.nn.Module; got {kind.__name__}")
         name = getattr(kind, "__name__", str(kind))
-        found = {n: module for n, module in self.once().items() if isinstance(bare(module), kind)}
+        found = {n: m for n, m in self.once().items() if isinstance(_unwrapped(m), kind)}
         if not found:
             there = sorted({type(module).__name__ for module in self.first})
             raise ValueError(f"no layer of type {name} in the model; it has {', '.join(there)}")
@@ -219,18 +223,16 @@ class _Tree:
         name, sign, run = spec.rpartition("#")
         if sign and name in self.modules and run.isdigit():
             return Wanted(spec, {name: self.modules[name]}, int(run))
-        as_node = {name.replace(".", "_"): name for name in self.names}
-        found = re.fullmatch(r"_?(.+?)(?:_(\d+))?", spec)
-        if found is None:
+        nodes = {name.replace(".", "_"): name for name in self.names}
+        nodes |= {name: name for name in self.names}
+        node = spec.removeprefix("_")
+        if node in nodes:
+            return self.exactly(nodes[node])
+        before, _, times = node.rpartition("_")
+        if before not in nodes or not times.isdigit():
             return None
-        for text, run in ((spec.removeprefix("_"), None), found.groups()):
-            name = text if text in self.modules else as_node.get(text, "")
-            if name and run is None:
-                return self.exactly(name)
-            if name:
-                again = int(run) + 1
-                return Wanted(f"{name}#{again}", {name: self.modules[name]}, again)
-        return None
+        name, again = nodes[before], int(times) + 1
+        return Wanted(f"{name}#{again}", {name: self.modules[name]}, again)
 
     def matching(self, pattern: str) -> Wanted:
         found = _matches(pattern, self.names)
@@ -281,10 +283,8 @@ def _makers_of_weights(model: nn.Module) -> set[nn.Module]:
     """Modules that make a weight (weight_norm), and give no responses."""
     weights: set[nn.Module] = set()
     for module in model.modules():
-        if isinstance(module, ParametrizationList):
-            weights.update(module.modules())
-        elif is_parametrized(module):
-            weights.add(module.parametrizations)
+        lists = [child for child in module.children() if isinstance(child, ParametrizationList)]
+        weights.update(maker for each in lists for maker in (module, *each.modules()))
     return weights
 
 

@@ -120,6 +120,18 @@ def test_one_iterator_cannot_be_both():
     with pytest.raises(ValueError, match="one iterator, which cannot be read twice"):
         compare(A, A, both, loader_b=both, progress=False)
 
+    class Persistent:
+        """Gives one iterator whoever asks, as a DataLoader with persistent workers."""
+
+        batches = iter(X.split(10))
+
+        def __iter__(self):
+            return self.batches
+
+    loader = Persistent()
+    with pytest.raises(ValueError, match="one iterator, which cannot be read twice"):
+        compare(A, A, loader, loader_b=loader, progress=False)
+
 
 def test_what_is_no_loader_is_named():
     with pytest.raises(TypeError, match="loader_b must be a tensor or an iterable of batches; got"):

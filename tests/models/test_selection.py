@@ -121,6 +121,21 @@ def test_a_model_without_submodules_is_its_own_layer():
         capture(model, "0", X)
 
 
+def test_an_empty_module_is_a_layer():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Sequential())
+    assert torch.equal(*capture(model, ["0", "1"], X).values())
+
+
+@pytest.mark.parametrize("wrap", [nn.utils.parametrizations.weight_norm, nn.utils.spectral_norm])
+def test_layers_that_make_their_weight(wrap):
+    torch.manual_seed(0)
+    model = nn.Sequential(wrap(nn.Linear(4, 5)), nn.ReLU(), nn.Linear(5, 3)).eval()
+    for spec in ("all", "#", "*", [nn.Linear, nn.ReLU]):
+        out = capture(model, spec, X)
+        assert sorted(out) == ["0", "1", "2"]
+        torch.testing.assert_close(out["0"], model[0](X))
+
+
 class Shared(nn.Module):
     """One ReLU under two names, run three times."""
 
@@ -258,7 +273,7 @@ def leaf():
 @pytest.mark.parametrize(
     ("block", "attn", "mlp"),
     [
-        # GPT-2, timm and open_clip; Llama, Mistral, Gemma; OPT, BART, Whisper; T5; BERT; GPT-NeoX
+        # GPT-2, timm, open_clip; Llama; OPT, BART, Whisper; T5; BERT; GPT-NeoX; ALBERT
         ({"attn": leaf(), "mlp": tree(fc1=leaf(), fc2=leaf())}, "attn", "mlp"),
         ({"self_attn": leaf(), "mlp": leaf()}, "self_attn", "mlp"),
         ({"self_attn": leaf(), "fc1": leaf(), "fc2": leaf()}, "self_attn", "fc2"),
@@ -279,6 +294,15 @@ def leaf():
             "output.dense",
         ),
         ({"attention": tree(attention=leaf()), "mlp": leaf()}, "attention", "mlp"),
+        (
+            {
+                "attention": tree(query=leaf(), dense=leaf(), LayerNorm=leaf()),
+                "ffn": leaf(),
+                "ffn_output": leaf(),
+            },
+            "attention.dense",
+            "ffn_output",
+        ),
     ],
 )
 def test_parts_as_other_libraries_call_them(block, attn, mlp):
@@ -295,7 +319,7 @@ def test_residual_blocks_of_a_resnet_and_what_it_has_not():
     model = resnet18()
     names = list(capture(model, "residual", torch.randn(2, 3, 32, 32)))
     assert names == [f"layer{i}.{j}" for i in range(1, 5) for j in range(2)]
-    with pytest.raises(ValueError, match=r"no 'attn' in the model: .*attention.* of .*BasicBlock"):
+    with pytest.raises(ValueError, match=r"no 'attn' in the model, .*attention.* of .*BasicBlock"):
         capture(model, "attn", torch.randn(2, 3, 32, 32))
 
 
