@@ -381,16 +381,15 @@ def _by_shape(possible: list[_Seen], evidence: list[_Seen]) -> list[_Seen]:
     """Candidates that are usual where no module tells: square maps, or tokens with neurons last.
 
     Maps are as all others of the model; else two equal sides with another beside them are height
-    and width, unless they are tokens: weights of attention have them twice. Three axes are tokens
-    unless the model has channels over space.
+    and width. Not so in a model with tokens, whose attention has four axes too. Three axes are
+    tokens unless the model has channels over space.
     """
-    tokens = {s.size("t") for s in evidence if "t" in s.letters}
     if any(len(s.shape) == 4 for s in possible):
         maps = {s.letters for s in evidence if len(s.letters) == 4}
-        if len(maps) == 1 and not tokens:
-            return [s for s in possible if s.letters in maps]
-        square = [s for s in possible if s.size("h") == s.size("w") not in (s.size("c"), *tokens)]
-        return square or possible
+        usual = [s for s in possible if s.letters in maps] if len(maps) == 1 else []
+        square = [s for s in possible if s.size("h") == s.size("w") != s.size("c")]
+        tokens = any("t" in s.letters for s in evidence)
+        return possible if tokens else usual or square or possible
     if any("c" in s.letters for s in evidence):
         return possible
     return [s for s in possible if "t" in s.letters]

@@ -392,6 +392,11 @@ class _Recorder:
                 self.axes[name] = trace.axes(name, output, rows, self.view.asked, module)
         return rows
 
+    def _as_it_is(self, axes: Axes) -> bool:
+        """Whether an output is to be no more than a tensor, datapoints first."""
+        maps = axes.kind != "tokens" and len(axes.letters) != 3
+        return self.view.reading is None or (maps and not self.view.maps)
+
     def _read(self, name: str, output: Output | None, real: Tensor | None) -> Tensor:
         axes = self.axes[name]
         if output is None or output.tensor.ndim != len(axes.letters):
@@ -400,9 +405,8 @@ class _Recorder:
                 f"layer {name!r} gave {len(axes.letters)} axes in the first batch and {got} in a "
                 f"later one"
             )
-        reading, three = self.view.reading, len(axes.letters) == 3
-        as_it_is = not self.view.maps and not (axes.kind == "tokens" or three)
-        if reading is None or as_it_is:
+        reading = self.view.reading
+        if reading is None or self._as_it_is(axes):
             return axes.datapoints_first(output.tensor, name)
         own = real if output.real is None else output.real
         self.masked.update([name] if own is not None else [])
@@ -412,6 +416,14 @@ class _Recorder:
         """What each layer's output was taken for, in words."""
         reading, names = self.view.reading or Reading(), self.names or ()
         return {name: reading.of(self.axes[name], masked=name in self.masked) for name in names}
+
+    def _unclear(self, name: str) -> bool:
+        axes = self.axes.get(name)
+        return (
+            axes is not None
+            and axes.kind == "unknown"
+            and ("n" not in axes.letters or not self._as_it_is(axes))
+        )
 
     def _choose(self, called: Mapping[str, Output | None], rows: int | None) -> list[str]:
         """Which of the outputs of the first batch were asked for; complain about those missing."""
@@ -432,6 +444,10 @@ class _Recorder:
                 if odd:
                     _log.warning("no row a datapoint, left out: %s", ", ".join(odd))
                 runs = [name for name in runs if name not in odd] or runs[:1]
+                dark = [name for name in runs if self._unclear(name)]
+                if dark:
+                    _log.warning("axes not known, left out (say axes=): %s", ", ".join(dark))
+                runs = [name for name in runs if name not in dark] or runs[:1]
             for name in runs:
                 if not usable(name):
                     got = called[name]

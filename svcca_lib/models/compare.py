@@ -121,9 +121,10 @@ def compare(
     *Axes.* Convolutions, poolings and batch norms have the channels second; linear layers,
     embeddings and layer norms have the neurons last; recurrent layers, attention and transformers
     say `batch_first`. A layer of another type is as these when one passes its output on, or else
-    what is common to those of its size, inside it first; maps (n, a, a, b) with nothing to go by
-    have their channels at b. Where more than one answer is left there is an error.
-    ``table.readings`` says of each layer what was taken.
+    what is common to those of its size, the nearest first; in a model without tokens maps
+    (n, a, a, b) with nothing to go by have their channels at b. Where more than one answer is left
+    there is an error, or, of ``"all"`` and patterns, the layer is left out with a warning in the
+    log. ``table.readings`` says of each layer what was taken.
 
     *It misleads* where the reading does: see `channels_as_neurons`, `pixels_as_neurons` and
     `dft_cca`. ``"mean"`` throws away where things are; two layers can agree in it and in nothing

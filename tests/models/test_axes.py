@@ -169,7 +169,7 @@ def test_a_narrow_residual_network_is_not_refused():
         assert axes_of(model, normal(8, 3, *sizes), "2") == "nchw"
 
 
-def test_weights_of_attention_are_no_maps():
+def test_weights_of_attention_are_no_maps(caplog):
     class Attention(nn.Module):
         def __init__(self):
             super().__init__()
@@ -180,8 +180,12 @@ def test_weights_of_attention_are_no_maps():
             heads = x.unflatten(2, (3, 2)).transpose(1, 2)
             return self.drop((heads @ heads.mT).softmax(-1))
 
+    model, x = Attention(), normal(50, 7, 6)
     with pytest.raises(ValueError, match="no module tells"):
-        axes_of(Attention(), normal(5, 7, 6), "drop")
+        axes_of(model, x, "drop")
+    table = compare(model, model, x, measure="cka", tokens="mean", progress=False)
+    assert table.layers_a == ("linear",)
+    assert "axes not known, left out (say axes=): drop" in caplog.text
 
 
 # --- sequences -----------------------------------------------------------------------------------
