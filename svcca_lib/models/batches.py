@@ -176,9 +176,10 @@ def _two_inputs(batch: Any, zipped: bool) -> bool:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         return False
     x, y = batch
-    for kind in (Mapping, (tuple, list)):
-        if isinstance(x, kind) and isinstance(y, kind):
-            return opened(to_device(y, torch.device("cpu"))) is not None
+    if isinstance(x, Mapping) and isinstance(y, Mapping):
+        return True
+    if isinstance(x, (tuple, list)) and isinstance(y, (tuple, list)) and x and y:
+        return _two_inputs((x[0], y[0]), True)  # batches with labels, of two loaders
     if not (_is_array(x) and _is_array(y)):
         return False
     x, y = torch.as_tensor(x), torch.as_tensor(y)

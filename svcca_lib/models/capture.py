@@ -138,6 +138,11 @@ def capture(
     >>> out = capture(model, ["0", "2"], torch.ones(10, 3), batch_size=4)
     >>> {name: tuple(x.shape) for name, x in out.items()}
     {'0': (10, 8), '2': (10, 2)}
+
+    By number, by type, and the model's own output:
+
+    >>> [list(capture(model, form, torch.ones(10, 3))) for form in ("#", nn.Linear, "")]
+    [['0', '1', '2'], ['0', '2'], ['']]
     """
     if tokens is None and mask not in ("auto", None):
         raise ValueError("mask needs a reading of tokens: tokens='datapoints', 'mean', ...")

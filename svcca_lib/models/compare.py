@@ -143,6 +143,14 @@ def compare(
     >>> table = compare(model, model, torch.randn(200, 4), measure="cca", progress=False)
     >>> table.layers_a, table.matrix.diagonal().round(6).tolist()
     (('0', '1'), [1.0, 1.0])
+
+    Two models that take different inputs, of the same datapoints:
+
+    >>> x = torch.randn(200, 4)
+    >>> wide = nn.Sequential(nn.Linear(8, 6), nn.Tanh())
+    >>> table = compare(model, wide, x, loader_b=torch.cat([x, x], 1), progress=False)
+    >>> table.n
+    200
     """
     moments = gather(
         model_a,

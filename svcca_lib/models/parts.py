@@ -44,9 +44,11 @@ def part(which: str, modules: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from torchvision.models import vit_b_16
-    >>> list(part("mlp", dict(vit_b_16().named_modules())))[:1]
-    ['encoder.layers.encoder_layer_0.mlp']
+    >>> from torch import nn
+    >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    >>> model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    >>> list(part("residual", dict(model.named_modules())))
+    ['layers.0', 'layers.1']
     """
     attention = _outermost(modules, ATTENTION)
     mlp = [

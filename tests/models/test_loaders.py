@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from svcca_lib import capture, cca, compare, gather
+from svcca_lib.models.batches import for_two
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(100, 4, generator=GENERATOR)
@@ -186,6 +187,9 @@ def test_inputs_and_labels_are_no_two_inputs():
     ):
         found = compare(A, A, batches, measure="cka", progress=False).matrix
         np.testing.assert_allclose(found, right, atol=1e-6)
+    targets = [{"boxes": torch.rand(2, 4)} for _ in range(50)]
+    detection = [(list(part), targets) for part in X.split(50)]
+    assert len(list(for_two(detection))) == 2
     first = compare(
         A, A, loader(X, X + 1), measure="cka", progress=False,
         feed=lambda model, batch: model(batch[0]),
