@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import (
     DataLoader,
+    Dataset,
     RandomSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
@@ -148,10 +149,15 @@ def _checked(batches: Any, name: str, batch_size: int) -> Any:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}")
         if batches.ndim == 0:
             raise ValueError(f"{name} must have a row a datapoint; got a single number")
-    elif isinstance(batches, (str, bytes, Mapping)) or not isinstance(batches, Iterable):
-        raise TypeError(
-            f"{name} must be a tensor or an iterable of batches; got {type(batches).__name__}"
-        )
+    elif (
+        isinstance(batches, (str, bytes, Mapping))
+        or not isinstance(batches, Iterable)
+        or hasattr(batches, "iloc")  # a table of pandas, which would give the names of its columns
+    ):
+        kind = type(batches).__name__
+        remedy = "; put it into a DataLoader" if isinstance(batches, Dataset) else ""
+        remedy = "; give its .to_numpy()" if hasattr(batches, "iloc") else remedy
+        raise TypeError(f"{name} must be a tensor or an iterable of batches; got {kind}{remedy}")
     elif isinstance(batches, (tuple, list)):
         if any(isinstance(batch, DataLoader) for batch in batches):
             raise TypeError(

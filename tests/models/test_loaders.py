@@ -135,6 +135,11 @@ def test_one_iterator_cannot_be_both():
 
 
 def test_what_is_no_loader_is_named():
+    pd = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match=r"batches .* got TensorDataset; put it into a DataLoader"):
+        capture(A, "0", TensorDataset(X))
+    with pytest.raises(TypeError, match=r"batches .* got DataFrame; give its \.to_numpy\(\)"):
+        compare(A, B, pd.DataFrame(X.numpy()))
     with pytest.raises(TypeError, match="loader_b must be a tensor or an iterable of batches; got"):
         score(X, {"x": U})
 
