@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
 from typing import Any, Literal, NoReturn, TypeAlias
@@ -168,9 +168,11 @@ class Trace:
     """What the modules of a model tell of axes while it runs once."""
 
     def __init__(self) -> None:
-        self._seen: list[_Seen] = []
+        self._seen: dict[_Seen, None] = {}  # each once, in their order
+        self._turned = False  # whether a module takes (tokens, n, d)
         # By identity, as a tensor goes from one module to the next; its life is not prolonged.
         self._known: dict[int, tuple[weakref.ref[Tensor], str]] = {}
+        self._evidence: list[_Seen] | None = None  # what was seen, once the pass is over
 
     def see(self, name: str, module: nn.Module, args: Sequence[Any], given: Output) -> str | None:
         """Note what a module took and gave; returns the axes of its output if it tells them."""
@@ -237,12 +239,12 @@ class Trace:
             letters = self._resolved(_Seen(name, letters, shape), rows)
         if letters is not None:
             return Axes(letters, "as its module tells")
-        evidence = list(self._evidence(rows))
+        evidence = self._after(rows)
         possible = [
             _Seen(name, candidate, shape)
             for candidate in _CANDIDATES.get(len(shape), ())
             if (rows is None or shape[candidate.index("n")] == rows)
-            and (candidate != "tnd" or any(s.letters == "tnd" for s in evidence))
+            and (candidate != "tnd" or self._turned)
         ]
         # As many tokens as datapoints, and modules that take either first: nothing more to go by.
         either = {"ntd", "tnd"} <= {s.letters for s in possible}
@@ -271,20 +273,25 @@ class Trace:
     def _note(self, name: str, letters: str | None, tensor: Tensor) -> None:
         if letters is not None:
             self._known[id(tensor)] = (weakref.ref(tensor), letters)
-            self._seen.append(_Seen(name, letters, tuple(tensor.shape)))
+            self._seen[_Seen(name, letters, tuple(tensor.shape))] = None
+            self._turned |= letters == "tnd"
 
     def _resolved(self, seen: _Seen, rows: int | None) -> str | None:
         """Whether datapoints or tokens come first in (?, ?, d)."""
-        if not any(other.letters == "tnd" for other in self._seen):
+        if not self._turned:
             return "ntd"  # the convention of all modules but those that have `batch_first`
         fits = [letters for letters in ("ntd", "tnd") if seen.shape[letters.index("n")] == rows]
         return fits[0] if len(fits) == 1 else None
 
-    def _evidence(self, rows: int | None) -> Iterator[_Seen]:
-        for seen in self._seen:
-            letters = self._resolved(seen, rows) if seen.letters == _SOMEHOW else seen.letters
-            if letters is not None:
-                yield _Seen(seen.where, letters, seen.shape)
+    def _after(self, rows: int | None) -> list[_Seen]:
+        """What was seen, with datapoints told from tokens."""
+        if self._evidence is None:
+            told = (
+                (seen, self._resolved(seen, rows) if seen.letters == _SOMEHOW else seen.letters)
+                for seen in self._seen
+            )
+            self._evidence = [replace(seen, letters=to) for seen, to in told if to is not None]
+        return self._evidence
 
     @staticmethod
     def _supported(possible: list[_Seen], evidence: list[_Seen]) -> list[_Seen]:
