@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 Kind: TypeAlias = tuple[torch.dtype, torch.device]
+
+
+_OUT_OF_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
+_AMOUNT = re.compile(r"allocate ([\d.]+) ?(\w+)")
 
 
 class SampleSizeWarning(UserWarning):
@@ -91,3 +98,29 @@ def some_variance(total: Tensor, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"{name} is too large to be squared in {total.dtype}; divide it by its scale"
         )
+
+
+@contextmanager
+def short_of_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Say what needs memory and what helps, in place of an allocator's own words.
+
+    Parameters
+    ----------
+    advice : callable
+        Gives the end of the sentence; asked when it is needed.
+
+    Raises
+    ------
+    MemoryError
+        For whatever torch, NumPy or Python raise where memory does not do.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        asked = _AMOUNT.search(str(error))
+        amount, unit = asked.groups() if asked else ("more", "memory")
+        if unit == "bytes":
+            amount, unit = f"{float(amount) / 1e9:.3g}", "GB"
+        raise MemoryError(f"memory is short, {amount} {unit} cannot be had: {advice()}") from error

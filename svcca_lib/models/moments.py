@@ -49,6 +49,8 @@ class NetworkMoments:
     ----------
     n : int
         Rows seen so far.
+    readings : dict of str to str
+        What the output of each layer was taken for, in words, if the layers were recorded.
 
     Notes
     -----
@@ -70,6 +72,7 @@ class NetworkMoments:
 
     def __init__(self, *, conv: Conv = "dft", tokens: Tokens | None = None) -> None:
         self.reading = Reading(conv, tokens)
+        self.readings: dict[str, str] = {}
         self._kind: type[PairMoments] = Moments  # the first batch decides
         self._device: torch.device | None = None  # two models may be on two
         self._left: dict[str, PairMoments] = {}
@@ -232,6 +235,7 @@ class NetworkMoments:
             n=self.n,
             measure=measure,
             reading=str(self.reading),
+            readings=dict(self.readings),
             results=list(found.values()),
         )
 
