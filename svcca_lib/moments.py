@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from svcca_lib._ambient import undisturbed
 from svcca_lib._linalg import difference, inner
 from svcca_lib.errors import same_rows, some_variance
 from svcca_lib.inputs import ArrayLike, Rows, as_tensor
@@ -334,7 +335,8 @@ class PairMoments:
     def match(self, layout: tuple[int, ...], device: torch.device) -> None:
         """Allocate at the first batch; afterwards insist on the same sizes."""
         if not self._layout:
-            self._allocate(layout, device)
+            with undisturbed():  # what is added to may not belong to the caller's inference mode
+                self._allocate(layout, device)
             self._layout = layout
         elif layout != self._layout:
             raise ValueError(

@@ -20,7 +20,7 @@ from svcca_lib.errors import some_variance
 from svcca_lib.inputs import Precision, rows_of
 from svcca_lib.measures.canonical import EUCLIDEAN
 from svcca_lib.measures.measure import Measure, function
-from svcca_lib.measures.similarity import Similarity
+from svcca_lib.measures.similarity import Expected, Similarity
 from svcca_lib.moments import Moments, centre, moments_of
 
 KernelName: TypeAlias = Literal["linear", "rbf"]
@@ -53,6 +53,11 @@ class UnitRows:
         if self.kernel == "linear":
             return (self.rows**2).sum(1)
         return self.rows.diagonal()
+
+    @property
+    def trace(self) -> float:
+        """Of the centred kernel matrix; that of rows of unit norm is 1."""
+        return 1.0 if self.kernel == "linear" else float(self.squares.sum())
 
     @cached_property
     def gram(self) -> Tensor:
@@ -110,6 +115,31 @@ class Scatter:
 
 
 Layer: TypeAlias = UnitRows | Scatter
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Of a layer its singular values, which take no rows along."""
+
+    spectrum: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class RotationChance:
+    """What random rotations of the datapoints would score, computed when asked for."""
+
+    layers: tuple[Layer | Spectrum, Layer | Spectrum]
+    n: int
+
+    costly: ClassVar[bool] = True
+
+    def __call__(self) -> float:
+        x, y = self.layers
+        return rotated((x.spectrum, y.spectrum), self.n)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spectra = tuple(Spectrum(layer.spectrum.detach().clone()) for layer in self.layers)
+        return RotationChance, (spectra, self.n)
 
 
 def of_unit_norm(x: Any, name: str, precision: Precision) -> Layer:
@@ -220,16 +250,14 @@ class CKA(Measure[Similarity]):
     def compare(self, a: Layer, b: Layer, cross: Tensor | None = None) -> Similarity:
         if isinstance(a, Scatter) or isinstance(b, Scatter):
             value, chance = _from_scatters(a, b, cross)
-            return Similarity(self.name, min(1.0, value), a.n, independent=lambda: chance)
+            return Similarity(self.name, min(1.0, value), a.n, independent=Expected(chance))
         norm = math.sqrt(max(a.hsic, 0.0)) * math.sqrt(max(b.hsic, 0.0))
-        value = _hsic(a, b) / norm if norm > 0 else math.nan
-
-        def independent() -> float:
+        value = chance = math.nan
+        if norm > 0:
+            value = min(1.0, _hsic(a, b) / norm)
             # Over random pairings of datapoints E[tr(K P L P^T)] = tr(K) tr(L) / (n - 1), exactly.
-            return float(a.squares.sum() * b.squares.sum()) / ((a.n - 1) * norm)
-
-        chance_of = (lambda: 0.0) if self.debiased else independent
-        return Similarity(self.name, min(1.0, value), a.n, independent=chance_of)
+            chance = 0.0 if self.debiased else a.trace * b.trace / ((a.n - 1) * norm)
+        return Similarity(self.name, value, a.n, independent=Expected(chance))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,9 +312,7 @@ class Procrustes(Measure[Similarity]):
         else:
             product = _short(a.rows).T @ _short(b.rows)
         value = min(1.0, float(singular_values(product).sum()))
-        return Similarity(
-            self.name, value, a.n, independent=lambda: rotated((a.spectrum, b.spectrum), a.n)
-        )
+        return Similarity(self.name, value, a.n, independent=RotationChance((a, b), a.n))
 
 
 cka = function(CKA)

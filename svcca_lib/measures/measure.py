@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, Self, T
 import torch
 from torch import Tensor
 
+from svcca_lib._ambient import undisturbed
 from svcca_lib.errors import SampleSizeWarning, one_of, same_kind, same_rows
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.measures.similarity import Similarity
@@ -26,6 +27,7 @@ from svcca_lib.moments import Moments, PairMoments
 from svcca_lib.subspace import Subspace
 
 P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R", bound=Similarity)
 S = TypeVar("S", Subspace, FourierSubspace)
 R_co = TypeVar("R_co", bound=Similarity, covariant=True)
@@ -76,6 +78,12 @@ class Measure(ABC, Generic[R]):
 x, y : array_like, shape (n, p) and (n, q), or Subspace
     Two layers on the same datapoints, or `Moments` of both as the only argument. A `Subspace`
     keeps the cut it was made with."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("prepare", "pair", "compare"):  # every way to a number leads through these
+            if name in cls.__dict__:
+                setattr(cls, name, _undisturbed(cls.__dict__[name]))
 
     def __post_init__(self) -> None:
         for option, allowed in _choices(type(self)).items():
@@ -137,6 +145,15 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
         if warning := self.caution(result, a, b):
             warnings.warn(warning, SampleSizeWarning, stacklevel=stacklevel + 1)
         return result
+
+
+def _undisturbed(method: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(method)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with undisturbed():
+            return method(*args, **kwargs)
+
+    return alone
 
 
 def _too_many(x: PairMoments) -> Any:
