@@ -131,6 +131,7 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
             raise TypeError(
                 f"y is missing: give two layers, or {kind} of both as the only argument"
             )
+        rows_only(y, "y")
         a, b = self.prepare(x, "x"), self.prepare(y, "y")
         comparable(a, b)
         return a, b, None
@@ -161,7 +162,24 @@ def _too_many(x: PairMoments) -> Any:
     raise TypeError(f"{kind} hold both layers already: give them as the only argument")
 
 
-def comparable(a: Prepared, b: Prepared) -> None:
+def rows_only(layer: Any, name: str) -> None:
+    """Raise for moments where single layers are compared with each other.
+
+    Raises
+    ------
+    TypeError
+        If the layer is given as moments.
+    """
+    if isinstance(layer, PairMoments):
+        kind = type(layer).__name__
+        raise TypeError(
+            f"{name} must be an array, or a layer that is prepared already; got {kind}, which "
+            f"lack the products with any other layer: feed {kind} with both, update(x, y), or "
+            f"NetworkMoments with many layers"
+        )
+
+
+def comparable(a: Prepared, b: Prepared, names: tuple[str, str] = ("x", "y")) -> None:
     """Raise unless two prepared layers share their datapoints, precision and device.
 
     Raises
@@ -169,8 +187,8 @@ def comparable(a: Prepared, b: Prepared) -> None:
     ValueError
         If they do not.
     """
-    same_rows(a.n, b.n)
-    same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)))
+    same_rows(a.n, b.n, names)
+    same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)), names)
 
 
 def in_one_precision(a: S, b: S) -> tuple[S, S]:

@@ -564,9 +564,14 @@ def test_too_few_datapoints_warn_with_the_chance_level(name):
 
 def test_all_pairs_warn_once_and_at_the_line_that_asked():
     x, y = independent(2, 21, 20, 3)
-    with pytest.warns(SampleSizeWarning, match="^21 datapoints .*(and 2 more of these)") as caught:
-        pairwise([x, y], [x, y])
+    with pytest.warns(SampleSizeWarning, match="^21 datapoints ") as caught:
+        pairwise([y, x], {"c1": y, "c2": x})
     assert [w.filename for w in caught] == [__file__]
+    assert str(caught[0].message).endswith(
+        "measure (xs[0] with ys['c2']; 2 of the other 3 pairs have too few as well)"
+    )
+    with pytest.warns(SampleSizeWarning, match=r"measure \(xs\[0\] with ys\['c1'\]\)$"):
+        pairwise([x], {"c1": x})
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -795,6 +800,18 @@ def test_moments_are_too_little_for_other_kernels(options):
         cka(m, **options)
 
 
+def moments_of_one():
+    m = Moments()
+    m.update(GOOD)
+    return m
+
+
+LACKING = (
+    "must be an array, or a layer that is prepared already; got Moments, which lack the products "
+    "with any other layer: feed Moments with both, update(x, y), or NetworkMoments with many layers"
+)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -843,8 +860,27 @@ def test_moments_are_too_little_for_other_kernels(options):
         ),
         (
             lambda: pairwise([GOOD], [GOOD, GOOD[:5]]),
-            "x and y must be responses to the same datapoints, row by row; "
-            "got 20 rows in x and 5 in y",
+            "xs[0] and ys[1] must be responses to the same datapoints, row by row; "
+            "got 20 rows in xs[0] and 5 in ys[1]",
+        ),
+        (
+            lambda: pairwise({"c1": GOOD, "c2": torch.from_numpy(GOOD[:4])}),
+            "xs['c1'] and xs['c2'] must be responses to the same datapoints, row by row; "
+            "got 20 rows in xs['c1'] and 4 in xs['c2']",
+        ),
+        (
+            lambda: pairwise([Subspace.fit(GOOD, precision="float32"), GOOD]),
+            "xs[0] and xs[1] must have one precision and one device; "
+            "got torch.float32 on cpu and torch.float64 on cpu",
+        ),
+        (
+            lambda: pairwise([GOOD], measure="CKA"),
+            f"measure must be one of {str(list(MEASURES))[1:-1]}; got 'CKA'; did you mean 'cka'?",
+        ),
+        (
+            lambda: pairwise([GOOD], measure="debiased CKA"),
+            f"measure must be one of {str(list(MEASURES))[1:-1]}; got 'debiased CKA'; "
+            "did you mean 'cka' with debiased=True?",
         ),
         (
             lambda: svcca(Subspace.fit(GOOD, precision="float32"), GOOD),
@@ -869,6 +905,20 @@ def test_bad_options_get_one_clear_sentence(call, message):
             lambda: pairwise([GOOD], kep=1),
             "svcca takes the options keep, energy, mean_over, precision; got 'kep'",
         ),
+        (
+            lambda: pairwise([GOOD], measure=cka),
+            f"measure must be the name of a measure: give 'cka'; got {cka!r}",
+        ),
+        (
+            lambda: pairwise([GOOD], measure=MEASURES["cka"]),
+            f"measure must be the name of a measure: give 'cka'; got {MEASURES['cka']!r}",
+        ),
+        (lambda: pairwise([GOOD], measure=None), "measure must be the name of a measure; got None"),
+        (
+            lambda: pairwise({"c1": moments_of_one()}),
+            f"xs['c1'] {LACKING}",
+        ),
+        (lambda: cka(GOOD, moments_of_one()), f"y {LACKING}"),
         (lambda: pairwise(GOOD), "xs must be a sequence or dict of layers; got ndarray"),
         (lambda: pairwise([GOOD], GOOD), "ys must be a sequence or dict of layers; got ndarray"),
         (
