@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from svcca_lib.chance import rotated
 from svcca_lib.errors import some_variance
 from svcca_lib.inputs import Precision, rows_of
 from svcca_lib.measures.canonical import EUCLIDEAN
-from svcca_lib.measures.measure import Measure, function
+from svcca_lib.measures.measure import CentredRows, Measure, function
 from svcca_lib.measures.similarity import Expected, Similarity
 from svcca_lib.moments import Moments, centre, moments_of
 
@@ -30,22 +30,14 @@ x, y : array_like, shape (n, p) and (n, q)
 
 
 @dataclass(frozen=True, eq=False)
-class UnitRows:
-    """A centred layer of unit norm, whose sums of squares several comparisons share."""
+class UnitRows(CentredRows):
+    """A centred layer of unit norm, whose sums of squares several comparisons share.
 
-    rows: Tensor  # (n, p) centred; for an RBF kernel the doubly centred kernel matrix (n, n)
+    For an RBF kernel its rows are the doubly centred kernel matrix (n, n).
+    """
+
     kernel: KernelName = "linear"
     debiased: bool = False
-
-    @property
-    def n(self) -> int:
-        """Datapoints."""
-        return len(self.rows)
-
-    @property
-    def sample(self) -> Tensor:
-        """A tensor of the layer's precision and device."""
-        return self.rows
 
     @cached_property
     def squares(self) -> Tensor:
@@ -74,11 +66,7 @@ class UnitRows:
         """Singular values, shape (min(n, p),)."""
         return singular_values(self.rows)
 
-    def primed(self) -> UnitRows:
-        """The layer itself: comparisons need its rows."""
-        return self
-
-    def reordered(self, order: Tensor) -> UnitRows:
+    def reordered(self, order: Tensor) -> Self:
         """The same layer with its datapoints in another order."""
         rows = self.rows[order] if self.kernel == "linear" else self.rows[order][:, order]
         other = replace(self, rows=rows)

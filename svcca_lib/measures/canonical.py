@@ -214,7 +214,10 @@ class PWCCA(_OnCutSubspaces):
 
     name: ClassVar[str] = "pwcca"
     symmetric: ClassVar[bool] = False
-    invariant_to: ClassVar[frozenset[str]] = frozenset({"isotropic", "translation"})
+    invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN - {"orthogonal"} | {
+        "permutation",
+        "reflection",
+    }
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
         a, b = in_one_precision(a, b)

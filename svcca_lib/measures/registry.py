@@ -13,6 +13,9 @@ from svcca_lib.measures.alignment import CKA, Procrustes
 from svcca_lib.measures.canonical import CCA, PWCCA, SVCCA, LinearRegression
 from svcca_lib.measures.dft_cca import DFTCCA
 from svcca_lib.measures.measure import Measure, with_options
+from svcca_lib.measures.neighbours import CKNNA, Jaccard, MutualKNN
+from svcca_lib.measures.rsa import RSA
+from svcca_lib.measures.soft_matching import SoftMatching
 
 M = TypeVar("M", bound=type[Measure[Any]])
 
@@ -63,6 +66,18 @@ class Registry(Mapping[str, type[Measure[Any]]]):
             raise ValueError(f"there is a measure named {measure.name!r} already: {known}")
         self._measures[measure.name] = measure
 
+    def remove(self, name: str) -> None:
+        """Forget a measure that was taken up.
+
+        Raises
+        ------
+        KeyError
+            If there is none of this name, or it is the library's own.
+        """
+        if name in self._own:
+            raise KeyError(f"{name!r} is a measure of the library itself")
+        del self._measures[name]
+
     def _load(self, name: str | None = None) -> None:
         """Load the plugins of this name, or all."""
         with self._lock:
@@ -106,7 +121,10 @@ def check_kind(measure: Any) -> None:
         raise TypeError(f"{measure.__name__} lacks {', '.join(missing)}")
 
 
-MEASURES = Registry(SVCCA, CCA, PWCCA, LinearRegression, CKA, Procrustes, DFTCCA)
+MEASURES = Registry(
+    *(SVCCA, CCA, PWCCA, LinearRegression, CKA, Procrustes, DFTCCA),
+    *(MutualKNN, Jaccard, CKNNA, RSA, SoftMatching),
+)
 
 
 def register(measure: M) -> M:
@@ -140,11 +158,10 @@ def register(measure: M) -> M:
     --------
     >>> from dataclasses import dataclass
     >>> import numpy as np
-    >>> from svcca_lib import pairwise, register
-    >>> from svcca_lib.measures.canonical import CCA
+    >>> from svcca_lib import MEASURES, Similarity, pairwise, register
     >>> @register
     ... @dataclass(frozen=True, kw_only=True)
-    ... class SquaredCCA(CCA):
+    ... class Squared(MEASURES["cca"]):
     ...     name = "squared_cca"
     ...     def compare(self, a, b, cross=None):
     ...         r = super().compare(a, b, cross)
@@ -152,6 +169,7 @@ def register(measure: M) -> M:
     >>> x = np.random.default_rng(0).normal(size=(50, 3))
     >>> pairwise([x], measure="squared_cca").round(6).tolist()
     [[1.0]]
+    >>> MEASURES.remove("squared_cca")
     """
     MEASURES.add(measure)
     return measure
