@@ -164,6 +164,15 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
     def compare(self, a: Any, b: Any, cross: Tensor | None = None) -> R:
         """Compare two prepared layers; layers that came as moments need their cross-scatter."""
 
+    @property
+    def lifted(self) -> bool:
+        """Whether layers that came as moments meet with one neuron more: their rows' lengths.
+
+        Their cross-scatter then has one row and column more, the products with the squared lengths
+        of the centred rows.
+        """
+        return False
+
     def width(self, layer: Any) -> int:
         """Neurons that the number of datapoints is held against; 0 where there is no such limit."""
         return 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import (
     cknna_by_definition,
@@ -252,6 +252,7 @@ def test_moments_hold_no_rows(measure):
 # --- a sample of a stream ----------------------------------------------------------------------
 
 
+@settings(deadline=None, derandomize=True, database=None, max_examples=20)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(2, 30), st.integers(0, 9))
 def test_a_reservoir_does_not_depend_on_batches(sizes, size, seed):
     n = sum(sizes)
