@@ -36,7 +36,7 @@ def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
     return value
 
 
-def same_rows(n_x: int, n_y: int, names: tuple[str, str] = ("x", "y")) -> None:
+def same_rows(n_x: int, n_y: int, *, names: tuple[str, str] = ("x", "y")) -> None:
     """Raise unless two layers, called `names`, were recorded on the same number of datapoints.
 
     Raises
@@ -52,7 +52,7 @@ def same_rows(n_x: int, n_y: int, names: tuple[str, str] = ("x", "y")) -> None:
         )
 
 
-def same_kind(x: Kind, y: Kind, names: tuple[str, str] = ("x", "y")) -> None:
+def same_kind(x: Kind, y: Kind, *, names: tuple[str, str] = ("x", "y")) -> None:
     """Raise unless two layers, called `names`, have one precision and one device.
 
     Raises

@@ -211,7 +211,7 @@ class CKA(Measure[Similarity]):
     def prepare(self, x: Any, name: str) -> Layer:
         layer = of_unit_norm(x, name, self.precision)
         if isinstance(layer, Scatter):
-            if self.kernel != "linear":
+            if self.of_rows:
                 raise ValueError(
                     "moments hold what the linear CKA needs and nothing more; give the arrays, or "
                     "a Reservoir of the stream, for kernel='rbf'"
@@ -245,6 +245,10 @@ class CKA(Measure[Similarity]):
             raise ValueError(
                 f"{name} leaves nothing to the debiased CKA: all datapoints but one, at most, agree"
             )
+
+    @property
+    def of_rows(self) -> bool:
+        return self.kernel != "linear"
 
     @property
     def lifted(self) -> bool:

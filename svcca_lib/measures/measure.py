@@ -165,6 +165,11 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
         """Compare two prepared layers; layers that came as moments need their cross-scatter."""
 
     @property
+    def of_rows(self) -> bool:
+        """Whether it needs the rows of a layer: arrays, or a `Reservoir`, and no moments."""
+        return False
+
+    @property
     def lifted(self) -> bool:
         """Whether layers that came as moments meet with one neuron more: their rows' lengths.
 
@@ -273,8 +278,8 @@ def comparable(a: Prepared, b: Prepared, names: tuple[str, str] = ("x", "y")) ->
     ValueError
         If they do not.
     """
-    same_rows(a.n, b.n, names)
-    same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)), names)
+    same_rows(a.n, b.n, names=names)
+    same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)), names=names)
 
 
 def in_one_precision(a: S, b: S) -> tuple[S, S]:

@@ -190,6 +190,10 @@ x, y : array_like, shape (n, p) and (n, q)
         if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:
             raise ValueError(f"k must be a whole number of neighbours, at least 1; got {self.k!r}")
 
+    @property
+    def of_rows(self) -> bool:
+        return True
+
     def prepare(self, x: Any, name: str) -> Neighbours:
         if isinstance(x, Neighbours):
             return x

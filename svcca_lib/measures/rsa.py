@@ -95,6 +95,10 @@ class RSA(Measure[Similarity]):
 x, y : array_like, shape (n, p) and (n, q)
     Two layers on the same datapoints, or a `Reservoir` of both as the only argument."""
 
+    @property
+    def of_rows(self) -> bool:
+        return True
+
     def prepare(self, x: Any, name: str) -> Dissimilarities:
         if isinstance(x, Dissimilarities):
             return x

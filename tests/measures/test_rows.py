@@ -19,6 +19,7 @@ from oracles import (
 )
 
 from svcca_lib import (
+    MEASURES,
     Moments,
     Reservoir,
     bootstrap_interval,
@@ -185,8 +186,6 @@ def test_they_work_where_the_others_do(measure):
 
 
 def measure_of(function):
-    from svcca_lib import MEASURES
-
     return MEASURES[function.__name__]()
 
 
@@ -247,6 +246,8 @@ def test_moments_hold_no_rows(measure):
     )
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         measure(m)
+    assert measure_of(measure).of_rows
+    assert [MEASURES["cka"](kernel=k).of_rows for k in ("linear", "rbf")] == [False, True]
 
 
 # --- a sample of a stream ----------------------------------------------------------------------
