@@ -107,8 +107,7 @@ def by_chance(a: Neighbours, b: Neighbours) -> float:
     other equally often, so that the expectation is a mean over all of them. The part they share is
     ``min(v, w) = int [v >= t] [w >= t] dt``, which separates the two layers.
     """
-    levels = torch.cat([a.shares.flatten(), b.shares.flatten()]).unique()
-    levels = levels[levels > 0]
+    levels = torch.cat([a.shares.flatten(), b.shares.flatten()]).sort().values
     above = []
     for layer in (a, b):
         shares, order = layer.shares.flatten().sort()

@@ -112,12 +112,12 @@ def warn_once(cautions: Mapping[str, str | None], stacklevel: int) -> None:
         Of each pair of layers compared; None where there is nothing to say.
     stacklevel : int
     """
-    first, *others = [pair for pair, caution in cautions.items() if caution] or [None]
-    if first is None:
+    pairs = [pair for pair, caution in cautions.items() if caution]
+    if not pairs:
         return
-    more = f"; {len(others)} of the other {len(cautions) - 1} pairs have too few as well"
-    where = f" ({first}{more if others else ''})"
-    warnings.warn(f"{cautions[first]}{where}", SampleSizeWarning, stacklevel=stacklevel + 1)
+    more = f"; {len(pairs) - 1} of the other {len(cautions) - 1} pairs have too few as well"
+    where = f" ({pairs[0]}{more if len(pairs) > 1 else ''})"
+    warnings.warn(f"{cautions[pairs[0]]}{where}", SampleSizeWarning, stacklevel=stacklevel + 1)
 
 
 def _in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
