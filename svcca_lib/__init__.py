@@ -26,9 +26,14 @@ from svcca_lib.inference import (
 from svcca_lib.measures.alignment import cka, procrustes
 from svcca_lib.measures.canonical import cca, linear_regression, pwcca, svcca
 from svcca_lib.measures.dft_cca import FourierSimilarity, dft_cca
+from svcca_lib.measures.measure import Measure
+from svcca_lib.measures.neighbours import cknna, jaccard, mutual_knn
 from svcca_lib.measures.pairwise import pairwise
-from svcca_lib.measures.registry import MEASURES
+from svcca_lib.measures.registry import MEASURES, register
+from svcca_lib.measures.reservoir import Reservoir
+from svcca_lib.measures.rsa import rsa
 from svcca_lib.measures.similarity import Similarity
+from svcca_lib.measures.soft_matching import soft_matching
 from svcca_lib.models.capture import capture
 from svcca_lib.models.compare import compare, gather
 from svcca_lib.models.compress import compress
@@ -48,9 +53,11 @@ __all__ = [
     "HeldOut",
     "Interval",
     "LayerTable",
+    "Measure",
     "Moments",
     "NetworkMoments",
     "PermutationTest",
+    "Reservoir",
     "SampleSizeWarning",
     "Similarity",
     "Subspace",
@@ -60,13 +67,16 @@ __all__ = [
     "chance_correlation",
     "channels_as_neurons",
     "cka",
+    "cknna",
     "compare",
     "compress",
     "dft_cca",
     "gather",
     "held_out_cca",
     "image_of_row",
+    "jaccard",
     "linear_regression",
+    "mutual_knn",
     "pairwise",
     "permutation_test",
     "phases_as_channels",
@@ -76,5 +86,8 @@ __all__ = [
     "project",
     "projection_matrix",
     "pwcca",
+    "register",
+    "rsa",
+    "soft_matching",
     "svcca",
 ]

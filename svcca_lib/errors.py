@@ -43,8 +43,8 @@ def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
     return value
 
 
-def same_rows(n_x: int, n_y: int) -> None:
-    """Raise unless two layers were recorded on the same number of datapoints.
+def same_rows(n_x: int, n_y: int, *, names: tuple[str, str] = ("x", "y")) -> None:
+    """Raise unless two layers, called `names`, were recorded on the same number of datapoints.
 
     Raises
     ------
@@ -52,14 +52,15 @@ def same_rows(n_x: int, n_y: int) -> None:
         If they were not.
     """
     if n_x != n_y:
+        x, y = names
         raise ValueError(
-            f"x and y must be responses to the same datapoints, row by row; "
-            f"got {n_x} rows in x and {n_y} in y"
+            f"{x} and {y} must be responses to the same datapoints, row by row; "
+            f"got {n_x} rows in {x} and {n_y} in {y}"
         )
 
 
-def same_kind(x: Kind, y: Kind) -> None:
-    """Raise unless two layers have one precision and one device.
+def same_kind(x: Kind, y: Kind, *, names: tuple[str, str] = ("x", "y")) -> None:
+    """Raise unless two layers, called `names`, have one precision and one device.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def same_kind(x: Kind, y: Kind) -> None:
     """
     if x != y:
         raise ValueError(
-            f"x and y must have one precision and one device; "
+            f"{names[0]} and {names[1]} must have one precision and one device; "
             f"got {x[0]} on {x[1]} and {y[0]} on {y[1]}"
         )
 

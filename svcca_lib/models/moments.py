@@ -217,7 +217,7 @@ class NetworkMoments:
         if self._right is not None:
             right = {name: _prepared(chosen, m, name) for name, m in self._right.items()}
         found: dict[tuple[str, str], Similarity] = {}
-        cautions: list[str] = []
+        cautions: dict[str, str | None] = {}
         for a, x in left.items():
             for b, y in right.items():
                 if self._right is None and chosen.symmetric and (b, a) in found:
@@ -226,7 +226,7 @@ class NetworkMoments:
                     found[a, b] = Similarity(measure, math.nan, self.n)
                 else:
                     found[a, b] = chosen.compare(x, y, self._between(a, b))
-                    cautions += filter(None, [chosen.caution(found[a, b], x, y)])
+                    cautions[f"{a!r} with {b!r}"] = chosen.caution(found[a, b], x, y)
         warn_once(cautions, stacklevel)
         return LayerTable(
             matrix=np.array([r.similarity for r in found.values()]).reshape(len(left), len(right)),
