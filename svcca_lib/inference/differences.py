@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts are loaded when used: the import stays fast
 
-from svcca_lib.inference.extrapolation import halved
+from svcca_lib.inference.halves import halved
 from svcca_lib.inference.intervals import quantile
 from svcca_lib.inference.resampling import Groups
 from svcca_lib.measures.registry import measure_named
@@ -146,8 +146,8 @@ def difference_test(
         measure=measure,
         similarities=(found.observed[0], found.observed[1]),
         difference=float(values.mean()),
-        low=float(max(low, -1)),
-        high=float(min(high, 1)),
+        low=max(float(low), -1.0),
+        high=min(float(high), 1.0),
         level=level,
         p_value=_two_sided(statistic, found.freedom),
         n=found.freedom + 1,

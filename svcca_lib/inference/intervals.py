@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts are loaded when used: the import stays fast
 
-from svcca_lib.inference.extrapolation import halved
+from svcca_lib.inference.halves import halved
 from svcca_lib.inference.resampling import Groups, like
 from svcca_lib.inputs import ArrayLike
 

@@ -72,9 +72,9 @@ def members_of(groups: Groups | None, n: int) -> list[np.ndarray]:
 
 def rows_at(layer: ArrayLike, rows: np.ndarray) -> ArrayLike:
     """Rows of a layer, in the library and precision it came in; without its gradient."""
-    if isinstance(layer, np.ndarray):
-        return layer[rows]
-    return layer.detach()[torch.from_numpy(rows)]
+    chosen = rows if isinstance(layer, np.ndarray) else torch.from_numpy(rows)
+    drawn: ArrayLike = layer[chosen]
+    return drawn if isinstance(drawn, np.ndarray) else drawn.detach()
 
 
 def like(values: np.ndarray, x: Any) -> Any:

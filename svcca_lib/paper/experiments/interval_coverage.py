@@ -33,7 +33,7 @@ from svcca_lib import bootstrap_interval
 TABLE = Path(__file__).with_name("coverage") / "intervals.csv"
 MEASURES = ("svcca", "cca", "cka", "procrustes", "linear_regression", "dft_cca")
 RATIOS = (2, 4, 8, 16, 50)
-NEURONS = 24
+NEURONS = 16
 SIDE = 3  # of the images that the frequencies are of
 KEEP = 0.99
 DESIGNS = ("few strong", "half", "many weak", "none", "equal", "graded", "full", "buried")
@@ -133,7 +133,7 @@ def coverage(
     ratios: Sequence[float] = RATIOS,
     *,
     draws: int = 100,
-    n_resamples: int = 40,
+    n_resamples: int = 20,
     level: float = 0.95,
     neurons: int = NEURONS,
     seed: int = 0,
@@ -221,5 +221,5 @@ def stored() -> list[Coverage]:
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or MEASURES
-    write((cell for measure in chosen for cell in coverage([measure])), sys.stdout)
+    cells = product(sys.argv[1:] or MEASURES, DESIGNS, RATIOS)
+    write((coverage([m], [d], [r])[0] for m, d, r in cells), sys.stdout)
