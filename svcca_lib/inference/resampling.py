@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inputs import ArrayLike
 from svcca_lib.moments import PairMoments
 from svcca_lib.subspace import Subspace
@@ -46,7 +47,7 @@ def with_rows(layer: Any, name: str, purpose: str, *, prepared: bool = False) ->
     TypeError
         If the layer holds no rows.
     """
-    decomposed = hasattr(layer, "tensors") and not prepared  # Subspace or FourierSubspace
+    decomposed = isinstance(layer, Subspace | FourierSubspace) and not prepared
     streamed = isinstance(layer, PairMoments)
     if decomposed or streamed:
         none = ", which hold no rows" if streamed else ""
@@ -79,5 +80,6 @@ def rows_at(layer: ArrayLike, rows: np.ndarray) -> ArrayLike:
 
 def like(values: np.ndarray, x: Any) -> Any:
     """Numbers in the library that the layer came in."""
-    numpy = x.numpy if isinstance(x, Subspace) else isinstance(x, np.ndarray)
+    decomposed = isinstance(x, Subspace | FourierSubspace)
+    numpy = x.numpy if decomposed else isinstance(x, np.ndarray)
     return values if numpy else torch.from_numpy(values)

@@ -215,6 +215,23 @@ def test_heavy_tails_are_covered():
 
 
 @pytest.mark.slow
+def test_rows_that_belong_together_are_covered_as_groups():
+    # Four rows an image, which share all but a tenth of their variance.
+    rng, rho, hits, single, runs = np.random.default_rng(0), np.r_[[0.8] * 3, [0.0] * 3], 0, 0, 40
+    for seed in range(runs):
+        x = rng.normal(size=(80, 6))
+        y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=(80, 6))
+        x, y = (np.repeat(z, 4, 0) + np.sqrt(1 / 9) * rng.normal(size=(320, 6)) for z in (x, y))
+        groups = np.repeat(np.arange(80), 4)
+        i = bootstrap_interval(x, y, "cca", n_resamples=20, groups=groups, seed=seed)
+        hits += i.low <= 0.9 * rho.mean() <= i.high
+        i = bootstrap_interval(x, y, "linear_regression", n_resamples=20, seed=seed)
+        single += i.low <= (0.9 * rho**2).mean() * 0.9 <= i.high
+    assert hits >= scipy.stats.binom.ppf(0.001, runs, 0.9)
+    assert single < scipy.stats.binom.ppf(0.001, runs, 0.9)  # counted one by one they mislead
+
+
+@pytest.mark.slow
 def test_the_ordinary_bootstrap_misses_where_halves_do_not():
     # Three of six correlations are zero: copies of rows push the percentile interval off.
     truth, hits, misses = 0.3, 0, 0
