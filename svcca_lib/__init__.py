@@ -16,11 +16,14 @@ from svcca_lib.fourier.convolutions import (
 from svcca_lib.fourier.moments import FourierMoments
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inference import (
+    Difference,
     HeldOut,
     Interval,
     PermutationTest,
     bootstrap_interval,
+    difference_test,
     held_out_cca,
+    paired_difference,
     permutation_test,
 )
 from svcca_lib.measures.alignment import cka, procrustes
@@ -47,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MEASURES",
+    "Difference",
     "FourierMoments",
     "FourierSimilarity",
     "FourierSubspace",
@@ -71,12 +75,14 @@ __all__ = [
     "compare",
     "compress",
     "dft_cca",
+    "difference_test",
     "gather",
     "held_out_cca",
     "image_of_row",
     "jaccard",
     "linear_regression",
     "mutual_knn",
+    "paired_difference",
     "pairwise",
     "permutation_test",
     "phases_as_channels",
