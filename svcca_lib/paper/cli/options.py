@@ -52,7 +52,11 @@ Profile = Annotated[
 Data = Annotated[str, typer.Option(help="A data set, such as cifar10:PATH; else the profile's.")]
 Root = Annotated[Path, typer.Option(help="The repository; the one of this package if not given.")]
 Cores = Annotated[
-    int | None, typer.Option(help="Cores of this machine to use; on a cluster, jobs at once.")
+    int | None,
+    typer.Option(help="Cores of this machine to use; on a cluster, jobs at once.", min=1),
+]
+Timeout = Annotated[
+    float | None, typer.Option(help="Seconds that one cell may take, more than 0; else no limit.")
 ]
 On = Annotated[
     str,

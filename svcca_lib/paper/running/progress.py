@@ -24,7 +24,7 @@ from typing import Any, Literal
 import psutil
 from filelock import FileLock
 
-from svcca_lib.paper.store.files import write_json
+from svcca_lib.paper.store.files import file_to_be, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,7 @@ def recorded(
     if record is None:
         yield lambda **at: None
         return
+    file_to_be(record)
     record.parent.mkdir(parents=True, exist_ok=True)
     failed, at = failed_path(record), dict[str, Any]()
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.provenance import duration
 from svcca_lib.paper.running import notebooks, progress
-from svcca_lib.paper.running.plan import Job, Layout, Plan
+from svcca_lib.paper.running.plan import Job, Layout, Plan, kept
 from svcca_lib.paper.store.files import write_json, write_whole
 
 
@@ -58,9 +59,14 @@ def row(layout: Layout, job: Job) -> Row:
         state == "waiting" and notebooks.unfinished(notebook).is_file()
     ):
         state = "stopped"
-    ledger = progress.read(layout.claims(job.name)) if state == "done" else None
-    claims = (ledger or {}).get("claims", ())
-    return Row(job, state, progress.said(record, state), tuple(claims))
+    if state == "done" and layout.claims(job.name).is_file():  # a notebook need not make claims
+        try:
+            claims = Ledger.read(layout.results(job.name)).to_dict()["claims"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            told = f"{layout.claims(job.name)} is damaged or of another version"
+            return Row(job, "failed", {"error": f"{told}: remove {notebook} and resume"}, ())
+        return Row(job, state, progress.said(record, state), tuple(claims))
+    return Row(job, state, progress.said(record, state), ())
 
 
 def rows(plan: Plan, layout: Layout) -> list[Row]:
@@ -89,7 +95,7 @@ def write(found: Sequence[Row], layout: Layout) -> None:
         {
             "job": r.job.name,
             "chapter": r.job.chapter,
-            "parameters": dict(r.job.parameters),
+            "parameters": kept(r.job.parameters),
             "status": r.state,
             **r.record,
             "claims": r.claims,
