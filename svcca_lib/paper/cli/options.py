@@ -13,6 +13,7 @@ import typer
 from svcca_lib.paper.store.paths import REPOSITORY
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130  # exit statuses
+LAYERS = "Layers"  # in the help, the heading of the commands that need no chapter
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from svcca_lib.paper.cli import options
 from svcca_lib.paper.cli.options import FAILED, WRONG_USE, Data, Profile, Timeout, reported
 
 commands = typer.Typer()
@@ -79,6 +80,7 @@ def execute(
 
 
 @commands.command(
+    rich_help_panel=options.LAYERS,
     epilog="""Examples:
 
     python -m svcca_lib compare convnet+0 convnet+1 --out table.csv
@@ -86,7 +88,7 @@ def execute(
     torchrun --nproc-per-node 2 -m svcca_lib compare convnet+0@0.05 convnet+0 --measure cka
 
     torchrun --nproc-per-node 8 -m svcca_lib compare mine:model mine:other --inputs mine:images
-    """
+    """,
 )
 def compare(
     first: Annotated[str, typer.Argument(help="A network: TRAINING+SEED[@FRACTION], MODULE:NAME.")],
@@ -101,14 +103,16 @@ def compare(
     data: Data = "",
     out: Annotated[Path | None, typer.Option(help="Write the matrix to this CSV.")] = None,
 ) -> None:
-    """Compare all layers of two networks, in one process or, under torchrun, in several.
+    """Compare all layers of two networks, or of two files (svcca compare a.npy b.npy).
+
+    Networks are compared in one process or, under torchrun, in several.
 
     Each process takes its share of the batches; their moments are joined, so the result is that of
     one process. A network of your own is a module, or a function that returns one, in a module that
     Python finds.
     """
+    from svcca_lib.files.paths import file_to_be
     from svcca_lib.paper.running import distributed
-    from svcca_lib.paper.store.files import file_to_be
 
     with reported(FAILED):
         if out is not None:

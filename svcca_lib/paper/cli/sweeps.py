@@ -81,11 +81,11 @@ def run(
     a value that holds a comma, or begins with a quote, goes in quotes. Of many jobs --dry-run
     states the number, the first and the last.
     """
+    from svcca_lib.files.paths import folder_to_be
     from svcca_lib.paper.running.engine import Settings
     from svcca_lib.paper.running.grid import Grid, named
     from svcca_lib.paper.running.notebooks import assigned
     from svcca_lib.paper.running.plan import Layout, Plan
-    from svcca_lib.paper.store.files import folder_to_be
 
     with reported(WRONG_USE):
         given = {"profile": profile, "seed": seed, "data": data and repr(data)}

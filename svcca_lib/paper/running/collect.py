@@ -109,7 +109,7 @@ def _gather(layout: Layout, name: str, rows: Sequence[Row], level: float) -> Gro
     done = [row for row in rows if row.state == "done"]
     done.sort(key=lambda row: row.job.parameters.get("seed", 0))
     folders = [layout.results(row.job.name) for row in done]
-    ledgers = [Ledger.read(folder) for folder in folders if (folder / CLAIMS).is_file()]
+    ledgers = [_ledger(folder) for folder in folders if (folder / CLAIMS).is_file()]
     together: dict[str, list[Claim]] = {}
     for claim in (claim for ledger in ledgers for claim in ledger.claims):
         together.setdefault(claim.id, []).append(claim)
@@ -121,14 +121,22 @@ def _gather(layout: Layout, name: str, rows: Sequence[Row], level: float) -> Gro
         tuple(row.job.parameters.get("seed", 0) for row in done),
         tuple(row.state for row in rows),
         any(count > 1 for count in used.values()),
-        replace(
-            first, claims=tuple(_over_seeds(c, level) for c in together.values()), making=None
-        ),
+        replace(first, claims=tuple(_over_seeds(c, level) for c in together.values()), making=None),
         tuple(sum(claim.holds for claim in claims) for claims in together.values()),
         tuple(map(len, together.values())),
         drawn,
         left_out,
     )
+
+
+def _ledger(results: Path) -> Ledger:
+    try:
+        return Ledger.read(results)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{results / CLAIMS} is of another version of this code ({error}): remove the folder "
+            "and resume the sweep"
+        ) from None
 
 
 def _over_seeds(claims: Sequence[Claim], level: float) -> Claim:

@@ -27,9 +27,10 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from traitlets import default
 
+from svcca_lib.files.paths import file_to_be, folder_to_be
 from svcca_lib.paper.chapter.outputs import read_notebook
 from svcca_lib.paper.data.sources import Spec, source_of
-from svcca_lib.paper.store import files
+from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ def parameters(notebook: Path) -> dict[str, Any]:
     try:
         statements = ast.parse(code).body
     except (SyntaxError, ValueError) as error:
-        raise ValueError(f"the cell of the parameters of {notebook} is no Python: {error}") from None
+        raise ValueError(
+            f"the cell of the parameters of {notebook} is no Python: {error}"
+        ) from None
     known: dict[str, Any] = {}
     for statement in statements:
         match statement:
@@ -157,7 +160,7 @@ def _value(known: Mapping[str, Any], name: str, text: str) -> Any:
         return text
     raise ValueError(
         f"the value of {name} begins with a quote, so all of it must be one text in quotes, such "
-        f"as {name}=\"it's\"; got {text}"
+        f'as {name}="it\'s"; got {text}'
     )
 
 
@@ -198,10 +201,10 @@ def execute(
     given, timeout = check(known, given or {}), limit(timeout)
     if given.get("out"):
         given["out"] = str(Path(given["out"]).resolve())
-        files.folder_to_be(Path(given["out"]))
+        folder_to_be(Path(given["out"]))
     if given.get("data"):
         given["data"] = anchored(given["data"])
-    files.file_to_be(output)
+    file_to_be(output)
     stopped = unfinished(output)
     stopped.parent.mkdir(parents=True, exist_ok=True)
     chapter = _with_injected(_read(notebook), given)
@@ -221,7 +224,7 @@ def execute(
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {reason}") from error
     _publishable(executed, known, given)
     text = nbformat.writes(executed)  # type: ignore[no-untyped-call]
-    files.write_whole(output, text.rstrip("\n") + "\n")
+    write_whole(output, text.rstrip("\n") + "\n")
     stopped.unlink()
     with suppress(OSError):  # another chapter may be under way there
         stopped.parent.rmdir()

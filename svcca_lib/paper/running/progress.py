@@ -24,7 +24,8 @@ from typing import Any, Literal
 import psutil
 from filelock import FileLock
 
-from svcca_lib.paper.store.files import file_to_be, write_json
+from svcca_lib.files.paths import file_to_be
+from svcca_lib.paper.store.files import write_json
 
 logger = logging.getLogger(__name__)
 

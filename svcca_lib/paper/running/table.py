@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.provenance import duration
 from svcca_lib.paper.running import notebooks, progress
 from svcca_lib.paper.running.plan import Job, Layout, Plan, kept
 from svcca_lib.paper.store.files import write_json, write_whole
+
+_SHOWN = {"id", "measured", "holds"}  # what the table takes of a claim
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,10 @@ def row(layout: Layout, job: Job) -> Row:
     ):
         state = "stopped"
     if state == "done" and layout.claims(job.name).is_file():  # a notebook need not make claims
-        try:
-            claims = Ledger.read(layout.results(job.name)).to_dict()["claims"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            told = f"{layout.claims(job.name)} is damaged or of another version"
-            return Row(job, "failed", {"error": f"{told}: remove {notebook} and resume"}, ())
+        claims = (progress.read(layout.claims(job.name)) or {}).get("claims")
+        if claims is None or not all(set(claim) >= _SHOWN for claim in claims):
+            wrong = f"{layout.claims(job.name)} is damaged: remove {notebook} and resume"
+            return Row(job, "failed", {"error": wrong}, ())
         return Row(job, state, progress.said(record, state), tuple(claims))
     return Row(job, state, progress.said(record, state), ())
 
