@@ -209,7 +209,9 @@ def _chosen(found: Mapping[str, Layer], path: Path, wanted: str) -> dict[str, La
         if name.startswith(below) or fnmatchcase(name, wanted)
     }
     if not chosen:
-        names = difflib.get_close_matches(wanted, found, n=3) or list(found)
+        names = [name for name, layer in found.items() if not layer.fault]
+        if len(names) > _FEW:
+            names = difflib.get_close_matches(wanted, names, n=3) or names
         more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
         raise ValueError(
             f"{path} holds no layer {wanted!r}; it holds {', '.join(names[:_FEW])}{more}"

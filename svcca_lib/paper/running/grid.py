@@ -233,6 +233,8 @@ def _job(root: Path, notebook: Path, known: Mapping[str, Any], given: Mapping[st
     if "data" in parameters:
         parameters["data"] = notebooks.anchored(parameters["data"])
     path = notebook.resolve()
+    if set("{}") & set(str(path)):
+        raise ValueError(f"Snakemake takes braces in a path for wildcards; rename {path}")
     within = path.is_relative_to(root.resolve())
     source = path.relative_to(root.resolve()).as_posix() if within else str(path)
     return Job(f"{_folder(path.stem)}/{point(parameters)}", source, parameters)
