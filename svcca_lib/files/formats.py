@@ -69,15 +69,15 @@ class _Member:
         """Return numbers that lie in a row, from so many bytes after the first."""
         self._file = self._file or self._archive.open(self._entry)
         self._file.seek(self._start + offset)
-        array = np.empty(shape, self.dtype)
-        held = memoryview(array.reshape(-1).view(np.uint8))
-        while held:
-            part = self._file.read(min(len(held), 2**24))
+        buffer = bytearray(self.dtype.itemsize * int(np.prod(shape, dtype=np.int64)))
+        held, read = memoryview(buffer), 0
+        while read < len(buffer):
+            part = self._file.read(min(len(buffer) - read, 2**24))
             if not part:
                 raise ValueError(f"{self._archive.filename} ends within {self._entry}")
-            held[: len(part)] = part
-            held = held[len(part) :]
-        return array
+            held[read : read + len(part)] = part
+            read += len(part)
+        return np.ndarray(shape, self.dtype, buffer)
 
 
 def safetensors(path: Path, opened: ExitStack) -> dict[str, Layer]:
@@ -204,9 +204,10 @@ def _named(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
     ValueError
         If the file is not of the kind, or damaged.
     """
+    damage = (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, *errors)
     try:
         yield
-    except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, *errors) as error:
+    except damage as error:
         if isinstance(error, OSError) and error.errno in (2, 13, 21):  # not there, or not ours
             raise
         told = (str(error).splitlines() or [type(error).__name__])[0]

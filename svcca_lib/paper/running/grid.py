@@ -89,7 +89,7 @@ class Grid:
         for notebook, known, choices in self.chapters:
             if place < _combinations(choices):
                 given = {}
-                for name in reversed(choices):
+                for name in reversed(tuple(choices)):
                     place, at = divmod(place, len(choices[name]))
                     given[name] = choices[name][at]
                 with _naming(notebook):
