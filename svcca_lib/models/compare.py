@@ -69,10 +69,12 @@ def compare(
         token, whichever side is padded.
     mask : "auto", str, callable or None, default "auto"
         Which tokens are real; the others are left out. ``"auto"`` takes the `attention_mask` of
-        batches that are mappings (or torch's `src_key_padding_mask`), if there is one; a name is
-        that of another key; a function gives it for a batch, shape (n, tokens), true for a real
-        token: ``mask=lambda batch: ~batch["padding"]`` where true means padding. None reads all
-        tokens on purpose. Batches may be of different lengths.
+        batches that are mappings, or torch's `src_key_padding_mask`, if there is one, and for the
+        decoder of a translator `decoder_attention_mask`; a name is that of another key; a function
+        gives it for a batch, shape (n, tokens). True or 1 is a real token: where it is padding,
+        ``mask=lambda batch: ~batch["padding"]`` (of keys that end in ``key_padding_mask``, as
+        torch's do, that is known). None reads all tokens on purpose. Batches may be of different
+        lengths.
     channels : {"auto", "first", "last"}
         Where layers of four and five axes have their channels. ``"auto"`` finds out from the types
         of the modules that run (see Notes).
