@@ -183,9 +183,9 @@ def test_damage_within_the_numbers_is_found_when_they_are_read(tmp_path, kind):
     content = bytearray(path.read_bytes())
     content[200_000:200_020] = bytes(20)
     path.write_bytes(content)
-    with open_layers(path) as layers:
-        with pytest.raises(ValueError, match="is no .npz file, or damaged"):
-            layers["fc1"][:]
+    damage = pytest.raises(ValueError, match=r"is no \.npz file, or damaged")
+    with open_layers(path) as layers, damage:
+        layers["fc1"][:]
 
 
 def test_pickled_objects_are_not_read(tmp_path):
