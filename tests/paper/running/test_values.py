@@ -182,6 +182,7 @@ def test_sweep_of_oddly_named_notebooks_and_values_runs_to_its_end(tmp_path):
         (["--seed", f"0-{10**30}"], "a range runs upward, to 2"),
         (["--seed", str(2**64)], "seed must be at least 0, and less than 2"),
         (["--seed", "0-100000000"], "that is 100,000,001 jobs, and a sweep has 10,000 at most"),
+        (["--seed", ""], "seed needs int"),
         (["--timeout", "0"], "timeout must be a positive number of seconds"),
         (["--timeout", "nan"], "timeout must be a positive number of seconds"),
         (["--timeout", "-3"], "timeout must be a positive number of seconds"),
