@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def npz(path: Path, opened: ExitStack) -> dict[str, Layer]:
             name = entry.removesuffix(".npy")
             if name == entry:
                 continue
-            member = _Member(archive, entry)
+            member = _Member(path, archive, entry)
             place = f"{path}:{name}"
             found[name] = Layer(place, member.shape, member.dtype, member.read)
     return found
@@ -48,8 +49,8 @@ def npz(path: Path, opened: ExitStack) -> dict[str, Layer]:
 class _Member:
     """An array in a zip file, read from its beginning to its end, in blocks."""
 
-    def __init__(self, archive: zipfile.ZipFile, entry: str) -> None:
-        self._archive, self._entry = archive, entry
+    def __init__(self, path: Path, archive: zipfile.ZipFile, entry: str) -> None:
+        self._path, self._archive, self._entry = path, archive, entry
         self._file: IO[bytes] | None = None
         self._whole: np.ndarray | None = None
         with archive.open(entry) as file:
@@ -58,12 +59,13 @@ class _Member:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return rows."""
-        if self._fortran:
-            if self._whole is None:
-                self._whole = self._numbers(0, self.shape[::-1]).T
-            return self._whole[start:stop]
-        row = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-        return self._numbers(start * row, (stop - start, *self.shape[1:]))
+        with _named(self._path, ".npz"):
+            if self._fortran:
+                if self._whole is None:
+                    self._whole = self._numbers(0, self.shape[::-1]).T
+                return self._whole[start:stop]
+            row = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+            return self._numbers(start * row, (stop - start, *self.shape[1:]))
 
     def _numbers(self, offset: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return numbers that lie in a row, from so many bytes after the first."""
@@ -74,7 +76,7 @@ class _Member:
         while read < len(buffer):
             part = self._file.read(min(len(buffer) - read, 2**24))
             if not part:
-                raise ValueError(f"{self._archive.filename} ends within {self._entry}")
+                raise ValueError(f"it ends within {self._entry}")
             held[read : read + len(part)] = part
             read += len(part)
         return np.ndarray(shape, self.dtype, buffer)
@@ -204,7 +206,10 @@ def _named(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
     ValueError
         If the file is not of the kind, or damaged.
     """
-    damage = (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, *errors)
+    damage: tuple[type[Exception], ...] = (
+        *(ValueError, EOFError, zipfile.BadZipFile, zlib.error),
+        *errors,
+    )
     try:
         yield
     except damage as error:

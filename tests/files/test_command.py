@@ -10,7 +10,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -120,6 +120,7 @@ def test_what_is_wrong_is_said_in_a_sentence(say, arguments, status, error):
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=12), max_size=4))
+@settings(deadline=None)
 def test_no_arguments_end_in_a_traceback(arguments):
     try:
         command.main(["compare", *arguments])

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svcca_lib.files import open_layers
@@ -61,6 +61,7 @@ def test_layers_are_those_that_were_saved(tmp_path, kind):
 
 
 @given(cuts=st.lists(st.integers(0, 57), max_size=6), kind=st.sampled_from(KINDS[:3]))
+@settings(deadline=None)
 def test_blocks_of_any_sizes_join_to_the_layer(tmp_path_factory, cuts, kind):
     path = save(tmp_path_factory.mktemp("zip") / kind, LAYERS)
     ends = [0, *sorted(cuts), 57]
@@ -174,6 +175,17 @@ def test_damaged_files_are_named_in_a_sentence(tmp_path):
             assert text.endswith("which is not installed: pip install 'svcca-lib[files]'")
         else:
             assert name in text
+
+
+@pytest.mark.parametrize("kind", ["stored.npz", "packed.npz"])
+def test_damage_within_the_numbers_is_found_when_they_are_read(tmp_path, kind):
+    path = save(tmp_path / kind, {"fc1": RNG.normal(size=(900, 50))})
+    content = bytearray(path.read_bytes())
+    content[200_000:200_020] = bytes(20)
+    path.write_bytes(content)
+    damage = pytest.raises(ValueError, match=r"is no \.npz file, or damaged")
+    with open_layers(path) as layers, damage:
+        layers["fc1"][:]
 
 
 def test_pickled_objects_are_not_read(tmp_path):

@@ -88,8 +88,8 @@ def run(
     from svcca_lib.paper.running.plan import Layout, Plan
 
     with reported(WRONG_USE):
-        given = {"profile": profile, "seed": seed, "data": data and repr(data)}
-        values = {name: [text] for name, text in given.items() if text}
+        given = {"profile": profile, "seed": seed, "data": repr(data) if data else None}
+        values = {name: [text] for name, text in given.items() if text is not None}
         for name, text in map(assigned, parameter or ()):
             values.setdefault(name, []).append(text)
         grid = Grid.of(root, named(root, notebooks or [], chapters), values, timeout)

@@ -54,6 +54,7 @@ def exactly(found, value):
 
 
 @given(values)
+@settings(deadline=None)
 def test_value_survives_plan_command_line_and_cell(value):
     known = {"v": value}
     job = Job("a/b", "a.ipynb", known)
@@ -65,6 +66,7 @@ def test_value_survives_plan_command_line_and_cell(value):
 
 
 @given(st.sampled_from(sorted(KNOWN)), assignments)
+@settings(deadline=None)
 def test_any_text_is_a_value_or_refused_in_words(name, text):
     for read in (
         lambda: notebooks.parse(KNOWN, [f"{name}={text}"]),
@@ -77,6 +79,7 @@ def test_any_text_is_a_value_or_refused_in_words(name, text):
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=12), min_size=1))
+@settings(deadline=None)
 def test_quoted_texts_are_split_at_the_commas_between_them(wanted):
     assert expand(KNOWN, "data", [",".join(map(repr, wanted))]) == list(dict.fromkeys(wanted))
 
@@ -93,6 +96,7 @@ def test_apostrophes_and_brackets_that_nothing_closes_are_characters():
         max_size=5,
     )
 )
+@settings(deadline=None)
 def test_long_ranges_hold_each_number_once(spans):
     far = 10**9
     text = ",".join(f"{low}-{high}" for low, high in spans) + f",7,{far}-{far + MOST}"
@@ -104,7 +108,7 @@ def test_long_ranges_hold_each_number_once(spans):
 
 
 @given(stem=st.text(st.characters(exclude_characters="\0/\\"), min_size=1, max_size=20))
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 def test_notebook_of_any_name_has_a_folder_that_snakemake_takes(tmp_path_factory, stem):
     folder = tmp_path_factory.mktemp("named")
     try:
@@ -178,6 +182,7 @@ def test_sweep_of_oddly_named_notebooks_and_values_runs_to_its_end(tmp_path):
         (["--seed", f"0-{10**30}"], "a range runs upward, to 2"),
         (["--seed", str(2**64)], "seed must be at least 0, and less than 2"),
         (["--seed", "0-100000000"], "that is 100,000,001 jobs, and a sweep has 10,000 at most"),
+        (["--seed", ""], "seed needs int"),
         (["--timeout", "0"], "timeout must be a positive number of seconds"),
         (["--timeout", "nan"], "timeout must be a positive number of seconds"),
         (["--timeout", "-3"], "timeout must be a positive number of seconds"),
