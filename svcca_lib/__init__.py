@@ -11,23 +11,32 @@ from svcca_lib.fourier.convolutions import (
     image_of_row,
     phases_as_channels,
     pixels_as_neurons,
+    positions_as_neurons,
 )
 from svcca_lib.fourier.moments import FourierMoments
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inference import (
+    Difference,
     HeldOut,
     Interval,
     PermutationTest,
     bootstrap_interval,
+    difference_test,
     held_out_cca,
+    paired_difference,
     permutation_test,
 )
 from svcca_lib.measures.alignment import cka, procrustes
 from svcca_lib.measures.canonical import cca, linear_regression, pwcca, svcca
 from svcca_lib.measures.dft_cca import FourierSimilarity, dft_cca
+from svcca_lib.measures.measure import Measure
+from svcca_lib.measures.neighbours import cknna, jaccard, mutual_knn
 from svcca_lib.measures.pairwise import pairwise
-from svcca_lib.measures.registry import MEASURES
+from svcca_lib.measures.registry import MEASURES, register
+from svcca_lib.measures.reservoir import Reservoir
+from svcca_lib.measures.rsa import rsa
 from svcca_lib.measures.similarity import Similarity
+from svcca_lib.measures.soft_matching import soft_matching
 from svcca_lib.models.capture import capture
 from svcca_lib.models.compare import compare, gather
 from svcca_lib.models.compress import compress
@@ -41,15 +50,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MEASURES",
+    "Difference",
     "FourierMoments",
     "FourierSimilarity",
     "FourierSubspace",
     "HeldOut",
     "Interval",
     "LayerTable",
+    "Measure",
     "Moments",
     "NetworkMoments",
     "PermutationTest",
+    "Reservoir",
     "SampleSizeWarning",
     "Similarity",
     "Subspace",
@@ -59,20 +71,29 @@ __all__ = [
     "chance_correlation",
     "channels_as_neurons",
     "cka",
+    "cknna",
     "compare",
     "compress",
     "dft_cca",
+    "difference_test",
     "gather",
     "held_out_cca",
     "image_of_row",
+    "jaccard",
     "linear_regression",
+    "mutual_knn",
+    "paired_difference",
     "pairwise",
     "permutation_test",
     "phases_as_channels",
     "pixels_as_neurons",
+    "positions_as_neurons",
     "procrustes",
     "project",
     "projection_matrix",
     "pwcca",
+    "register",
+    "rsa",
+    "soft_matching",
     "svcca",
 ]

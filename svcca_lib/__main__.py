@@ -1,28 +1,57 @@
-"""The command line: ``python -m svcca_lib --help``, or ``svcca --help`` where it is installed."""
+"""The command line: ``python -m svcca_lib --help``, or ``svcca --help`` where it is installed.
 
-import logging
+Comparing files needs no extra. The commands of the reproduction come with theirs; without it they
+say so in a sentence.
+"""
 
-import typer
+from __future__ import annotations
 
-from svcca_lib.paper.cli import book, steps, sweeps
+import sys
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    epilog="Exit status: 0 all is done; 1 something failed or is missing; 2 wrong use; 130 Ctrl-C.",
+from svcca_lib.files import command
+
+try:
+    from svcca_lib.paper.cli.app import app
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("svcca_lib"):
+        raise
+    app = None  # type: ignore[assignment]
+
+EXTRA = "pip install 'svcca-lib[workflow]'"
+# What there is with the extra, for those who have not got it.
+REPRODUCTION = (
+    *("run", "resume", "list", "status", "clean", "collect"),
+    *("workflow", "reference", "ledger", "site", "pdf", "versions", "machines"),
+    *("train", "execute"),
 )
-for part in (sweeps, book, steps):
-    app.add_typer(part.commands)
+_OTHERS = f"""\
+The reproduction of the paper adds {", ".join(REPRODUCTION)}, and compare of two
+networks. They come with an extra:
+
+  {EXTRA}
+"""
 
 
-@app.callback()
 def main() -> None:
-    """Run the chapters of the SVCCA book and the trainings they share."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    # One line for each evaluation of each training is for those who ask for it.
-    logging.getLogger("svcca_lib.paper.training").setLevel(logging.WARNING)
+    """Run the command that the arguments name."""
+    arguments = sys.argv[1:]
+    if app is not None:
+        try:
+            app(prog_name=command.PROGRAM)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("svcca_lib"):
+                raise
+            _missing(arguments[0], error.name)
+    elif arguments and not command.takes(arguments) and arguments[0] in (*REPRODUCTION, "compare"):
+        _missing(arguments[0], "typer")
+    else:
+        sys.exit(command.main(arguments or ["--help"], _OTHERS))
+
+
+def _missing(wanted: str, package: str | None) -> None:
+    print(f"error: {wanted} needs {package}, which is not installed: {EXTRA}", file=sys.stderr)
+    sys.exit(command.FAILED)
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m svcca_lib")
+    main()

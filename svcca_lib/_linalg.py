@@ -7,8 +7,10 @@ waits on the cores that the other needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -110,17 +112,44 @@ def one_thread_each(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
     costs some twenty times the work of one, as they wait for each other. Here the items share the
     threads that torch has, and both libraries keep to one for each.
     """
-    threads = torch.get_num_threads()
+    with _one_thread() as threads, ThreadPoolExecutor(threads) as pool:
 
-    def alone(item: A) -> B:
-        torch.set_num_threads(1)
-        return work(item)
+        def alone(item: A) -> B:
+            torch.set_num_threads(1)
+            return work(item)
 
-    try:
-        with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(alone, items))
-    finally:
-        torch.set_num_threads(threads)
+        return list(pool.map(alone, items))
+
+
+class _OneThread:
+    """Both libraries at one thread, while any thread of the program needs that.
+
+    The numbers of threads belong to the process: of several that compute at once, the first keeps
+    what they were, and the last restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[int]:
+        with self._lock:
+            if not self._inside:
+                self._threads = torch.get_num_threads()
+                self._limit = _blas().limit(limits=1)
+            self._inside += 1
+        try:
+            yield self._threads
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._limit.restore_original_limits()
+            torch.set_num_threads(self._threads)
+
+
+_one_thread = _OneThread()
 
 
 @cache

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 Kind: TypeAlias = tuple[torch.dtype, torch.device]
+
+
+_OUT_OF_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory", re.IGNORECASE)
+_AMOUNT = re.compile(r"allocate ([\d.]+) ?(\w+)")
 
 
 class SampleSizeWarning(UserWarning):
@@ -36,8 +43,8 @@ def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
     return value
 
 
-def same_rows(n_x: int, n_y: int) -> None:
-    """Raise unless two layers were recorded on the same number of datapoints.
+def same_rows(n_x: int, n_y: int, *, names: tuple[str, str] = ("x", "y")) -> None:
+    """Raise unless two layers, called `names`, were recorded on the same number of datapoints.
 
     Raises
     ------
@@ -45,14 +52,15 @@ def same_rows(n_x: int, n_y: int) -> None:
         If they were not.
     """
     if n_x != n_y:
+        x, y = names
         raise ValueError(
-            f"x and y must be responses to the same datapoints, row by row; "
-            f"got {n_x} rows in x and {n_y} in y"
+            f"{x} and {y} must be responses to the same datapoints, row by row; "
+            f"got {n_x} rows in {x} and {n_y} in {y}"
         )
 
 
-def same_kind(x: Kind, y: Kind) -> None:
-    """Raise unless two layers have one precision and one device.
+def same_kind(x: Kind, y: Kind, *, names: tuple[str, str] = ("x", "y")) -> None:
+    """Raise unless two layers, called `names`, have one precision and one device.
 
     Raises
     ------
@@ -61,7 +69,7 @@ def same_kind(x: Kind, y: Kind) -> None:
     """
     if x != y:
         raise ValueError(
-            f"x and y must have one precision and one device; "
+            f"{names[0]} and {names[1]} must have one precision and one device; "
             f"got {x[0]} on {x[1]} and {y[0]} on {y[1]}"
         )
 
@@ -91,3 +99,29 @@ def some_variance(total: Tensor, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"{name} is too large to be squared in {total.dtype}; divide it by its scale"
         )
+
+
+@contextmanager
+def short_of_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Say what needs memory and what helps, in place of an allocator's own words.
+
+    Parameters
+    ----------
+    advice : callable
+        Gives the end of the sentence; asked when it is needed.
+
+    Raises
+    ------
+    MemoryError
+        For whatever torch, NumPy or Python raise where memory does not do.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        asked = _AMOUNT.search(str(error))
+        amount, unit = asked.groups() if asked else ("more", "memory")
+        if unit == "bytes":
+            amount, unit = f"{float(amount) / 1e9:.3g}", "GB"
+        raise MemoryError(f"memory is short, {amount} {unit} cannot be had: {advice()}") from error

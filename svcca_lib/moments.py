@@ -23,9 +23,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from svcca_lib._ambient import undisturbed
 from svcca_lib._linalg import difference, inner
 from svcca_lib.errors import same_rows, some_variance
 from svcca_lib.inputs import ArrayLike, Rows, as_tensor
+from svcca_lib.lengths import Lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +140,7 @@ class PairMoments:
         self.n = 0
         self.numpy = False
         self.xy: Tensor | None = None  # (..., p, q)
+        self._lengths: Lengths | None = None
         self._layers: tuple[Sums, ...] = ()  # two of a pair, none before the first batch
         self._layout: tuple[int, ...] = ()  # sizes of both layers; empty before the first batch
 
@@ -222,6 +225,7 @@ class PairMoments:
         for i, (half, sizes) in enumerate(zip(halves, _halved(self._layout), strict=True)):
             half.n, half.numpy = self.n, self.numpy
             half._layers = self._layers[i : i + 1]  # noqa: SLF001 (another of this class)
+            half._lengths = self._lengths and self._lengths.of(i)  # noqa: SLF001
             half._layout = (*sizes, *[0] * len(sizes))  # noqa: SLF001
         return halves
 
@@ -241,6 +245,10 @@ class PairMoments:
             return
         self.match(other._layout, other.means[0].device)
         self.numpy = other.numpy
+        if self._lengths is not None and other._lengths is not None:
+            if not self.n:
+                self._lengths = Lengths.about(other._lengths.pilots)
+            self._lengths = self._lengths.joined(other.lengths_about(self._lengths.pilots))
         for mine, theirs in zip(self._scatters(), other._scatters(), strict=True):
             mine += theirs
         self._absorb(other.n, other.means)
@@ -289,11 +297,31 @@ class PairMoments:
         dist.all_reduce(n, dist.ReduceOp.SUM, group)
         self.n = int(n)
         means = [summed(mean * (own / self.n), device, group) for mean in self.means]
+        if self._lengths is not None:
+            lengths = self._lengths_about(means, own)
+            products, *vectors = (
+                summed(t, device, group) for t in (lengths.products, *lengths.vectors)
+            )
+            self._lengths = Lengths(lengths.pilots, products, tuple(vectors))
         # Each process moves its scatters to the common means; then they add up.
         self._shift([old - mean for old, mean in zip(self.means, means, strict=True)], own)
         self._move(means)
         for scatter in self._scatters():
             scatter.copy_(summed(scatter, device, group))
+
+    def lengths_about(self, pilots: Sequence[Tensor] | None = None) -> Lengths:
+        """Sums of squared lengths of the rows, about some points or, by default, the means."""
+        return self._lengths_about(self.means if pilots is None else pilots, self.n)
+
+    def _lengths_about(self, pilots: Sequence[Tensor], n: int) -> Lengths:
+        assert self._lengths is not None, "only of layers without space"
+
+        def scatter(a: int, b: int) -> Tensor:
+            if a == b or self.xy is None:
+                return self._layers[a].scatter
+            return self.xy if a < b else self.xy.T
+
+        return self._lengths.moved(pilots, n, self.means, scatter)
 
     _SIZES: int  # how many sizes `_layout` holds
 
@@ -334,7 +362,8 @@ class PairMoments:
     def match(self, layout: tuple[int, ...], device: torch.device) -> None:
         """Allocate at the first batch; afterwards insist on the same sizes."""
         if not self._layout:
-            self._allocate(layout, device)
+            with undisturbed():  # what is added to may not belong to the caller's inference mode
+                self._allocate(layout, device)
             self._layout = layout
         elif layout != self._layout:
             raise ValueError(
@@ -344,6 +373,10 @@ class PairMoments:
 
     def add(self, *batches: Batch) -> None:
         """Add a checked batch of each layer, see `batch` and `match`."""
+        if self._lengths is not None:
+            rows, means = [b.centred for b in batches], [b.mean for b in batches]
+            known = self._lengths if self.n else Lengths.about(means)
+            self._lengths = known.plus(rows, means)
         self._accumulate([batch.centred for batch in batches])
         self._absorb(batches[0].n, [batch.mean for batch in batches])
 
@@ -384,7 +417,8 @@ class PairMoments:
     @property
     def nbytes(self) -> int:
         """Memory that is held, which does not depend on how many datapoints were seen."""
-        return sum(t.nbytes for t in (*self.means, *self._scatters()))
+        lengths = () if self._lengths is None else self._lengths.tensors
+        return sum(t.nbytes for t in (*self.means, *self._scatters(), *lengths))
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -446,6 +480,9 @@ class Moments(PairMoments):
     99 % of the variance this never matters; for raw CCA of an ill-conditioned layer give the arrays
     themselves to `cca`.
 
+    Beside the moments a few vectors are kept (`svcca_lib.lengths`), from which the debiased CKA of
+    the stream is exact.
+
     References
     ----------
     Chan, Golub, LeVeque, "Algorithms for computing the sample variance", The American
@@ -465,6 +502,10 @@ class Moments(PairMoments):
     """
 
     _SIZES = 2  # p, q
+
+    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
+        super()._allocate(layout, device)
+        self._lengths = Lengths.about(self.means)
 
     @staticmethod
     def batch(x: Any, name: str) -> Batch:

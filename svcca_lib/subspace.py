@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from svcca_lib._ambient import undisturbed
 from svcca_lib._linalg import descending_eigh, thin_svd
 from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.inputs import ArrayLike, Precision, resolved, rows_of
 from svcca_lib.moments import LayerMoments, moments_of
-from svcca_lib.outputs import like_input
+from svcca_lib.outputs import Value, handed_out
 
 Energy: TypeAlias = Literal["variance", "singular_values"]
 
@@ -93,7 +94,7 @@ def directions_needed(
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class Factors(Value):
     """A decomposed layer in torch.
 
     Attributes
@@ -247,7 +248,8 @@ class Subspace:
             neuron varies.
         """
         keep = check_cut(keep, energy)
-        return subspace_of(x, "x", precision, keep, energy)
+        with undisturbed():
+            return subspace_of(x, "x", precision, keep, energy)
 
     @property
     def kept(self) -> int:
@@ -257,27 +259,27 @@ class Subspace:
     @property
     def mean(self) -> Any:
         """Mean response of each neuron, shape (p,)."""
-        return like_input(self.tensors.mean, numpy=self.numpy)
+        return handed_out(self.tensors.mean, numpy=self.numpy)
 
     @property
     def directions(self) -> Any:
         """Right singular vectors, shape (p, kept)."""
-        return like_input(self.tensors.directions, numpy=self.numpy)
+        return handed_out(self.tensors.directions, numpy=self.numpy)
 
     @property
     def singular_values(self) -> Any:
         """Singular values kept, shape (kept,), descending."""
-        return like_input(self.tensors.values, numpy=self.numpy)
+        return handed_out(self.tensors.values, numpy=self.numpy)
 
     @property
     def weights(self) -> Any:
         """Maps centred data to the basis: ``(x - mean) @ weights``; shape (p, kept)."""
-        return like_input(self.tensors.weights, numpy=self.numpy)
+        return handed_out(self.tensors.weights, numpy=self.numpy)
 
     @property
     def basis(self) -> Any:
         """Orthonormal basis of the kept subspace in data space, shape (n, kept)."""
-        return like_input(self.tensors.basis, numpy=self.numpy)
+        return handed_out(self.tensors.basis, numpy=self.numpy)
 
     @property
     def sample(self) -> Tensor:

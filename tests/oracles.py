@@ -5,6 +5,9 @@ Nothing here imports the library: NumPy and SciPy in float64, by other algorithm
 
 import numpy as np
 import scipy.linalg
+import scipy.optimize
+import scipy.spatial
+import scipy.stats
 
 
 def centred(x):
@@ -75,3 +78,58 @@ def planted(rng, n, rhos, p, q):
     zx, zy = rng.normal(size=(n, p)), rng.normal(size=(n, q))
     zy[:, :k] = rhos * zx[:, :k] + np.sqrt(1 - rhos**2) * zy[:, :k]
     return zx @ rng.normal(size=(p, p)) + 2.0, zy @ rng.normal(size=(q, q)) - 1.0
+
+
+def nearest(x, k, metric="cosine"):
+    """The k nearest of each row, one by one, as sets."""
+    x = np.asarray(x, dtype=np.float64)
+    found = []
+    for i, row in enumerate(x):
+        if metric == "cosine":
+            far = [-(row @ z) / np.linalg.norm(row) / np.linalg.norm(z) for z in x]
+        else:
+            far = [np.linalg.norm(row - z) for z in x]
+        far[i] = np.inf
+        found.append(set(np.argsort(far)[:k].tolist()))
+    return found
+
+
+def mutual_knn_by_sets(x, y, k, metric="cosine"):
+    both = zip(nearest(x, k, metric), nearest(y, k, metric), strict=True)
+    return np.mean([len(a & b) / k for a, b in both])
+
+
+def jaccard_by_sets(x, y, k, metric="cosine"):
+    both = zip(nearest(x, k, metric), nearest(y, k, metric), strict=True)
+    return np.mean([len(a & b) / len(a | b) for a, b in both])
+
+
+def cknna_by_definition(x, y, k, metric="cosine"):
+    """Huh et al. 2024: products of centred kernels, summed over common neighbours."""
+    kernels, sets = [], [nearest(z, k, metric) for z in (x, y)]
+    for z in (x, y):
+        z = z / np.linalg.norm(z, axis=1, keepdims=True) if metric == "cosine" else z
+        h = np.eye(len(z)) - 1 / len(z)
+        kernels.append(h @ (z @ z.T) @ h)
+
+    def aligned(a, b):
+        (k, m), (s, t) = ([both[a], both[b]] for both in (kernels, sets))
+        return sum(k[i, j] * m[i, j] for i in range(len(k)) for j in s[i] & t[i])
+
+    return aligned(0, 1) / np.sqrt(aligned(0, 0) * aligned(1, 1))
+
+
+def rsa_by_definition(x, y, distance="correlation", by="spearman"):
+    vectors = [scipy.spatial.distance.pdist(z, distance) for z in (x, y)]
+    correlate = {"spearman": scipy.stats.spearmanr, "pearson": scipy.stats.pearsonr}[by]
+    return correlate(*vectors)[0]
+
+
+def soft_matching_by_copies(x, y):
+    """Each neuron as often as makes the widths equal; then the best one-to-one matching."""
+    p, q = x.shape[1], y.shape[1]
+    gain = np.corrcoef(x.T, y.T)[:p, p:]
+    width = np.lcm(p, q)
+    gain = np.repeat(np.repeat(gain, width // p, axis=0), width // q, axis=1)
+    rows, columns = scipy.optimize.linear_sum_assignment(-gain)
+    return gain[rows, columns].mean()

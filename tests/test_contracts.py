@@ -55,7 +55,7 @@ def test_imports_keep_the_contracts():
         ("paper/figures/style.py", "from svcca_lib.paper.experiments import inputs", WAY),
         ("paper/cellar/__init__.py", "", WAY),
         ("inputs.py", f"{INSIDE}from svcca_lib import subspace", LAYER),
-        ("inference.py", f"{INSIDE}from svcca_lib.paper.store.store import Store", MEASURES),
+        ("inference/intervals.py", f"{INSIDE}from svcca_lib.paper.store import store", MEASURES),
         ("paper/experiments/cost.py", "from . import freezing", EXPERIMENTS),
     ],
 )

@@ -9,20 +9,32 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from svcca_lib._ambient import undisturbed
 from svcca_lib._linalg import descending_eigh, thin_svd
 from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.fourier.blocks import by_field
 from svcca_lib.fourier.grid import Size, grid_of
 from svcca_lib.fourier.moments import SpectralMoments, spectral_moments_of
 from svcca_lib.inputs import ArrayLike, Precision, images_of, resolved
-from svcca_lib.outputs import like_input
+from svcca_lib.outputs import Value, handed_out, like_input
 from svcca_lib.subspace import GRAM_IS_SAFE, Energy, check_cut, directions_needed, rank_cut
 
 Cut: TypeAlias = Literal["layer", "frequency"]
 
 
 @dataclass(frozen=True, eq=False)
-class SpectralFactors:
+class Held:
+    """Spectra that are there, where others are computed when asked for."""
+
+    spectra: Tensor
+
+    def __call__(self) -> Tensor:
+        """Return them."""
+        return self.spectra
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralFactors(Value):
     """A layer decomposed at every frequency, in torch.
 
     Attributes
@@ -44,6 +56,10 @@ class SpectralFactors:
     counts: Tensor
     spectra: Callable[[], Tensor] | None
     left: dict[int, Tensor]
+
+    def __getstate__(self) -> dict[str, Any]:
+        spectra = None if self.spectra is None else Held(self.spectra())
+        return super().__getstate__() | {"spectra": spectra}
 
     @property
     def coefficients(self) -> Tensor:
@@ -157,7 +173,8 @@ class FourierSubspace:
             not vary, or an option is outside its range.
         """
         check_cuts(keep, energy, cut)
-        return subspace_of(x, "x", precision, keep, energy, cut)
+        with undisturbed():
+            return subspace_of(x, "x", precision, keep, energy, cut)
 
     @property
     def frequencies(self) -> Any:
@@ -172,7 +189,7 @@ class FourierSubspace:
     @property
     def counts(self) -> Any:
         """Directions kept at each frequency, shape (F,)."""
-        return like_input(self.tensors.counts, numpy=self.numpy)
+        return handed_out(self.tensors.counts, numpy=self.numpy)
 
     @property
     def sample(self) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ from svcca_lib.chance import rotated
 from svcca_lib.errors import some_variance
 from svcca_lib.inputs import Precision, rows_of
 from svcca_lib.measures.canonical import EUCLIDEAN
-from svcca_lib.measures.measure import Measure, function
-from svcca_lib.measures.similarity import Similarity
+from svcca_lib.measures.measure import CentredRows, Measure, function
+from svcca_lib.measures.similarity import Expected, Similarity
 from svcca_lib.moments import Moments, centre, moments_of
 
 KernelName: TypeAlias = Literal["linear", "rbf"]
@@ -30,22 +30,14 @@ x, y : array_like, shape (n, p) and (n, q)
 
 
 @dataclass(frozen=True, eq=False)
-class UnitRows:
-    """A centred layer of unit norm, whose sums of squares several comparisons share."""
+class UnitRows(CentredRows):
+    """A centred layer of unit norm, whose sums of squares several comparisons share.
 
-    rows: Tensor  # (n, p) centred; for an RBF kernel the doubly centred kernel matrix (n, n)
+    For an RBF kernel its rows are the doubly centred kernel matrix (n, n).
+    """
+
     kernel: KernelName = "linear"
     debiased: bool = False
-
-    @property
-    def n(self) -> int:
-        """Datapoints."""
-        return len(self.rows)
-
-    @property
-    def sample(self) -> Tensor:
-        """A tensor of the layer's precision and device."""
-        return self.rows
 
     @cached_property
     def squares(self) -> Tensor:
@@ -53,6 +45,11 @@ class UnitRows:
         if self.kernel == "linear":
             return (self.rows**2).sum(1)
         return self.rows.diagonal()
+
+    @property
+    def trace(self) -> float:
+        """Of the centred kernel matrix; that of rows of unit norm is 1."""
+        return 1.0 if self.kernel == "linear" else float(self.squares.sum())
 
     @cached_property
     def gram(self) -> Tensor:
@@ -69,11 +66,7 @@ class UnitRows:
         """Singular values, shape (min(n, p),)."""
         return singular_values(self.rows)
 
-    def primed(self) -> UnitRows:
-        """The layer itself: comparisons need its rows."""
-        return self
-
-    def reordered(self, order: Tensor) -> UnitRows:
+    def reordered(self, order: Tensor) -> Self:
         """The same layer with its datapoints in another order."""
         rows = self.rows[order] if self.kernel == "linear" else self.rows[order][:, order]
         other = replace(self, rows=rows)
@@ -88,6 +81,7 @@ class Scatter:
     scatter: Tensor  # (p, p), trace 1
     scale: float  # trace before
     n: int
+    quartic: float  # sum of the fourth powers of the lengths of the rows, at unit norm
 
     @property
     def sample(self) -> Tensor:
@@ -98,6 +92,11 @@ class Scatter:
     def norm(self) -> float:
         """Frobenius norm of the scatter matrix."""
         return float(torch.linalg.norm(self.scatter))
+
+    @cached_property
+    def debiased(self) -> float:
+        """Unbiased HSIC of the layer with itself, up to the factor of `_unbiased`."""
+        return _unbiased(self.norm**2, self.quartic, 1.0, self.n)
 
     @cached_property
     def spectrum(self) -> Tensor:
@@ -112,12 +111,38 @@ class Scatter:
 Layer: TypeAlias = UnitRows | Scatter
 
 
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Of a layer its singular values, which take no rows along."""
+
+    spectrum: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class RotationChance:
+    """What random rotations of the datapoints would score, computed when asked for."""
+
+    layers: tuple[Layer | Spectrum, Layer | Spectrum]
+    n: int
+
+    costly: ClassVar[bool] = True
+
+    def __call__(self) -> float:
+        x, y = self.layers
+        return rotated((x.spectrum, y.spectrum), self.n)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spectra = tuple(Spectrum(layer.spectrum.detach().clone()) for layer in self.layers)
+        return RotationChance, (spectra, self.n)
+
+
 def of_unit_norm(x: Any, name: str, precision: Precision) -> Layer:
     """Sum a layer up and scale it; its rows where there are any, else its scatter matrix."""
     if isinstance(x, Moments):
         layer = moments_of(x, name)
         scale = float(layer.gram.trace())
-        return Scatter(layer.gram / scale, scale, layer.n)
+        quartic = float(x.lengths_about().products[0, 0]) / scale**2
+        return Scatter(layer.gram / scale, scale, layer.n, quartic)
     rows, _ = centre(rows_of(x, name, precision).values.detach())
     total = (rows**2).sum()
     some_variance(total, name, tuple(rows.shape))
@@ -137,7 +162,7 @@ class CKA(Measure[Similarity]):
     kernel : {"linear", "rbf"}
     debiased : bool, default False
         Use the unbiased estimator of HSIC (Song et al. 2012), whose expectation for independent
-        layers is 0 at any width; needs n >= 4.
+        layers is 0 at any width; needs n >= 4. Exact from `Moments` too.
     bandwidth : float, default 1.0
         For ``"rbf"``: the kernel's standard deviation as a multiple of the median distance between
         datapoints.
@@ -186,24 +211,54 @@ class CKA(Measure[Similarity]):
     def prepare(self, x: Any, name: str) -> Layer:
         layer = of_unit_norm(x, name, self.precision)
         if isinstance(layer, Scatter):
-            if self.kernel == "linear" and not self.debiased:
-                return layer
-            raise ValueError(
-                "moments hold what the biased linear CKA needs and nothing more; "
-                "give the arrays for kernel='rbf' or debiased=True"
-            )
-        if self.debiased and layer.n < 4:
-            raise ValueError(f"debiased CKA needs at least 4 datapoints; {name} has {layer.n}")
+            if self.of_rows:
+                raise ValueError(
+                    "moments hold what the linear CKA needs and nothing more; give the arrays, or "
+                    "a Reservoir of the stream, for kernel='rbf'"
+                )
+            if self.debiased:
+                self._enough(layer.n, name)
+                self._resolved(layer.debiased, layer.n, layer.scatter.dtype, name)
+            return layer
+        if self.debiased:
+            self._enough(layer.n, name)
         rows = layer.rows if self.kernel == "linear" else self._rbf(layer.rows, name)
         layer = UnitRows(rows, self.kernel, self.debiased)
-        # The unbiased estimate ignores what single datapoints add to all their products. Where that
-        # is all there is (one datapoint stands out, the others agree), rounding would be left.
-        least = layer.n * torch.finfo(rows.dtype).eps * float(layer.squares.sum()) ** 2
-        if self.debiased and not layer.hsic > least:
+        if self.debiased:
+            size = float(layer.squares.sum())
+            self._resolved(layer.hsic / size**2 if size else 0.0, layer.n, rows.dtype, name)
+        return layer
+
+    @staticmethod
+    def _enough(n: int, name: str) -> None:
+        if n < 4:
+            raise ValueError(f"debiased CKA needs at least 4 datapoints; {name} has {n}")
+
+    @staticmethod
+    def _resolved(hsic: float, n: int, dtype: torch.dtype, name: str) -> None:
+        """Raise where rounding is left of the HSIC of a layer of trace 1 with itself.
+
+        The unbiased estimate ignores what single datapoints add to all their products, and that may
+        be all there is: one datapoint stands out, the others agree.
+        """
+        if not hsic > n * torch.finfo(dtype).eps:
             raise ValueError(
                 f"{name} leaves nothing to the debiased CKA: all datapoints but one, at most, agree"
             )
-        return layer
+
+    @property
+    def of_rows(self) -> bool:
+        return self.kernel != "linear"
+
+    @property
+    def lifted(self) -> bool:
+        return self.debiased and self.kernel == "linear"
+
+    def pair(self, x: Any, y: Any) -> tuple[Layer, Layer, Tensor | None]:
+        a, b, cross = super().pair(x, y)
+        if self.lifted and isinstance(x, Moments) and cross is not None:
+            cross = lifted(cross, x.lengths_about().products[0, 1])
+        return a, b, cross
 
     def _rbf(self, rows: Tensor, name: str) -> Tensor:
         """Doubly centred kernel matrix, shape (n, n)."""
@@ -219,17 +274,18 @@ class CKA(Measure[Similarity]):
 
     def compare(self, a: Layer, b: Layer, cross: Tensor | None = None) -> Similarity:
         if isinstance(a, Scatter) or isinstance(b, Scatter):
-            value, chance = _from_scatters(a, b, cross)
-            return Similarity(self.name, min(1.0, value), a.n, independent=lambda: chance)
+            if self.debiased:
+                value, chance = _debiased_from_scatters(a, b, cross), 0.0
+            else:
+                value, chance = _from_scatters(a, b, cross)
+            return Similarity(self.name, min(1.0, value), a.n, independent=Expected(chance))
         norm = math.sqrt(max(a.hsic, 0.0)) * math.sqrt(max(b.hsic, 0.0))
-        value = _hsic(a, b) / norm if norm > 0 else math.nan
-
-        def independent() -> float:
+        value = chance = math.nan
+        if norm > 0:
+            value = min(1.0, _hsic(a, b) / norm)
             # Over random pairings of datapoints E[tr(K P L P^T)] = tr(K) tr(L) / (n - 1), exactly.
-            return float(a.squares.sum() * b.squares.sum()) / ((a.n - 1) * norm)
-
-        chance_of = (lambda: 0.0) if self.debiased else independent
-        return Similarity(self.name, min(1.0, value), a.n, independent=chance_of)
+            chance = 0.0 if self.debiased else a.trace * b.trace / ((a.n - 1) * norm)
+        return Similarity(self.name, value, a.n, independent=Expected(chance))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,9 +340,7 @@ class Procrustes(Measure[Similarity]):
         else:
             product = _short(a.rows).T @ _short(b.rows)
         value = min(1.0, float(singular_values(product).sum()))
-        return Similarity(
-            self.name, value, a.n, independent=lambda: rotated((a.spectrum, b.spectrum), a.n)
-        )
+        return Similarity(self.name, value, a.n, independent=RotationChance((a, b), a.n))
 
 
 cka = function(CKA)
@@ -307,9 +361,38 @@ def _hsic(a: UnitRows, b: UnitRows) -> float:
         full = (a.gram * b.gram).sum()
     if not a.debiased:
         return float(full)
-    diagonal = a.squares @ b.squares
-    traces = a.squares.sum() * b.squares.sum()
-    return float(full - diagonal + traces / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2))
+    traces = float(a.squares.sum() * b.squares.sum())
+    return _unbiased(float(full), float(a.squares @ b.squares), traces, n)
+
+
+def _unbiased(full: float, diagonal: float, traces: float, n: int) -> float:
+    """Unbiased HSIC, up to a factor, of centred kernels.
+
+    From the sum of all products of entries, of those on the diagonals, and the traces' product.
+    """
+    return full - diagonal + traces / ((n - 1) * (n - 2)) - 2 * diagonal / (n - 2)
+
+
+def lifted(products: Tensor, lengths: Tensor) -> Tensor:
+    """Products (p, q) of two layers with one row and column more, those of the squared lengths.
+
+    It is what the products of the layers are if each has one more neuron, the squared length of its
+    centred rows; only the corner is read.
+    """
+    with_corner = torch.nn.functional.pad(products, (0, 1, 0, 1))
+    with_corner[-1, -1] = lengths
+    return with_corner
+
+
+def _debiased_from_scatters(a: Layer, b: Layer, cross: Tensor | None) -> float:
+    """Debiased linear CKA of layers that came as moments, from their lifted products."""
+    if not (isinstance(a, Scatter) and isinstance(b, Scatter)) or cross is None:
+        return float(_crossed(a, b, cross).sum())  # says what is missing
+    if cross.shape != (len(a.scatter) + 1, len(b.scatter) + 1):
+        raise TypeError("debiased CKA of moments needs the products of the squared lengths too")
+    full = float(a.cross(b, cross[:-1, :-1]).square().sum())
+    corner = float(cross[-1, -1]) / a.scale / b.scale
+    return _unbiased(full, corner, 1.0, a.n) / math.sqrt(a.debiased * b.debiased)
 
 
 def _crossed(a: Layer, b: Layer, cross: Tensor | None) -> Tensor:

@@ -15,9 +15,9 @@ from svcca_lib._linalg import inner, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
 from svcca_lib.inputs import Precision
 from svcca_lib.measures.measure import Measure, function, in_one_precision
-from svcca_lib.measures.similarity import Similarity
+from svcca_lib.measures.similarity import Expected, Similarity
 from svcca_lib.moments import Moments, moments_of
-from svcca_lib.outputs import like_input
+from svcca_lib.outputs import Value, like_input
 from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, subspace_of
 
 MeanOver: TypeAlias = Literal["kept", "smaller_layer", "weighted"]
@@ -214,7 +214,10 @@ class PWCCA(_OnCutSubspaces):
 
     name: ClassVar[str] = "pwcca"
     symmetric: ClassVar[bool] = False
-    invariant_to: ClassVar[frozenset[str]] = frozenset({"isotropic", "translation"})
+    invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN - {"orthogonal"} | {
+        "permutation",
+        "reflection",
+    }
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
         a, b = in_one_precision(a, b)
@@ -227,11 +230,11 @@ class PWCCA(_OnCutSubspaces):
             measure=self.name,
             similarity=min(1.0, float(((alpha * rho).sum() / alpha.sum()).detach())),
             n=a.n,
+            weights=CanonicalWeights.of(a, b, matrix, (u, v)),
             correlations=like_input(rho, numpy=a.numpy),
             x_kept=a.kept,
             y_kept=b.kept,
-            weights=lambda: _weights(a, b, u, v),
-            independent=lambda: chance_correlation(a.kept, b.kept, a.n),
+            independent=CanonicalChance(a.kept, b.kept, a.n),
         )
 
 
@@ -279,7 +282,7 @@ class LinearRegression(_OnSubspaces):
             n=a.n,
             x_kept=a.kept,
             y_kept=b.kept,
-            independent=lambda: min(1.0, a.kept / (a.n - 1)),
+            independent=Expected(min(1.0, a.kept / (a.n - 1))),
         )
 
 
@@ -309,11 +312,11 @@ def _canonical(
         measure=measure,
         similarity=min(1.0, similarity),
         n=a.n,
+        weights=CanonicalWeights.of(a, b, matrix, pairs),
         correlations=like_input(rho, numpy=a.numpy),
         x_kept=a.kept,
         y_kept=b.kept,
-        weights=lambda: _weights(a, b, *(pairs or _singular_pairs(matrix)[::2])),
-        independent=lambda: scale * chance_correlation(a.kept, b.kept, a.n),
+        independent=CanonicalChance(a.kept, b.kept, a.n, scale),
     )
 
 
@@ -349,10 +352,38 @@ def explained_along(values: Tensor, vectors: Tensor) -> Tensor:
     return shares
 
 
-def _weights(a: Subspace, b: Subspace, u: Tensor, v: Tensor) -> tuple[Any, Any]:
-    """Canonical weights, from the SVD of the alignment."""
-    sides = (a.tensors.weights @ u, b.tensors.weights @ v)
-    return like_input(sides[0], numpy=a.numpy), like_input(sides[1], numpy=a.numpy)
+@dataclass(frozen=True, eq=False)
+class CanonicalWeights(Value):
+    """Canonical weights, computed when asked for; no larger than the weights of both layers."""
+
+    maps: tuple[Tensor, Tensor]  # (p, kept_a) and (q, kept_b): from centred neurons to the bases
+    alignment: Tensor  # (kept_a, kept_b)
+    vectors: tuple[Tensor, Tensor] | None  # its singular vectors, where they are known
+    numpy: bool
+
+    @classmethod
+    def of(
+        cls, a: Subspace, b: Subspace, matrix: Tensor, vectors: tuple[Tensor, Tensor] | None
+    ) -> CanonicalWeights:
+        return cls((a.tensors.weights, b.tensors.weights), matrix, vectors, a.numpy)
+
+    def __call__(self) -> tuple[Any, Any]:
+        u, v = self.vectors or _singular_pairs(self.alignment)[::2]
+        x, y = self.maps
+        return like_input(x @ u, numpy=self.numpy), like_input(y @ v, numpy=self.numpy)
+
+
+@dataclass(frozen=True)
+class CanonicalChance:
+    """What independent layers of these sizes would score, computed when asked for."""
+
+    x_kept: int
+    y_kept: int
+    n: int
+    scale: float = 1.0
+
+    def __call__(self) -> float:
+        return self.scale * chance_correlation(self.x_kept, self.y_kept, self.n)
 
 
 def _singular_pairs(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from svcca_lib._ambient import undisturbed
 from svcca_lib._linalg import singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
 from svcca_lib.errors import one_of
@@ -36,11 +37,11 @@ from svcca_lib.measures.canonical import EUCLIDEAN, MeanOver, Side
 from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import PairMoments
-from svcca_lib.outputs import like_input
+from svcca_lib.outputs import HandedOut, Value, like_input
 from svcca_lib.subspace import Energy
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FourierSimilarity(Similarity):
     """What `dft_cca` found; see `Similarity` for what it shares with the other measures.
 
@@ -69,9 +70,9 @@ class FourierSimilarity(Similarity):
         Height and width of both layers.
     """
 
-    frequencies: Any = None
-    multiplicities: Any = None
-    counts: Any = None
+    frequencies: Any = HandedOut()
+    multiplicities: Any = HandedOut()
+    counts: Any = HandedOut()
     sizes: tuple[Size, Size] = field(default=((1, 1), (1, 1)), repr=False)
 
     def directions(self, side: Side = "x", k: int | None = None) -> Any:
@@ -102,6 +103,10 @@ class FourierSimilarity(Similarity):
         one frequency, as complex numbers, are.
         """
         one_of(side, ("x", "y"), "side")
+        with undisturbed():
+            return self._directions(side, k)
+
+    def _directions(self, side: Side, k: int | None) -> Any:
         weights = torch.as_tensor(self.x_weights if side == "x" else self.y_weights)
         rho = torch.as_tensor(self.correlations)
         counts = torch.as_tensor(self.counts).to(rho.device)
@@ -285,13 +290,8 @@ def _compare(
     flat_a, flat_b = int((twice * kept_a).sum()), int((twice * kept_b).sum())
     k = int(counts.max())
     svd = None
-
-    def pairs() -> tuple[Tensor, Tensor, Tensor]:
-        u, s, v = by_field(thin_svd, matrix, real)
-        return u[:, :, :k], s[:, :k].clamp(max=1.0), v[:, :, :k]
-
     if mean_over == "weighted":
-        u, rho, v = svd = pairs()
+        u, rho, v = svd = _singular_pairs(matrix, real, k)
         # Variance of each layer along its canonical variates, as in `svcca`.
         shares = [
             twice[:, None]
@@ -300,30 +300,14 @@ def _compare(
             for values, vectors in ((a.tensors.values[at_a], u), (b.tensors.values[at_b], v))
         ]
         weights = shares[0] + shares[1]
-        similarity, scale = float((weights * rho).sum() / weights.sum()), 1.0
+        similarity = float((weights * rho).sum() / weights.sum())
+        divisor = min(flat_a, flat_b)
     else:
         rho = by_field(singular_values, matrix, real)[:, :k].clamp(max=1.0)
         neurons = [s.channels * s.size[0] * s.size[1] for s in (a, b)]
         divisor = min(flat_a, flat_b) if mean_over == "kept" else min(neurons)
         # No direction at any shared frequency: nothing is shared.
         similarity = float((twice[:, None] * rho).sum()) / max(divisor, 1)
-        scale = min(flat_a, flat_b) / max(divisor, 1)
-
-    def both_weights() -> tuple[Any, Any]:
-        u, _, v = svd or pairs()
-        return tuple(
-            like_input(select(s.tensors.weights, at) @ vectors, numpy=a.numpy)
-            for s, at, vectors in ((a, at_a, u), (b, at_b, v))
-        )
-
-    def chance() -> float:
-        sizes = list(zip(kept_a.tolist(), kept_b.tolist(), twice.tolist(), strict=True))
-        expected: dict[tuple[int, int, int], float] = {
-            (p, q, m): m * min(p, q) * chance_correlation(p, q, a.n, complex_valued=m == 2)
-            for p, q, m in set(sizes)
-            if min(p, q)
-        }
-        return scale * sum(expected.get(s, 0.0) for s in sizes) / max(1, min(flat_a, flat_b))
 
     numpy = a.numpy
     return FourierSimilarity(
@@ -333,10 +317,60 @@ def _compare(
         correlations=like_input(rho, numpy=numpy),
         x_kept=flat_a,
         y_kept=flat_b,
-        weights=both_weights,
-        independent=chance,
+        weights=SpectralWeights(
+            maps=(select(a.tensors.weights, at_a), select(b.tensors.weights, at_b)),
+            alignment=matrix,
+            real=real,
+            k=k,
+            vectors=svd and svd[::2],
+            numpy=numpy,
+        ),
+        independent=SpectralChance(
+            sizes=tuple(zip(kept_a.tolist(), kept_b.tolist(), twice.tolist(), strict=True)),
+            n=a.n,
+            divisor=max(divisor, 1),
+        ),
         frequencies=like_input(torch.tensor([grid_of(a.size).keys[f] for f in at_a]), numpy=numpy),
         multiplicities=like_input(twice, numpy=numpy),
         counts=like_input(counts, numpy=numpy),
         sizes=(a.size, b.size),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralWeights(Value):
+    """Canonical weights at every shared frequency, computed when asked for."""
+
+    maps: tuple[Tensor, Tensor]  # (F, c, kept) of both layers
+    alignment: Tensor  # (F, kept_a, kept_b)
+    real: int
+    k: int
+    vectors: tuple[Tensor, Tensor] | None  # singular vectors of the alignment, where known
+    numpy: bool
+
+    def __call__(self) -> tuple[Any, Any]:
+        u, v = self.vectors or _singular_pairs(self.alignment, self.real, self.k)[::2]
+        x, y = self.maps
+        return like_input(x @ u, numpy=self.numpy), like_input(y @ v, numpy=self.numpy)
+
+
+@dataclass(frozen=True)
+class SpectralChance:
+    """What independent layers of these sizes would score, computed when asked for."""
+
+    sizes: tuple[tuple[int, int, int], ...]  # of each frequency: kept of x, of y, multiplicity
+    n: int
+    divisor: int
+
+    def __call__(self) -> float:
+        expected: dict[tuple[int, int, int], float] = {
+            (p, q, m): m * min(p, q) * chance_correlation(p, q, self.n, complex_valued=m == 2)
+            for p, q, m in set(self.sizes)
+            if min(p, q)
+        }
+        return sum(expected.get(s, 0.0) for s in self.sizes) / self.divisor
+
+
+def _singular_pairs(matrix: Tensor, real: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    u, s, v = by_field(thin_svd, matrix, real)
+    return u[:, :, :k], s[:, :k].clamp(max=1.0), v[:, :, :k]

@@ -19,13 +19,16 @@ from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, Self, T
 import torch
 from torch import Tensor
 
+from svcca_lib._ambient import undisturbed
 from svcca_lib.errors import SampleSizeWarning, one_of, same_kind, same_rows
 from svcca_lib.fourier.subspace import FourierSubspace
+from svcca_lib.measures.reservoir import Reservoir
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import Moments, PairMoments
 from svcca_lib.subspace import Subspace
 
 P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R", bound=Similarity)
 S = TypeVar("S", Subspace, FourierSubspace)
 R_co = TypeVar("R_co", bound=Similarity, covariant=True)
@@ -49,6 +52,31 @@ class Prepared(Protocol):
         """The same layer with its datapoints in another order."""
 
 
+@dataclass(frozen=True, eq=False)
+class CentredRows:
+    """A layer prepared as its rows; measures may scale them."""
+
+    rows: Tensor  # (n, p)
+
+    @property
+    def n(self) -> int:
+        """Datapoints."""
+        return len(self.rows)
+
+    @property
+    def sample(self) -> Tensor:
+        """A tensor of the layer's precision and device."""
+        return self.rows
+
+    def primed(self) -> Self:
+        """The layer itself: comparisons need its rows."""
+        return self
+
+    def reordered(self, order: Tensor) -> Self:
+        """The same layer with its datapoints in another order."""
+        return replace(self, rows=self.rows[order])
+
+
 @dataclass(frozen=True)
 class Measure(ABC, Generic[R]):
     """A measure of similarity, with its options.
@@ -60,14 +88,49 @@ class Measure(ABC, Generic[R]):
     symmetric : bool
         Whether exchanging the layers leaves the similarity as it is.
     invariant_to : frozenset of str
-        Of ``"orthogonal"``, ``"isotropic"`` (one scale for the whole layer), ``"invertible"`` (any
-        invertible linear map of the neurons) and ``"translation"``: the maps of either layer that
-        leave the similarity unchanged.
+        The maps of either layer that leave the similarity, by default, unchanged: of
+        ``"orthogonal"``, ``"permutation"`` and ``"reflection"`` of the neurons (an orthogonal map
+        may be either), ``"isotropic"`` (one positive scale for the whole layer), ``"invertible"``
+        (any invertible linear map of the neurons) and ``"translation"``.
+    lowest : float
+        The least similarity that can come out.
+
+    Notes
+    -----
+    A measure of one's own is a frozen dataclass with these and two methods, `prepare` and
+    `compare`. What `prepare` gives has the attributes and methods of `Prepared`.
+    `svcca_lib.testing.check_measure` tries whether it keeps what it declares;
+    `svcca_lib.register`, or an entry point of the group ``svcca_lib.measures``, makes it known by
+    its name.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from svcca_lib import Measure, Similarity
+    >>> from svcca_lib.inputs import rows_of
+    >>> from svcca_lib.measures.measure import CentredRows
+    >>> from svcca_lib.moments import centre
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class FirstNeuron(Measure[Similarity]):
+    ...     name = "first_neuron"
+    ...     symmetric = True
+    ...     invariant_to = frozenset({"isotropic", "translation"})
+    ...     lowest = -1.0
+    ...     def prepare(self, x, name):
+    ...         return CentredRows(centre(rows_of(x, name).values[:, :1])[0])
+    ...     def compare(self, a, b, cross=None):
+    ...         value = (a.rows * b.rows).sum() / (a.rows.norm() * b.rows.norm())
+    ...         return Similarity(self.name, float(value), a.n)
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> FirstNeuron().between(x, 1 - 2 * x)
+    Similarity(first_neuron -1.0000, n=50)
     """
 
     name: ClassVar[str]
     symmetric: ClassVar[bool]
     invariant_to: ClassVar[frozenset[str]]
+    lowest: ClassVar[float] = 0.0
     moments: ClassVar[type[PairMoments]] = Moments
     datapoints: ClassVar[tuple[str, str]] = ("datapoints", "neurons")
     remedy: ClassVar[str] = "more datapoints than neurons, or a held-out or debiased measure"
@@ -76,6 +139,12 @@ class Measure(ABC, Generic[R]):
 x, y : array_like, shape (n, p) and (n, q), or Subspace
     Two layers on the same datapoints, or `Moments` of both as the only argument. A `Subspace`
     keeps the cut it was made with."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("prepare", "pair", "compare"):  # every way to a number leads through these
+            if name in cls.__dict__:
+                setattr(cls, name, _undisturbed(cls.__dict__[name]))
 
     def __post_init__(self) -> None:
         for option, allowed in _choices(type(self)).items():
@@ -95,6 +164,20 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
     def compare(self, a: Any, b: Any, cross: Tensor | None = None) -> R:
         """Compare two prepared layers; layers that came as moments need their cross-scatter."""
 
+    @property
+    def of_rows(self) -> bool:
+        """Whether it needs the rows of a layer: arrays, or a `Reservoir`, and no moments."""
+        return False
+
+    @property
+    def lifted(self) -> bool:
+        """Whether layers that came as moments meet with one neuron more: their rows' lengths.
+
+        Their cross-scatter then has one row and column more, the products with the squared lengths
+        of the centred rows.
+        """
+        return False
+
     def width(self, layer: Any) -> int:
         """Neurons that the number of datapoints is held against; 0 where there is no such limit."""
         return 0
@@ -112,6 +195,8 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
 
     def pair(self, x: Any, y: Any) -> tuple[Any, Any, Tensor | None]:
         """Prepare two layers, however they came; for moments their cross-scatter too."""
+        if isinstance(x, Reservoir) and y is None:
+            x, y = x.both()
         if isinstance(x, self.moments):
             first, second = x.halves() if y is None else _too_many(x)
             if x.n < 2:
@@ -123,9 +208,24 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
             raise TypeError(
                 f"y is missing: give two layers, or {kind} of both as the only argument"
             )
+        rows_only(y, "y")
         a, b = self.prepare(x, "x"), self.prepare(y, "y")
         comparable(a, b)
         return a, b, None
+
+    def needs_rows(self, x: Any, name: str) -> None:
+        """Raise where a layer came as moments and its rows are needed.
+
+        Raises
+        ------
+        TypeError
+            If it did.
+        """
+        if isinstance(x, PairMoments):
+            raise TypeError(
+                f"{self.name} needs the rows of {name}, which {type(x).__name__} do not hold: give "
+                f"arrays, or a Reservoir of the stream"
+            )
 
     def between(self, x: Any, y: Any = None, *, stacklevel: int = 2) -> R:
         """Compare two layers, however they came, with a warning where datapoints are too few."""
@@ -139,12 +239,38 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
         return result
 
 
+def _undisturbed(method: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(method)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with undisturbed():
+            return method(*args, **kwargs)
+
+    return alone
+
+
 def _too_many(x: PairMoments) -> Any:
     kind = type(x).__name__
     raise TypeError(f"{kind} hold both layers already: give them as the only argument")
 
 
-def comparable(a: Prepared, b: Prepared) -> None:
+def rows_only(layer: Any, name: str) -> None:
+    """Raise for moments where single layers are compared with each other.
+
+    Raises
+    ------
+    TypeError
+        If the layer is given as moments.
+    """
+    if isinstance(layer, PairMoments):
+        kind = type(layer).__name__
+        raise TypeError(
+            f"{name} must be an array, or a layer that is prepared already; got {kind}, which "
+            f"lack the products with any other layer: feed {kind} with both, update(x, y), or "
+            f"NetworkMoments with many layers"
+        )
+
+
+def comparable(a: Prepared, b: Prepared, names: tuple[str, str] = ("x", "y")) -> None:
     """Raise unless two prepared layers share their datapoints, precision and device.
 
     Raises
@@ -152,8 +278,8 @@ def comparable(a: Prepared, b: Prepared) -> None:
     ValueError
         If they do not.
     """
-    same_rows(a.n, b.n)
-    same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)))
+    same_rows(a.n, b.n, names=names)
+    same_kind(*((s.dtype, s.device) for s in (a.sample, b.sample)), names=names)
 
 
 def in_one_precision(a: S, b: S) -> tuple[S, S]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from svcca_lib._linalg import on_cpu, one_thread_each
 from svcca_lib.errors import SampleSizeWarning
-from svcca_lib.measures.measure import comparable
+from svcca_lib.measures.measure import comparable, rows_only
 from svcca_lib.measures.registry import measure_named
 
 
@@ -46,7 +46,8 @@ def pairwise(
     Raises
     ------
     TypeError, ValueError
-        As the measure itself; the error names the layer, such as ``xs['c1']``.
+        As the measure itself; the error names the layers, such as ``xs['c1']``. Moments of single
+        layers are refused: they lack the products of the pairs (see `NetworkMoments`).
 
     Notes
     -----
@@ -63,6 +64,8 @@ def pairwise(
     """
     chosen = measure_named(measure, options)
     named = _named(xs, "xs") + ([] if ys is None else _named(ys, "ys"))
+    for name, layer in named:
+        rows_only(layer, name)
     tensors = [x if isinstance(x, Tensor) else getattr(x, "sample", None) for _, x in named]
     many = len(named) >= torch.get_num_threads()
     on_cpus = on_cpu(*(t for t in tensors if t is not None))
@@ -71,8 +74,9 @@ def pairwise(
     prepared = each(lambda layer: chosen.prepare(layer[1], layer[0]).primed(), named)
     left = prepared[: len(xs)]
     right = left if ys is None else prepared[len(xs) :]
-    for other in prepared:
-        comparable(left[0], other)
+    names = [name for name, _ in named]
+    for name, other in zip(names, prepared, strict=True):
+        comparable(left[0], other, (names[0], name))
     mirrored = ys is None and chosen.symmetric
     cells = [(i, j) for i in range(len(left)) for j in range(i if mirrored else 0, len(right))]
 
@@ -87,18 +91,33 @@ def pairwise(
         matrix[i, j] = similarity
         if mirrored:
             matrix[j, i] = similarity
-    warn_once([caution for _, caution in found if caution], stacklevel=2)
+    beside = names if ys is None else names[len(xs) :]
+    cautions = {
+        f"{names[i]} with {beside[j]}": caution
+        for (i, j), (_, caution) in zip(cells, found, strict=True)
+    }
+    warn_once(cautions, stacklevel=2)
     first = named[0][1]
     if isinstance(first, np.ndarray) or getattr(first, "numpy", False) is True:
         return matrix
     return torch.from_numpy(matrix).to(first.device if isinstance(first, Tensor) else "cpu")
 
 
-def warn_once(cautions: Sequence[str], stacklevel: int) -> None:
-    """Give the first of many warnings, and say how many more there were."""
-    if cautions:
-        more = f" (and {len(cautions) - 1} more of these)" if len(cautions) > 1 else ""
-        warnings.warn(cautions[0] + more, SampleSizeWarning, stacklevel=stacklevel + 1)
+def warn_once(cautions: Mapping[str, str | None], stacklevel: int) -> None:
+    """Give the first warning, saying of which pair of layers, and how many others need one too.
+
+    Parameters
+    ----------
+    cautions : dict of str to str
+        Of each pair of layers compared; None where there is nothing to say.
+    stacklevel : int
+    """
+    pairs = [pair for pair, caution in cautions.items() if caution]
+    if not pairs:
+        return
+    more = f"; {len(pairs) - 1} of the other {len(cautions) - 1} pairs have too few as well"
+    where = f" ({pairs[0]}{more if len(pairs) > 1 else ''})"
+    warnings.warn(f"{cautions[pairs[0]]}{where}", SampleSizeWarning, stacklevel=stacklevel + 1)
 
 
 def _in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from svcca_lib._ambient import undisturbed
+from svcca_lib.outputs import HandedOut, Value, copied
 
-@dataclass(frozen=True, eq=False)
-class Similarity:
-    """What a measure found.
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Similarity(Value):
+    """What a measure found: a value, which pickles, and hands out copies of its arrays.
 
     Attributes
     ----------
     measure : str
         Name of the measure.
     similarity : float
-        In [0, 1]; 1 for layers that the measure cannot tell apart. (Debiased CKA, an unbiased
-        estimate, scatters around 0 for independent layers and can fall just below it.)
+        In [0, 1]; 1 for layers that the measure cannot tell apart. (Correlations of all pairs, as
+        of `rsa`, go down to -1. Debiased CKA, an unbiased estimate, scatters around 0 for
+        independent layers and can fall just below it.)
     n : int
         Datapoints.
     correlations : array, shape (k,), or None
@@ -33,7 +37,7 @@ class Similarity:
         Expected similarity of *independent* layers of these sizes: what the number would be with
         nothing to find. None where no closed form is known (use `svcca_lib.permutation_test`).
     weights, independent : callable or None
-        What computes the weights and `chance` when they are asked for.
+        What computes the weights and `chance` when they are asked for: small objects that pickle.
 
     Notes
     -----
@@ -44,7 +48,7 @@ class Similarity:
     measure: str
     similarity: float
     n: int
-    correlations: Any = None
+    correlations: Any = HandedOut()
     x_kept: int | None = None
     y_kept: int | None = None
     weights: Callable[[], tuple[Any, Any]] | None = field(default=None, repr=False)
@@ -52,19 +56,39 @@ class Similarity:
 
     @cached_property
     def _both_weights(self) -> tuple[Any, Any]:
-        return (None, None) if self.weights is None else self.weights()
+        with undisturbed():
+            return (None, None) if self.weights is None else self.weights()
 
     @property
     def x_weights(self) -> Any:
         """Weights of the canonical variates of `x`, shape (p, k)."""
-        return self._both_weights[0]
+        return copied(self._both_weights[0])
 
     @property
     def y_weights(self) -> Any:
         """Weights of the canonical variates of `y`, shape (q, k)."""
-        return self._both_weights[1]
+        return copied(self._both_weights[1])
 
     @cached_property
     def chance(self) -> float | None:
         """Expected similarity of independent layers of these sizes."""
-        return None if self.independent is None else self.independent()
+        with undisturbed():
+            return None if self.independent is None else self.independent()
+
+    def __repr__(self) -> str:
+        parts = [f"{self.measure} {self.similarity:.4f}"]
+        if not getattr(self.independent, "costly", False) and self.chance is not None:
+            parts.append(f"chance {self.chance:.4f}")
+        if self.x_kept is not None:
+            parts.append(f"kept {self.x_kept} and {self.y_kept}")
+        return f"{type(self).__name__}({', '.join(parts)}, n={self.n})"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A chance level that is known already."""
+
+    value: float
+
+    def __call__(self) -> float:
+        return self.value

@@ -8,21 +8,27 @@ whatever order the loader takes.
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
-from typing import Any, TypeAlias
+from threading import get_ident
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-LayerSpec: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
-Feed: TypeAlias = Callable[[nn.Module, Any], Any]
+from svcca_lib.errors import short_of_memory
+from svcca_lib.models.axes import Asked, Axes, Trace, matches
+from svcca_lib.models.batches import ID_KEYS, Feed, iterate, run_model, to_device
+from svcca_lib.models.evaluation import evaluating
+from svcca_lib.models.masks import Mask, keys_of, real_tokens
+from svcca_lib.models.outputs import Output, opened
+from svcca_lib.models.readings import Reading, Tokens
+from svcca_lib.models.selection import LayerSpec, bare, module_of, near, recordable, resolve
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +38,9 @@ def capture(
     layers: LayerSpec,
     batches: Any,
     *,
+    tokens: Tokens | None = None,
+    mask: Mask = "auto",
+    axes: Mapping[str, str] | None = None,
     batch_size: int = 256,
     feed: Feed | None = None,
     progress: bool = False,
@@ -43,14 +52,20 @@ def capture(
     model : torch.nn.Module
         Any. It runs where its parameters are, in evaluation mode and without gradients, and is left
         as it was found.
-    layers : str, torch.nn.Module, or a sequence of them
-        Which submodules: by name (``"layer1.0.conv1"``), as the module itself, by a pattern
-        (``"layer1.*"``, ``"c[12]"``; ``*`` matches dots too), or ``"all"``: the names in
-        ``model.layers`` where the model has such a tuple, else every module that calls no other.
+    layers : str, torch.nn.Module, type, or a sequence of them
+        Which submodules; see Notes for the forms.
     batches : iterable, Tensor or array
         A DataLoader or any iterable of batches; or one tensor, cut into batches of `batch_size`. A
         batch may be a tensor; a tuple or list, whose first element is the input; or a dict, given
-        to the model as keyword arguments.
+        to the model as keyword arguments, but for ids that its forward pass does not take (see
+        `svcca_lib.compare`).
+    tokens : {"datapoints", "mean", "first", "last"}, optional
+        Read layers (n, tokens, d) as rows, as `svcca_lib.compare` does: the real tokens alone, so
+        that batches may be of different lengths. By default they stay as they are, padding and all.
+    mask : "auto", str, callable or None, default "auto"
+        With `tokens`, which of them are real; as in `svcca_lib.compare`.
+    axes : dict of str to str, optional
+        What the axes of layers are where no module tells; as in `svcca_lib.compare`.
     batch_size : int, default 256
         For a single tensor.
     feed : callable, optional
@@ -63,25 +78,56 @@ def capture(
     dict of str to Tensor
         Outputs on the CPU, joined along the datapoints, in the order of `layers`; within a pattern
         in the order in which the model runs them. A module that runs k > 1 times in a forward pass
-        gives k entries, ``"relu#1"`` to ``"relu#k"``. Of an output that is a tuple, list or dict
-        the first tensor in it is taken: the sequence of hidden states of an LSTM.
+        gives k entries, ``"relu#1"`` to ``"relu#k"``. Of an output that is a tuple, list, dict or
+        output object the first tensor with rows and neurons is taken: the sequence of hidden states
+        of an LSTM. Datapoints come first, also of layers with ``batch_first=False``; the other axes
+        stay in the order they came. Packed sequences and nested tensors are padded with zeros.
 
     Raises
     ------
     ValueError
         If a name or pattern matches nothing (near names are listed), a layer did not run or gave no
-        tensor with one row a datapoint, its shape changes between batches, or there is no batch.
+        tensor with one row a datapoint, its shape changes between batches, or there is no batch; if
+        a mask does not fit, or nothing tells what the axes of a layer are.
     TypeError
-        If `layers` is of another type.
+        If `layers` or `mask` is of another type, or the model is not a module whose layers run in
+        Python: scripted, traced and exported ones do not.
+    MemoryError
+        If memory does not do for all outputs.
 
     Notes
     -----
-    All outputs are held at once: ``n * c * h * w`` numbers a layer. Where that is too much,
-    `svcca_lib.compare` gathers moments instead.
+    *Layers* are given as one of these, or a sequence of them. Of names that fit more than one form
+    the first is meant.
 
-    The rows of one call belong together. Rows of two calls do only if the loader gives the same
+    - ``"layer1.0.conv1"``: a name, as `named_modules` gives it. A shared module has several.
+    - ``""``: the model itself, its own output.
+    - ``"relu#2"``: the second run of a module that runs often; fx's ``"relu_1"`` means the same.
+    - ``"all"``: the names in ``model.layers`` where the model has such a tuple, else every module
+      that calls no other.
+    - ``"residual"``, ``"attn"``, ``"mlp"``: the parts of a transformer by the names that torch,
+      torchvision, timm and Hugging Face give them: the stream of states after each block (also of a
+      ResNet or ConvNeXt), and what each attention and each MLP adds to it.
+    - ``"blocks.#"``: a pattern. ``#`` is a whole number of any length, so that this is every block;
+      ``*`` is any text, dots too (``"blocks.*"`` is also all that is inside the blocks); ``?`` is
+      one character and ``[12]`` one of those: ``"blocks.?"`` ends at block 9, which is logged.
+    - a module of the model, or a type such as ``nn.Conv2d``: every module of it.
+
+    Of several modules that a form means, those that do not run are left out, and those without a
+    row a datapoint as well, which is logged. Names are those of the bare model, also where it is
+    compiled or wrapped in ``DataParallel``; it runs eagerly meanwhile, since compiled code calls no
+    hooks. An operation that is no module (an addition) is the output ``""`` of torchvision's
+    ``create_feature_extractor(model, ["layer1.0.add"])``.
+
+    *Memory*: all outputs are held at once, ``n * c * h * w`` numbers a layer. Where that is too
+    much, `svcca_lib.compare` gathers moments instead.
+
+    *The rows* of one call belong together. Rows of two calls do only if the loader gives the same
     order twice: a shuffling one does not, and a model compared with itself then scores near 0.
     Compare two models with `svcca_lib.compare`, or give both to one pass as a ``ModuleDict``.
+
+    *Threads* may record one model at a time or at once: each gets what it ran itself. The mode that
+    the model was in comes back when the last of them is done.
 
     Examples
     --------
@@ -92,53 +138,80 @@ def capture(
     >>> out = capture(model, ["0", "2"], torch.ones(10, 3), batch_size=4)
     >>> {name: tuple(x.shape) for name, x in out.items()}
     {'0': (10, 8), '2': (10, 2)}
+
+    By number, by type, and the model's own output:
+
+    >>> [list(capture(model, form, torch.ones(10, 3))) for form in ("#", nn.Linear, "")]
+    [['0', '1', '2'], ['0', '2'], ['']]
     """
+    if tokens is None and mask not in ("auto", None):
+        raise ValueError("mask needs a reading of tokens: tokens='datapoints', 'mean', ...")
+    reading = None if tokens is None else Reading(tokens=tokens)
+    view = View(reading, mask, Asked(axes=axes), maps=False)
     chunks: dict[str, list[Tensor]] = {}
-    with recording((model, layers), feed=feed) as run:
+    seen = 0
+
+    def advice() -> str:
+        each = {name: sum(part.nbytes for part in parts) for name, parts in chunks.items()}
+        largest = max(each, key=each.__getitem__, default="")
+        return (
+            f"capture holds every output, so far {sum(each.values()) / 1e9:.3g} GB for {seen:,} "
+            f"rows, most of it of layer {largest!r}; take fewer layers or datapoints, or compare "
+            f"and gather, which hold moments only"
+        )
+
+    with short_of_memory(advice), recording((model, layers), feed=feed, view=view) as run:
         for batch in iterate(batches, batch_size, progress=progress):
             (outputs,) = run(batch)
+            run.check(batches, batch_size)
             for name, output in outputs.items():
                 parts = chunks.setdefault(name, [])
                 if parts and parts[0].shape[1:] != output.shape[1:]:
                     raise ValueError(
                         f"layer {name!r} changes shape between batches: {tuple(parts[0].shape[1:])}"
-                        f" and then {tuple(output.shape[1:])} for a datapoint; pad the data"
+                        f" and then {tuple(output.shape[1:])} for a datapoint; pad the data, or "
+                        f"read tokens as rows: tokens='datapoints', 'mean', 'first' or 'last'"
                     )
                 parts.append(output.cpu())
-    # Joined one by one, so that only one layer at a time is held twice.
-    return {name: torch.cat(chunks.pop(name)) for name in list(chunks)}
+            seen += len(output)
+        # Joined one by one, so that only one layer at a time is held twice.
+        joined = {}
+        with torch.inference_mode(False):  # else nobody could ever write into them
+            for name in list(chunks):
+                joined[name] = torch.cat(chunks[name])
+                del chunks[name]
+        return joined
 
 
-def iterate(batches: Any, batch_size: int = 256, *, progress: bool = False) -> Iterator[Any]:
-    """Batches of whatever was given; see `capture`.
+@dataclass(frozen=True)
+class View:
+    """What is made of the outputs of layers, as in `svcca_lib.compare`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `batches` cannot be iterated over, holds nothing, or `batch_size` is not positive.
+    Attributes
+    ----------
+    reading : Reading or None
+        How tokens become rows; None gives the outputs as they are, datapoints first.
+    mask : "auto", str, callable or None
+        Which tokens are real.
+    asked : Asked
+        What the user says of the axes.
+    maps : bool
+        Bring channels over space to (n, c, h, w), for a reading of them; else they stay as is.
     """
-    if isinstance(batches, np.ndarray):
-        batches = torch.from_numpy(batches)
-    if isinstance(batches, Tensor):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-        batches = torch.split(batches, batch_size) if len(batches) else ()
-    elif isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable):
-        raise TypeError(
-            f"batches must be a tensor or an iterable of batches; got {type(batches).__name__}"
-        )
-    empty = True
-    for batch in tqdm(batches, disable=not progress, unit="batch"):
-        empty = False
-        yield batch
-    if empty:
-        raise ValueError("batches holds no batch")
+
+    reading: Reading | None = None
+    mask: Mask = None
+    asked: Asked = field(default_factory=Asked)
+    maps: bool = True
 
 
 @contextmanager
 def recording(
-    *models: tuple[nn.Module, LayerSpec], feed: Feed | None = None
-) -> Iterator[Callable[[Any], tuple[dict[str, Tensor], ...]]]:
+    *models: tuple[nn.Module, LayerSpec],
+    feed: Feed | None = None,
+    view: View | None = None,
+    ids: Sequence[Any] = ID_KEYS,
+) -> Iterator[Recording]:
     """Hook layers of one or more models; gives a function from a batch to all their outputs.
 
     Parameters
@@ -147,12 +220,16 @@ def recording(
         As in `capture`.
     feed : callable, optional
         As in `capture`.
+    view : View, optional
+        What is made of the outputs; by default nothing.
+    ids : sequence
+        Keys of a dict batch that hold ids and are no input.
 
     Yields
     ------
-    callable
-        ``run(batch)`` gives one dict a model, name to output: a copy, on the model's device, that
-        nothing overwrites.
+    Recording
+        ``run(batch)``, or ``run(batch_a, batch_b)`` with a batch for each model, gives one dict a
+        model, name to output: a copy, on the model's device, that nothing overwrites.
 
     Raises
     ------
@@ -170,169 +247,219 @@ def recording(
     >>> tuple(xs["0"].shape), tuple(ys["0"].shape)
     ((4, 8), (4, 5))
     """
+    view = view or View()
     with ExitStack() as stack:
-        recorders = [_Recorder(model, layers, feed, stack) for model, layers in models]
-        yield lambda batch: tuple(recorder(batch) for recorder in recorders)
+        run = feed or partial(run_model, ids=(*ids, *keys_of(view.mask)))
+        # A user's own feed may take apart a batch of any kind: its rows are not known.
+        known = feed is None
+        yield Recording([_Recorder(m, layers, run, known, view, stack) for m, layers in models])
+
+
+class Recording:
+    """Models with their layers hooked; runs them on one batch after another."""
+
+    def __init__(self, recorders: Sequence[_Recorder]) -> None:
+        self._recorders = recorders
+
+    def __call__(self, *batches: Any) -> tuple[dict[str, Tensor], ...]:
+        """Outputs of each model, by name, of the batch of each or of one for all."""
+        each = batches * len(self._recorders) if len(batches) == 1 else batches
+        return tuple(run(batch) for run, batch in zip(self._recorders, each, strict=True))
+
+    def check(self, batches: Any, batch_size: int) -> None:
+        """Check, after the first batch, what was asked against what the models turned out to be.
+
+        Raises
+        ------
+        ValueError
+            If a tensor was cut along time, or `axes` names a layer that there is not.
+        """
+        if any(recorder.time_first for recorder in self._recorders) and (
+            isinstance(batches, (Tensor, np.ndarray)) and len(batches) > batch_size
+        ):
+            raise ValueError(
+                f"the model takes (tokens, n, d), batch_first=False, and a tensor of "
+                f"{len(batches)} tokens was cut along them into batches of {batch_size}; give a "
+                f"list of batches, or batch_size={len(batches)}"
+            )
+        names = [name for recorder in self._recorders for name in recorder.axes]
+        for pattern in self._recorders[0].view.asked.axes or ():
+            if not any(matches(name, pattern) for name in names):
+                raise ValueError(f"axes names no layer {pattern!r}; {near(pattern, names)}")
+
+    def readings(self) -> dict[str, str]:
+        """What each layer's output was taken for, in words; known after the first batch."""
+        said = [recorder.readings() for recorder in self._recorders]
+        joined = dict(chain.from_iterable(each.items() for each in said))
+        for name in joined:
+            words = [each[name] for each in said if name in each]
+            if len(set(words)) > 1:
+                joined[name] = f"model a {words[0]}; model b {words[1]}"
+        return joined
 
 
 class _Recorder:
     """The hooks of one model; they live as long as the stack."""
 
     def __init__(
-        self, model: nn.Module, layers: LayerSpec, feed: Feed | None, stack: ExitStack
+        self,
+        model: nn.Module,
+        layers: LayerSpec,
+        feed: Feed,
+        rows_known: bool,
+        view: View,
+        stack: ExitStack,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-        self.model, self.feed = model, feed or _feed
-        # A user's own feed may take apart a batch of any kind: its rows are not known.
-        self.rows_known = feed is None
-        self.wanted = _resolve(model, layers)
+        self.model, self.feed, self.rows_known, self.view = bare(model), feed, rows_known, view
         self.names: list[str] | None = None  # what is recorded, known after the first batch
-        self.outputs: dict[str, list[Any]] = {}
+        self.outputs: dict[str, list[Output | None]] = {}
+        self.thread: int | None = None  # that runs the model for this recorder
+        self.trace: Trace | None = Trace()  # of the first batch
+        self.axes: dict[str, Axes] = {}
+        self.masked: set[str] = set()  # layers of which only real tokens are read
+        self.time_first = False
         self.device = next(
-            (t.device for t in chain(model.parameters(), model.buffers())), torch.device("cpu")
+            (t.device for t in chain(self.model.parameters(), self.model.buffers())),
+            torch.device("cpu"),
         )
-        stack.callback(_restore, {module: module.training for module in model.modules()})
-        for name in dict.fromkeys(chain.from_iterable(names for _, names in self.wanted)):
-            handle = model.get_submodule(name).register_forward_hook(self._hook(name))
-            stack.callback(handle.remove)
+        stack.enter_context(evaluating(self.model))
+        self.wanted = resolve(self.model, layers)
+        wanted = {name: m for one in self.wanted for name, m in one.modules.items()}
+        # All of them, since every module may tell what the axes of the wanted ones are.
+        self.modules = recordable(self.model) | wanted
+        for name, module in self.modules.items():
+            hook = self._hook(name, name in wanted)
+            stack.callback(module.register_forward_hook(hook).remove)
 
-    def _hook(self, name: str) -> Callable[..., None]:
-        def record(module: nn.Module, args: Any, output: Any) -> None:
-            tensor = _first_tensor(output)
-            copy = None if tensor is None else tensor.detach().clone()
-            self.outputs.setdefault(name, []).append(copy)
+    def _hook(self, name: str, wanted: bool) -> Callable[..., None]:
+        def record(module: nn.Module, args: Any, value: Any) -> None:
+            if self.thread != get_ident():  # another recorder runs the model
+                return
+            if not wanted and self.trace is None:
+                return
+            output = opened(value)
+            if output is not None and self.trace is not None:
+                letters = self.trace.see(name, module, args, output)
+                output = replace(output, letters=letters)
+            if wanted:
+                with torch.inference_mode(False):  # as the copies of `capture`, and for moments
+                    copy = None if output is None else output.copied()
+                self.outputs.setdefault(name, []).append(copy)
 
         return record
 
     def __call__(self, batch: Any) -> dict[str, Tensor]:
-        self.outputs = {}  # another recorder of the same model may have run it since
-        batch = _to(batch, self.device)
+        self.outputs = {}
+        batch = to_device(batch, self.device)
         self.model.eval()
-        with torch.no_grad():
-            self.feed(self.model, batch)
-        called: dict[str, Any] = {}
+        self.thread = get_ident()
+        try:
+            with torch.no_grad():
+                self.feed(self.model, batch)
+        finally:
+            self.thread = None
+        called: dict[str, Output | None] = {}
         for name, calls in self.outputs.items():
             for i, output in enumerate(calls, 1):
                 called[f"{name}#{i}" if len(calls) > 1 else name] = output
         self.outputs = {}
-        sample = _first_tensor(batch) if self.rows_known else None
-        rows = None if sample is None or sample.ndim == 0 else len(sample)
         if self.names is None:
+            sample = opened(batch) if self.rows_known else None
+            rows = self._find_axes(called, None if sample is None else sample.tensor)
             self.names = self._choose(called, rows)
         missing = [name for name in self.names if name not in called]
         if missing:
             raise ValueError(f"layer {missing[0]!r} ran in the first batch but not in a later one")
-        return {name: called[name] for name in self.names}
+        if self.view.reading is None:
+            return {name: self._read(name, called[name], None) for name in self.names}
+        masks = self._masks(batch, self.names)
+        return {name: self._read(name, called[name], masks[name]) for name in self.names}
 
-    def _choose(self, called: dict[str, Any], rows: int | None) -> list[str]:
+    def _masks(self, batch: Any, names: Sequence[str]) -> dict[str, Tensor | None]:
+        """Real tokens for each layer; None where nothing is padded, and all layers can be read."""
+        part = {name: "decoder" if "decoder" in name.split(".") else "" for name in names}
+        found = {each: real_tokens(self.view.mask, batch, each) for each in set(part.values())}
+        self.masked.update(name for name in names if found[part[name]] is not None)
+        padded = {
+            each: None if real is None or bool(real.all()) else real for each, real in found.items()
+        }
+        return {name: padded[part[name]] for name in names}
+
+    def _find_axes(self, called: Mapping[str, Output | None], sample: Tensor | None) -> int | None:
+        """Decide the axes of each output of the first batch; gives the batch's datapoints."""
+        trace, self.trace = self.trace, None
+        assert trace is not None
+        rows, along = trace.rows(sample)
+        self.time_first = along == 1
+        for name, output in called.items():
+            if output is not None and output.tensor.ndim >= 2:
+                module = self.modules[module_of(name)]
+                self.axes[name] = trace.axes(name, output, rows, self.view.asked, module)
+        return rows
+
+    def _as_it_is(self, axes: Axes) -> bool:
+        """Whether an output is to be no more than a tensor, datapoints first."""
+        maps = axes.kind != "tokens" and len(axes.letters) != 3
+        return self.view.reading is None or (maps and not self.view.maps)
+
+    def _read(self, name: str, output: Output | None, real: Tensor | None) -> Tensor:
+        axes = self.axes[name]
+        if output is None or output.tensor.ndim != len(axes.letters):
+            got = "no tensor" if output is None else f"shape {tuple(output.tensor.shape)}"
+            raise ValueError(
+                f"layer {name!r} gave {len(axes.letters)} axes in the first batch and {got} in a "
+                f"later one"
+            )
+        reading = self.view.reading
+        if reading is None or self._as_it_is(axes):
+            return axes.datapoints_first(output.tensor, name)
+        own = real if output.real is None else output.real
+        self.masked.update([name] if own is not None else [])
+        return reading.arranged(output.tensor, axes, own, name)
+
+    def readings(self) -> dict[str, str]:
+        """What each layer's output was taken for, in words."""
+        reading, names = self.view.reading or Reading(), self.names or ()
+        return {name: reading.of(self.axes[name], masked=name in self.masked) for name in names}
+
+    def _unclear(self, name: str) -> bool:
+        axes = self.axes.get(name)
+        return (
+            axes is not None
+            and axes.kind == "unknown"
+            and ("n" not in axes.letters or not self._as_it_is(axes))
+        )
+
+    def _choose(self, called: Mapping[str, Output | None], rows: int | None) -> list[str]:
         """Which of the outputs of the first batch were asked for; complain about those missing."""
 
-        def usable(output: Any) -> bool:
-            return output is not None and output.ndim >= 2 and rows in (None, len(output))
+        def usable(name: str) -> bool:
+            output, axes = called[name], self.axes.get(name)
+            if output is None or axes is None:
+                return False
+            return rows is None or axes.rows(output.tensor) in (None, rows)
 
         chosen: dict[str, None] = {}
-        for spec, names in self.wanted:
-            runs = [name for name in called if name.split("#")[0] in names]
-            if spec == "all":
-                above = {p for name in called for p in _ancestors(name.split("#")[0])}
-                runs = [name for name in runs if name.split("#")[0] not in above]
+        for wanted in self.wanted:
+            runs = wanted.among(list(called))
             if not runs:
-                raise ValueError(f"layer {spec!r} did not run in the model's forward pass")
-            if len(names) > 1:
-                odd = [name for name in runs if not usable(called[name])]
+                raise ValueError(wanted.missing(list(called)))
+            if len(wanted.modules) > 1:
+                odd = [name for name in runs if not usable(name)]
                 if odd:
                     _log.warning("no row a datapoint, left out: %s", ", ".join(odd))
                 runs = [name for name in runs if name not in odd] or runs[:1]
+                dark = [name for name in runs if self._unclear(name)]
+                if dark:
+                    _log.warning("axes not known, left out (say axes=): %s", ", ".join(dark))
+                runs = [name for name in runs if name not in dark] or runs[:1]
             for name in runs:
-                if not usable(called[name]):
+                if not usable(name):
                     got = called[name]
-                    what = "no tensor" if got is None else f"shape {tuple(got.shape)}"
+                    what = "no tensor" if got is None else f"shape {tuple(got.tensor.shape)}"
                     raise ValueError(
                         f"layer {name!r} must give a tensor with one row a datapoint "
                         f"({rows} in this batch) and at least one neuron; got {what}"
                     )
             chosen.update(dict.fromkeys(runs))
         return list(chosen)
-
-
-def _resolve(model: nn.Module, layers: LayerSpec) -> list[tuple[str, list[str]]]:
-    """Turn what the user wrote into (what it was called, names of submodules)."""
-    names = [name for name, _ in model.named_modules() if name]
-    by_module = {module: name for name, module in model.named_modules() if name}
-    specs = [layers] if isinstance(layers, (str, nn.Module)) else layers
-    if not isinstance(specs, Sequence) or not specs:
-        raise TypeError(
-            f"layers must be a name, a module, a pattern or a sequence of them; got {layers!r}"
-        )
-    resolved = []
-    for spec in specs:
-        if isinstance(spec, nn.Module):
-            if spec not in by_module:
-                raise ValueError(f"layers: this {type(spec).__name__} is no part of the model")
-            resolved.append((by_module[spec], [by_module[spec]]))
-        elif not isinstance(spec, str):
-            raise TypeError(f"layers must hold names or modules; got {type(spec).__name__}")
-        elif spec in names:
-            resolved.append((spec, [spec]))
-        elif spec == "all":
-            own = getattr(model, "layers", None)
-            if isinstance(own, tuple) and own and all(isinstance(n, str) for n in own):
-                resolved.extend((name, [name]) for name in own)
-            else:
-                resolved.append(("all", names))
-        else:
-            matching = [name for name in names if fnmatchcase(name, spec)]
-            if not matching:
-                raise ValueError(f"no layer {spec!r} in the model; {near(spec, names)}")
-            resolved.append((spec, matching))
-    return resolved
-
-
-def near(wrong: str, names: list[str]) -> str:
-    """Say which names are like a wrong one, or else which there are."""
-    near = difflib.get_close_matches(wrong, names, n=5, cutoff=0.5)
-    if near:
-        return f"did you mean {', '.join(repr(n) for n in near)}?"
-    shown = ", ".join(repr(n) for n in names[:10])
-    return f"it has {shown}{' ...' if len(names) > 10 else ''}"
-
-
-def _ancestors(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    return (".".join(parts[:i]) for i in range(1, len(parts)))
-
-
-def _feed(model: nn.Module, batch: Any) -> Any:
-    if isinstance(batch, Mapping):
-        return model(**batch)
-    return model(batch[0] if isinstance(batch, (tuple, list)) else batch)
-
-
-def _first_tensor(value: Any) -> Tensor | None:
-    """First tensor in a nest of tuples, lists and dicts (which output objects usually are)."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        return next((t for t in map(_first_tensor, value) if t is not None), None)
-    return None
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    """Move every tensor of a batch."""
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, Mapping):
-        return {key: _to(v, device) for key, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_to(v, device) for v in value]
-    return value
-
-
-def _restore(modes: dict[nn.Module, bool]) -> None:
-    for module, training in modes.items():
-        module.training = training

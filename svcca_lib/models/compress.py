@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from svcca_lib._linalg import thin_svd
 from svcca_lib.inputs import ArrayLike, as_tensor
-from svcca_lib.models.capture import near
+from svcca_lib.models.selection import bare, near
 from svcca_lib.subspace import rank_cut
 
 Projection: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -75,8 +75,7 @@ def compress(model: nn.Module, directions: Mapping[str, Projection]) -> nn.Modul
     >>> [sum(w.numel() for w in m.parameters()) for m in (model, small)]
     [1550, 630]
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    model = bare(model)
     names = [name for name, _ in model.named_modules()]
     for name in directions:
         if name not in names or not name:

@@ -49,6 +49,8 @@ class NetworkMoments:
     ----------
     n : int
         Rows seen so far.
+    readings : dict of str to str
+        What the output of each layer was taken for, in words, if the layers were recorded.
 
     Notes
     -----
@@ -70,6 +72,7 @@ class NetworkMoments:
 
     def __init__(self, *, conv: Conv = "dft", tokens: Tokens | None = None) -> None:
         self.reading = Reading(conv, tokens)
+        self.readings: dict[str, str] = {}
         self._kind: type[PairMoments] = Moments  # the first batch decides
         self._device: torch.device | None = None  # two models may be on two
         self._left: dict[str, PairMoments] = {}
@@ -214,7 +217,7 @@ class NetworkMoments:
         if self._right is not None:
             right = {name: _prepared(chosen, m, name) for name, m in self._right.items()}
         found: dict[tuple[str, str], Similarity] = {}
-        cautions: list[str] = []
+        cautions: dict[str, str | None] = {}
         for a, x in left.items():
             for b, y in right.items():
                 if self._right is None and chosen.symmetric and (b, a) in found:
@@ -223,7 +226,7 @@ class NetworkMoments:
                     found[a, b] = Similarity(measure, math.nan, self.n)
                 else:
                     found[a, b] = chosen.compare(x, y, self._between(a, b))
-                    cautions += filter(None, [chosen.caution(found[a, b], x, y)])
+                    cautions[f"{a!r} with {b!r}"] = chosen.caution(found[a, b], x, y)
         warn_once(cautions, stacklevel)
         return LayerTable(
             matrix=np.array([r.similarity for r in found.values()]).reshape(len(left), len(right)),
@@ -232,6 +235,7 @@ class NetworkMoments:
             n=self.n,
             measure=measure,
             reading=str(self.reading),
+            readings=dict(self.readings),
             results=list(found.values()),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,8 @@ class LayerTable:
         Expected similarity of independent layers of these sizes on n independent datapoints.
     results : sequence of Similarity
         Of each pair of layers, row by row.
+    readings : mapping of str to str
+        What the output of each layer was taken for, in words: its axes and how they were read.
 
     Notes
     -----
@@ -48,6 +50,7 @@ class LayerTable:
     measure: str
     reading: str
     results: Sequence[Similarity] = field(repr=False)
+    readings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def chance(self) -> np.ndarray:

@@ -17,6 +17,7 @@ from svcca_lib import (
     pairwise,
     phases_as_channels,
     pixels_as_neurons,
+    positions_as_neurons,
     svcca,
 )
 from svcca_lib.fourier import subspace as fourier_subspace
@@ -518,7 +519,9 @@ def test_readings_put_every_response_where_they_say(kind):
     assert phases[1, 2 * 6 + 1 * 3 + 2].tolist() == x[1, 2, 1::2, 2::3].tolist()
 
 
-@pytest.mark.parametrize("reading", [channels_as_neurons, pixels_as_neurons, image_of_row])
+@pytest.mark.parametrize(
+    "reading", [channels_as_neurons, pixels_as_neurons, positions_as_neurons, image_of_row]
+)
 def test_readings_want_images(reading):
     with pytest.raises(ValueError, match=r"\(n, c, h, w\); got \(3, 4\)"):
         reading(np.ones((3, 4)))
@@ -545,3 +548,30 @@ def test_float32_keeps_what_float64_keeps_under_one_loud_channel(keep, cut):
     assert rounded.similarity == pytest.approx(exact.similarity, abs=1e-3)
     table = pairwise([x, y], measure="dft_cca", keep=keep, cut=cut, precision="float32")
     assert table[0, 1] == pytest.approx(exact.similarity, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_positions_read_the_same_places_whatever_the_size_of_the_grid(kind):
+    """What is constant over blocks of pixels looks the same on the fine grid and on the coarse."""
+    coarse = np.random.default_rng(0).normal(size=(5, 3, 4, 8))
+    fine = coarse.repeat(4, axis=2).repeat(2, axis=3)
+    read = positions_as_neurons(kind(coarse))
+    assert isinstance(read, type(kind(coarse)))
+    assert read.shape == (5, 12)
+    np.testing.assert_array_equal(read, positions_as_neurons(kind(fine)))
+    inner = coarse[:, :, [1, 1, 2, 2], [3, 5, 3, 5]]
+    np.testing.assert_array_equal(np.asarray(read).reshape(5, 4, 3), inner.transpose(0, 2, 1))
+
+
+def test_positions_at_every_place_are_all_pixels():
+    x = np.random.default_rng(1).normal(size=(300, 2, 3, 4))
+    y = np.random.default_rng(2).normal(size=(300, 5)) + x[:, 0, :, 0] @ np.ones((3, 5))
+    every = [(row / 3, column / 4) for row in range(3) for column in range(4)]
+    found = cca(positions_as_neurons(x, every), y).similarity
+    assert found == pytest.approx(cca(pixels_as_neurons(x), y).similarity, abs=1e-12)
+
+
+@pytest.mark.parametrize("places", [[], [(0.5, 1.0)], [(-0.1, 0.5)], [(0.5,)]])
+def test_positions_outside_the_grid_are_refused(places):
+    with pytest.raises(ValueError, match="positions must"):
+        positions_as_neurons(np.zeros((2, 1, 3, 3)), places)

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from svcca_lib import FourierMoments, Moments, dft_cca, svcca
+from svcca_lib import FourierMoments, Moments, cka, dft_cca, svcca
 
 KINDS = {"moments": Moments, "fourier": FourierMoments}
 
@@ -49,6 +49,7 @@ def work(rank, world, store, kind, folder, widths):
                 "n": m.n,
                 "numpy": m.numpy,
                 "similarity": value.similarity,
+                "debiased": cka(m, debiased=True).similarity if kind == "moments" else 0.0,
                 "tensors": [m.mean_x, m.mean_y, m.xx, m.yy, m.xy],
             },
             f"{folder}/{rank}.pt",
@@ -72,10 +73,12 @@ def test_all_reduce_equals_one_process(kind, world, tmp_path):
     whole = KINDS[kind]()
     whole.update(x, y)
     direct = (svcca if kind == "moments" else dft_cca)(x, y).similarity
+    debiased = cka(x, y, debiased=True).similarity if kind == "moments" else 0.0
     for found in run(world, kind, tmp_path):  # the process that saw nothing included
         assert found["n"] == len(x)
         assert found["numpy"]
         assert abs(found["similarity"] - direct) < 1e-9
+        assert abs(found["debiased"] - debiased) < 1e-9
         for mine, theirs in zip(
             (whole.mean_x, whole.mean_y, whole.xx, whole.yy, whole.xy),
             found["tensors"],

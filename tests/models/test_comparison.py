@@ -310,7 +310,7 @@ def test_wrong_options_fail_after_the_first_batch():
 
 
 def test_few_images_warn_once_and_at_the_line_that_asked():
-    with pytest.warns(SampleSizeWarning, match="9 datapoints .*(and 3 more of these)") as caught:
+    with pytest.warns(SampleSizeWarning, match="9 datapoints .*; 3 of the other") as caught:
         compare(mlp(0), mlp(1), IMAGES[:9], ["1", "2"], progress=False)
     assert [w.filename for w in caught] == [__file__]
 

@@ -13,6 +13,7 @@ import typer
 from svcca_lib.paper.store.paths import REPOSITORY
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130  # exit statuses
+LAYERS = "Layers"  # in the help, the heading of the commands that need no chapter
 
 
 @contextmanager
@@ -52,7 +53,11 @@ Profile = Annotated[
 Data = Annotated[str, typer.Option(help="A data set, such as cifar10:PATH; else the profile's.")]
 Root = Annotated[Path, typer.Option(help="The repository; the one of this package if not given.")]
 Cores = Annotated[
-    int | None, typer.Option(help="Cores of this machine to use; on a cluster, jobs at once.")
+    int | None,
+    typer.Option(help="Cores of this machine to use; on a cluster, jobs at once.", min=1),
+]
+Timeout = Annotated[
+    float | None, typer.Option(help="Seconds that one cell may take, more than 0; else no limit.")
 ]
 On = Annotated[
     str,

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from svcca_lib.paper.cli.options import FAILED, WRONG_USE, Data, Profile, reported
+from svcca_lib.paper.cli import options
+from svcca_lib.paper.cli.options import FAILED, WRONG_USE, Data, Profile, Timeout, reported
 
 commands = typer.Typer()
 logger = logging.getLogger(__name__)
@@ -22,10 +23,14 @@ Parent = Annotated[
 @commands.command()
 def train(
     training: Annotated[str, typer.Argument(help="A training of the profile, such as convnet.")],
-    seed: Annotated[int, typer.Option(help="Seed of the weights and the order of the data.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the weights and the order of the data.", min=0)
+    ] = 0,
     profile: Profile = "quick",
     data: Data = "",
-    width: Annotated[int, typer.Option(help="Channels of the ConvNet; 0: the profile's.")] = 0,
+    width: Annotated[
+        int, typer.Option(help="Channels of the ConvNet; 0: the profile's.", min=0)
+    ] = 0,
     record: Record = None,
     parent: Parent = None,
     bar: Annotated[bool, typer.Option(help="Show a progress bar on a terminal.")] = True,
@@ -39,7 +44,11 @@ def train(
         bound = Training(profile, training, seed, data, width)
     about = {"training": training, "seed": seed, "profile": profile, "width": width}
     logger.info("training %s, seed %d, profile %s", training, seed, profile)
-    with devices.claimed(), progress.recorded(record, parent, **about) as note:
+    with (
+        reported(FAILED),
+        devices.claimed(),
+        progress.recorded(record, parent, **about) as note,
+    ):
         trainings.train(
             bound,
             progress=None if bar and record is None else False,
@@ -54,20 +63,24 @@ def execute(
     parameter: Annotated[
         list[str] | None, typer.Option("-p", help="A parameter as name=value; repeatable.")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that one cell may take.")] = None,
+    timeout: Timeout = None,
     record: Record = None,
     parent: Parent = None,
 ) -> None:
     """Execute one chapter with given parameters, here and now."""
     from svcca_lib.paper.running import devices, notebooks, progress
 
-    with reported(FAILED), devices.claimed():
+    with (
+        reported(FAILED),
+        devices.claimed(),
+        progress.recorded(record, parent, chapter=notebook.stem) as note,
+    ):
         given = notebooks.parse(notebooks.parameters(notebook), parameter or ())
-        with progress.recorded(record, parent, chapter=notebook.stem) as note:
-            notebooks.execute(notebook, output, given, timeout=timeout, note=note)
+        notebooks.execute(notebook, output, given, timeout=timeout, note=note)
 
 
 @commands.command(
+    rich_help_panel=options.LAYERS,
     epilog="""Examples:
 
     python -m svcca_lib compare convnet+0 convnet+1 --out table.csv
@@ -75,7 +88,7 @@ def execute(
     torchrun --nproc-per-node 2 -m svcca_lib compare convnet+0@0.05 convnet+0 --measure cka
 
     torchrun --nproc-per-node 8 -m svcca_lib compare mine:model mine:other --inputs mine:images
-    """
+    """,
 )
 def compare(
     first: Annotated[str, typer.Argument(help="A network: TRAINING+SEED[@FRACTION], MODULE:NAME.")],
@@ -83,22 +96,27 @@ def compare(
     layers: Annotated[str, typer.Option(help="Names or patterns with commas.")] = "",
     measure: Annotated[str, typer.Option(help="svcca, cca, pwcca, cka, ...")] = "svcca",
     conv: Annotated[str, typer.Option(help="dft, channels, mean or pixels.")] = "mean",
-    images: Annotated[int, typer.Option(help="Training images, at most.")] = 10_000,
-    batch_size: Annotated[int, typer.Option(help="Of the forward passes.")] = 250,
+    images: Annotated[int, typer.Option(help="Training images, at most.", min=2)] = 10_000,
+    batch_size: Annotated[int, typer.Option(help="Of the forward passes.", min=1)] = 250,
     inputs: Annotated[str, typer.Option(help="MODULE:NAME of batches of your own.")] = "",
     profile: Profile = "quick",
     data: Data = "",
     out: Annotated[Path | None, typer.Option(help="Write the matrix to this CSV.")] = None,
 ) -> None:
-    """Compare all layers of two networks, in one process or, under torchrun, in several.
+    """Compare all layers of two networks, or of two files (svcca compare a.npy b.npy).
+
+    Networks are compared in one process or, under torchrun, in several.
 
     Each process takes its share of the batches; their moments are joined, so the result is that of
     one process. A network of your own is a module, or a function that returns one, in a module that
     Python finds.
     """
+    from svcca_lib.files.paths import file_to_be
     from svcca_lib.paper.running import distributed
 
     with reported(FAILED):
+        if out is not None:
+            file_to_be(out)
         table = distributed.compare(
             first, second, layers, measure, conv, images, batch_size, inputs, profile, data
         )

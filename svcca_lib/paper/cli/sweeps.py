@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from svcca_lib.paper.cli import options
-from svcca_lib.paper.cli.options import FAILED, WRONG_USE, Cores, Data, On, Root, reported
+from svcca_lib.paper.cli.options import FAILED, WRONG_USE, Cores, Data, On, Root, Timeout, reported
 from svcca_lib.paper.store.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from svcca_lib.paper.running.engine import Settings
+    from svcca_lib.paper.running.grid import Grid
     from svcca_lib.paper.running.plan import Layout, Plan
     from svcca_lib.paper.running.table import Row
 
 commands = typer.Typer()
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a sweep.")]
-Threads = Annotated[int | None, typer.Option(help="Threads of each job; else shared out evenly.")]
-Retries = Annotated[int, typer.Option(help="How often a job that fails is tried again.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads of each job; else shared out evenly.", min=1)
+]
+Retries = Annotated[int, typer.Option(help="How often a job that fails is tried again.", min=0)]
+SHOWN = 200  # jobs that a dry run lists one by one
 Part = StrEnum("Part", ["unfinished", "failed", "everything"])  # what `clean` removes of a sweep
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
 
@@ -51,15 +55,16 @@ def run(
         str, typer.Option(help="all, or names or numbers with commas: 04,05-freeze-training.")
     ] = "",
     profile: Annotated[
-        str, typer.Option(help="Scales, with commas.", autocompletion=options.profiles)
-    ] = "quick",
-    seed: Annotated[str, typer.Option(help="Seeds: 0-9, or 0,3,7.")] = "0",
+        str | None,
+        typer.Option(help="Scales, with commas; else quick.", autocompletion=options.profiles),
+    ] = None,
+    seed: Annotated[str | None, typer.Option(help="Seeds: 0-9, or 0,3,7; else 0.")] = None,
     data: Data = "",
     parameter: Annotated[
         list[str] | None, typer.Option("-p", help="name=value,value,...; repeatable.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder of the sweep.")] = Path("runs"),
-    timeout: Annotated[float | None, typer.Option(help="Seconds that one cell may take.")] = None,
+    timeout: Timeout = None,
     cores: Cores = None,
     threads: Threads = None,
     on: On = "",
@@ -73,18 +78,26 @@ def run(
     Executed notebooks, results and one table (table.csv, table.json) go to the folder given by
     --out. Given a folder that holds a sweep, the jobs are added to it. Networks that several jobs
     need are trained once. Values are separated by commas, whole numbers may be given as a range;
-    a value that holds a comma goes in quotes.
+    a value that holds a comma, or begins with a quote, goes in quotes. Of many jobs --dry-run
+    states the number, the first and the last.
     """
+    from svcca_lib.files.paths import folder_to_be
     from svcca_lib.paper.running.engine import Settings
-    from svcca_lib.paper.running.grid import grid, named
+    from svcca_lib.paper.running.grid import Grid, named
     from svcca_lib.paper.running.notebooks import assigned
     from svcca_lib.paper.running.plan import Layout, Plan
 
     with reported(WRONG_USE):
-        values = {"profile": [profile], "seed": [seed]} | ({"data": [repr(data)]} if data else {})
+        given = {"profile": profile, "seed": seed, "data": repr(data) if data else None}
+        values = {name: [text] for name, text in given.items() if text is not None}
         for name, text in map(assigned, parameter or ()):
             values.setdefault(name, []).append(text)
-        plan = grid(root, named(root, notebooks or [], chapters), values, timeout)
+        grid = Grid.of(root, named(root, notebooks or [], chapters), values, timeout)
+        folder_to_be(out)
+        if dry and grid.size > SHOWN and not as_json:
+            _outline(grid)
+            return
+        plan = grid.plan()
         if Layout(out).plan.is_file():
             plan = Plan.read(out).joined(plan)
     if dry:
@@ -216,7 +229,7 @@ def collect(
     For each chapter and set of other parameters, into the sweep's folder collected/; its page
     index.html shows everything.
     """
-    from svcca_lib.paper.running import collect
+    from svcca_lib.paper.running import collect, table
     from svcca_lib.paper.running.plan import Layout
 
     with reported(FAILED):
@@ -226,6 +239,7 @@ def collect(
         return
     for group in groups:
         print(f"{group.name}: {len(group.seeds)} seeds, {group.ledger.score}")
+    print(f"jobs: {table.counts(state for group in groups for state in group.states)}")
     print(Layout(folder).page.resolve().as_uri())
 
 
@@ -259,6 +273,15 @@ def _list(plan: Plan, layout: Layout, as_json: bool) -> None:
     for row in rows:
         print(_line(row, layout))
     print(table.counts(row.state for row in rows))
+
+
+def _outline(grid: Grid, few: int = 3) -> None:
+    """Say what the jobs are of a sweep that has too many to be listed."""
+    for place in (*range(few), *range(grid.size - few, grid.size)):
+        if place == grid.size - few:
+            print("...")
+        print(grid.job(place).name)
+    print(f"{grid.size:,} jobs; the first {few} and the last {few}")
 
 
 def _line(row: Row, layout: Layout) -> str:

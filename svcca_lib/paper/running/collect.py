@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from svcca_lib.paper.chapter.claims import Claim, intervals
-from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.chapter.ledger import CLAIMS, Ledger
 from svcca_lib.paper.chapter.tables import flat, with_column
 from svcca_lib.paper.experiments.statistics import half_widths
 from svcca_lib.paper.figures.over_seeds import over_seeds
@@ -44,20 +44,31 @@ class Group:
 
     name: str  # chapter and parameters: a folder of collected/
     seeds: tuple[int, ...]  # of the jobs that are done
-    missing: int  # jobs that are not
+    states: tuple[str, ...]  # of all its jobs, as `status` says them
     shared: bool  # whether jobs use networks of one another: intervals are too narrow then
     ledger: Ledger  # its claims are decided by Student's interval of what each seed measured
-    holding: tuple[int, ...]  # for each claim, how many seeds it holds for by itself
+    # for each claim, how many seeds it holds for by itself, and how many made it
+    holding: tuple[int, ...]
+    made: tuple[int, ...]
     figures: tuple[str, ...] = ()  # that all seeds drew alike, and so could be gathered
     left_out: tuple[str, ...] = ()  # the others
 
+    @property
+    def missing(self) -> int:
+        """Jobs that are not done."""
+        return len(self.states) - len(self.seeds)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the group as JSON-ready values."""
-        claims = [claim.to_dict() | {"seeds_holding": holding} for claim, holding in _pairs(self)]
+        claims = [
+            claim.to_dict() | {"seeds_holding": holding, "seeds_claiming": made}
+            for claim, holding, made in _each(self)
+        ]
         return {
             "name": self.name,
             "seeds": self.seeds,
             "missing": self.missing,
+            "jobs": Counter(self.states),
             "seeds_share_networks": self.shared,
             "claims": claims,
             "figures": self.figures,
@@ -68,25 +79,21 @@ class Group:
 def collect(folder: Path, level: float = 0.95) -> list[Group]:
     """Gather a sweep into ``collected/`` of its folder; `level` is the coverage of the intervals.
 
-    Jobs that are not done are left out, and counted. ValueError if the folder holds no sweep, or
-    none of its jobs is done.
+    What `status` does not call done is left out, and counted; a claim that not every seed made is
+    of those that did. ValueError if the folder holds no sweep, or none of its jobs is done.
     """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, such as 0.95; got {level:g}")
     plan, layout = Plan.read(folder), Layout(folder)
+    rows = table.rows(plan, layout)
+    if not any(row.state == "done" for row in rows):
+        raise ValueError(f"nothing to collect in {folder}: {table.counts(r.state for r in rows)}")
     together: dict[str, list[Row]] = {}
-    for row in table.rows(plan, layout):
+    for row in rows:
         together.setdefault(_group_name(row.job), []).append(row)
-    groups = []
-    for name, rows in sorted(together.items()):
-        done = sorted(
-            (row for row in rows if row.state == "done" and row.claims),
-            key=lambda row: row.job.parameters.get("seed", 0),
-        )
-        if done:
-            groups.append(_gather(layout, name, done, len(rows) - len(done), level))
-    if not groups:
-        raise ValueError(f"none of the {len(plan.jobs)} jobs in {folder} is done")
+    groups = [_gather(layout, name, rows, level) for name, rows in sorted(together.items())]
     write_json(layout.collected / "ledger.json", [group.to_dict() for group in groups])
-    lines = [_line(group, claim, held) for group in groups for claim, held in _pairs(group)]
+    lines = [_line(group, *each) for group in groups for each in _each(group)]
     pd.DataFrame(lines).to_csv(layout.collected / "ledger.csv", index=False)
     layout.page.write_text(_page(groups, level), encoding="utf-8")
     return groups
@@ -95,28 +102,41 @@ def collect(folder: Path, level: float = 0.95) -> list[Group]:
 def _group_name(job: Job) -> str:
     """Name a job by everything but its seed."""
     rest = {name: value for name, value in job.parameters.items() if name != "seed"}
-    return f"{job.chapter}/{point(rest)}"
+    return f"{Path(job.name).parent}/{point(rest)}"
 
 
-def _gather(layout: Layout, name: str, rows: Sequence[Row], missing: int, level: float) -> Group:
-    ledgers = [Ledger.read(layout.results(row.job.name)) for row in rows]
-    ids = [claim.id for claim in ledgers[0].claims]
-    if any([claim.id for claim in ledger.claims] != ids for ledger in ledgers):
-        raise ValueError(f"the jobs of {name} make different claims: resume the sweep first")
-    together = list(zip(*(ledger.claims for ledger in ledgers), strict=True))
-    used = Counter(t.id for row in rows for t in row.job.trainings)
-    folders = [layout.results(row.job.name) for row in rows]
-    drawn, left_out = _figures(folders, layout.collected / name, level)
+def _gather(layout: Layout, name: str, rows: Sequence[Row], level: float) -> Group:
+    done = [row for row in rows if row.state == "done"]
+    done.sort(key=lambda row: row.job.parameters.get("seed", 0))
+    folders = [layout.results(row.job.name) for row in done]
+    ledgers = [_ledger(folder) for folder in folders if (folder / CLAIMS).is_file()]
+    together: dict[str, list[Claim]] = {}
+    for claim in (claim for ledger in ledgers for claim in ledger.claims):
+        together.setdefault(claim.id, []).append(claim)
+    first = ledgers[0] if ledgers else Ledger(rows[0].job.chapter, "", 0, "", ())
+    used = Counter(t.id for row in done for t in row.job.trainings)
+    drawn, left_out = _figures(folders, layout.collected / name, level) if done else ((), ())
     return Group(
         name,
-        tuple(row.job.parameters.get("seed", 0) for row in rows),
-        missing,
+        tuple(row.job.parameters.get("seed", 0) for row in done),
+        tuple(row.state for row in rows),
         any(count > 1 for count in used.values()),
-        replace(ledgers[0], claims=tuple(_over_seeds(c, level) for c in together), making=None),
-        tuple(sum(claim.holds for claim in claims) for claims in together),
+        replace(first, claims=tuple(_over_seeds(c, level) for c in together.values()), making=None),
+        tuple(sum(claim.holds for claim in claims) for claims in together.values()),
+        tuple(map(len, together.values())),
         drawn,
         left_out,
     )
+
+
+def _ledger(results: Path) -> Ledger:
+    try:
+        return Ledger.read(results)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{results / CLAIMS} is of another version of this code ({error}): remove the folder "
+            "and resume the sweep"
+        ) from None
 
 
 def _over_seeds(claims: Sequence[Claim], level: float) -> Claim:
@@ -159,14 +179,14 @@ def _figures(
     return tuple(drawn), tuple(left_out)
 
 
-def _pairs(group: Group) -> Iterable[tuple[Claim, int]]:
-    return zip(group.ledger.claims, group.holding, strict=True)
+def _each(group: Group) -> Iterable[tuple[Claim, int, int]]:
+    return zip(group.ledger.claims, group.holding, group.made, strict=True)
 
 
-def _line(group: Group, claim: Claim, holding: int) -> dict[str, Any]:
+def _line(group: Group, claim: Claim, holding: int, made: int) -> dict[str, Any]:
     return {
         "group": group.name,
-        "seeds": len(group.seeds),
+        "seeds": made,
         **flat(claim),
         "seeds_holding": holding,
         "seeds_share_networks": group.shared,
@@ -183,17 +203,19 @@ def _page(groups: Sequence[Group], level: float) -> str:
         f"{100 * level:.0f} % interval of the mean.</p>",
     ]
     for group in groups:
-        seeds = ", ".join(map(str, group.seeds))
-        parts.append(f"<h2>{html.escape(group.name)}</h2><p>Seeds {seeds}.")
+        seeds = f"Seeds {', '.join(map(str, group.seeds))}." if group.seeds else ""
+        parts.append(f"<h2>{html.escape(group.name)}</h2><p>{seeds}")
         if group.missing:
-            parts.append(f" <strong>{group.missing} more are not done.</strong>")
+            parts.append(f" <strong>{table.counts(group.states)}.</strong>")
         if group.shared and len(group.seeds) > 1:
             parts.append(
                 " Jobs of neighbouring seeds share networks here, so they are not independent and "
                 "the intervals are too narrow; take seeds further apart."
             )
-        holding = [f"holds for {count} of {len(group.seeds)}" for count in group.holding]
-        parts.append("</p>" + with_column(group.ledger.claims, "Seeds", holding, f"{group.name}-"))
+        parts.append("</p>")
+        if group.ledger.claims:
+            holding = [f"holds for {count} of {made}" for _, count, made in _each(group)]
+            parts.append(with_column(group.ledger.claims, "Seeds", holding, f"{group.name}-"))
         for figure in group.figures:
             source = html.escape(f"{group.name}/{figure}")
             parts.append(

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import ast
 import logging
+import math
+import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,11 +27,14 @@ from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from traitlets import default
 
+from svcca_lib.files.paths import file_to_be, folder_to_be
 from svcca_lib.paper.chapter.outputs import read_notebook
 from svcca_lib.paper.data.sources import Spec, source_of
 from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
+
+_INJECTED = "injected-parameters"  # the tag of the cell that sets what differs from the defaults
 
 
 class ChapterError(RuntimeError):
@@ -48,22 +54,50 @@ class _ThisInterpreter(AsyncKernelManager):
 
 
 def parameters(notebook: Path) -> dict[str, Any]:
-    """Return the parameters a notebook takes, with their defaults; ValueError if it takes none."""
-    import papermill
+    """Return the parameters a notebook takes, with their defaults, as its tagged cell assigns them.
 
-    logging.getLogger("papermill").setLevel(logging.WARNING)
-    known = papermill.inspect_notebook(notebook)
+    ValueError if it is no notebook, takes none, or a default is no plain value.
+    """
+    cell = next((c for c in _read(notebook).cells if _tagged(c, "parameters")), None)
+    lines = [] if cell is None else cell.source.splitlines()
+    code = "\n".join("" if line.startswith(("%", "!")) else line for line in lines)
+    try:
+        statements = ast.parse(code).body
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"the cell of the parameters of {notebook} is no Python: {error}"
+        ) from None
+    known: dict[str, Any] = {}
+    for statement in statements:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                known[name] = _default(notebook, name, value)
     if not known:
         raise ValueError(f"{notebook} takes no parameters: it needs a cell tagged 'parameters'")
-    return {name: ast.literal_eval(entry["default"]) for name, entry in known.items()}
+    return known
+
+
+def _default(notebook: Path, name: str, value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        raise ValueError(
+            f"{notebook}: the default of {name} must be a plain value, such as 3 or 'text'; it is "
+            f"{ast.unparse(value)}"
+        ) from None
 
 
 def check(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return `given` if each is a known parameter of the type of its default.
 
-    ValueError for a parameter that the notebook does not have, TypeError for a value of another
-    type. An integer is accepted where the default is a float.
+    ValueError for a parameter that the notebook does not have, or a value that Python code cannot
+    state (an infinite number), TypeError for a value of another type. An integer is accepted where
+    the default is a float.
     """
+    checked = {}
     for name, value in given.items():
         if name not in known:
             raise ValueError(f"unknown parameter {name!r}; the chapter takes {', '.join(known)}")
@@ -74,7 +108,20 @@ def check(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
                 f"parameter {name} needs {wanted.__name__} like its default {known[name]!r}, "
                 f"got {type(value).__name__} {value!r}"
             )
-    return dict(given)
+        if wanted in (int, float, str) and type(value) not in (int, float, str):
+            value = wanted(value)  # one of NumPy's
+        if not _stated(value):
+            raise ValueError(f"parameter {name} needs a value that Python can state; got {value!r}")
+        checked[name] = value
+    return checked
+
+
+def _stated(value: Any) -> bool:
+    """Return whether the code that is injected gives the very value."""
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
 
 
 def assigned(assignment: str) -> tuple[str, str]:
@@ -86,14 +133,35 @@ def assigned(assignment: str) -> tuple[str, str]:
 
 
 def parse(known: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Return typed parameters from texts such as ``"seed=3"``; the defaults give the types."""
-    given: dict[str, Any] = {}
-    for name, text in map(assigned, assignments):
-        given[name] = text
-        if not isinstance(known.get(name, ""), str):
-            with suppress(SyntaxError, ValueError):  # `check` names the type that was expected
-                given[name] = ast.literal_eval(text)
+    """Return typed parameters from texts such as ``"seed=3"``; the defaults give the types.
+
+    What begins with a quote is a text as Python writes it; any other text stands for itself.
+
+    >>> parse({"name": "", "sizes": (1,)}, ["name=a=b", "sizes=(3,)"])
+    {'name': 'a=b', 'sizes': (3,)}
+    >>> parse({"name": ""}, ["name='a, b'"])
+    {'name': 'a, b'}
+    """
+    given = {name: _value(known, name, text) for name, text in map(assigned, assignments)}
     return check(known, given)
+
+
+def _value(known: Mapping[str, Any], name: str, text: str) -> Any:
+    literal = not isinstance(known.get(name, ""), str)
+    if not literal and text[:1] not in ("'", '"'):
+        return text
+    # `check` names the type that was expected
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a backslash that begins no escape
+        value = ast.literal_eval(text.strip())
+        if literal or isinstance(value, str):
+            return value
+    if literal:
+        return text
+    raise ValueError(
+        f"the value of {name} begins with a quote, so all of it must be one text in quotes, such "
+        f'as {name}="it\'s"; got {text}'
+    )
 
 
 def execute(
@@ -111,14 +179,15 @@ def execute(
     given
         Parameters that differ from the defaults.
     timeout
-        Seconds that a single cell may take; no limit if not given.
+        Seconds that a single cell may take, rounded up to whole ones; no limit if not given.
     note
         ``note(cell=..., cells=...)`` is called before each cell.
 
     Raises
     ------
-    ValueError, TypeError
-        For unknown and mistyped parameters, before anything runs.
+    ValueError, TypeError, OSError
+        Before anything runs: for unknown and mistyped parameters, a timeout that is none, and
+        where `output`, or the folder that is the parameter ``out``, could not be written.
     ChapterError
         If a cell fails, exceeds the timeout or loses its kernel. The notebook as far as it came is
         where `unfinished` says.
@@ -127,30 +196,33 @@ def execute(
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    logging.getLogger("papermill").setLevel(logging.WARNING)
     known = parameters(notebook)
-    given = check(known, given or {})
+    given, timeout = check(known, given or {}), limit(timeout)
     if given.get("out"):
         given["out"] = str(Path(given["out"]).resolve())
+        folder_to_be(Path(given["out"]))
     if given.get("data"):
         given["data"] = anchored(given["data"])
+    file_to_be(output)
     stopped = unfinished(output)
     stopped.parent.mkdir(parents=True, exist_ok=True)
+    chapter = _with_injected(_read(notebook), given)
     try:
         executed = papermill.execute_notebook(
-            notebook,
-            stopped,
-            given,
+            chapter,
+            _verbatim(stopped),
             progress_bar=False,
-            execution_timeout=timeout,
+            execution_timeout=timeout and math.ceil(timeout),
             kernel_manager_class=_ThisInterpreter,
-            on_cell_start=_announcing(notebook, bool(given), note),
+            on_cell_start=_announcing(notebook, len(chapter.cells), note),
         )
     except (CellControlSignal, PapermillExecutionError, DeadKernelError) as error:
         reason = str(error)
         if isinstance(error, CellControlSignal):  # goes on with the whole cell
             reason = reason.partition("\n")[0]
         raise ChapterError(f"{notebook.stem} stopped, see {stopped}: {reason}") from error
-    _publishable(executed, known)
+    _publishable(executed, known, given)
     text = nbformat.writes(executed)  # type: ignore[no-untyped-call]
     write_whole(output, text.rstrip("\n") + "\n")
     stopped.unlink()
@@ -158,16 +230,66 @@ def execute(
         stopped.parent.rmdir()
 
 
+def limit(timeout: float | None) -> float | None:
+    """Return the seconds that a cell may take, None for no limit; ValueError for what is neither.
+
+    Zero is refused: to papermill it means no limit, to whoever gives it none at all.
+    """
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise ValueError(
+            "timeout must be a positive number of seconds (leave it out for no limit); got "
+            f"{timeout:g}"
+        )
+    return timeout
+
+
 def unfinished(output: Path) -> Path:
     """Return where a chapter that is executed to `output` lies until it is finished."""
     return output.parent / "unfinished" / output.name
 
 
+def _read(notebook: Path) -> NotebookNode:
+    """Read a notebook; ValueError, in a sentence, if it is none."""
+    try:
+        found = read_notebook(notebook)
+        _ = [(cell.cell_type, cell.metadata.get("tags", ()), cell.source) for cell in found.cells]
+    except (ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{notebook} is no notebook: {told[:200]}") from None
+    return found
+
+
+def _tagged(cell: NotebookNode, tag: str) -> bool:
+    return cell.cell_type == "code" and tag in cell.metadata.get("tags", ())
+
+
+def _with_injected(notebook: NotebookNode, given: Mapping[str, Any]) -> NotebookNode:
+    """Return a notebook with its parameters set, in a cell after that of the defaults.
+
+    papermill would write values of other types than JSON's, such as tuples, as texts.
+    """
+    cells = [cell for cell in notebook.cells if not _tagged(cell, _INJECTED)]
+    if given:
+        place = next(i for i, cell in enumerate(cells) if _tagged(cell, "parameters"))
+        cell = nbformat.v4.new_code_cell(_assignments(given), metadata={"tags": [_INJECTED]})  # type: ignore[no-untyped-call]
+        cells.insert(place + 1, cell)
+    notebook.cells = cells
+    return notebook
+
+
+def _assignments(given: Mapping[str, Any]) -> str:
+    return "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in given.items())])
+
+
+def _verbatim(path: Path) -> str:
+    """Return a path as papermill takes it: braces are names of parameters to it, ``a:`` a store."""
+    return os.fspath(path.absolute()).replace("{", "{{").replace("}", "}}")
+
+
 def _announcing(
-    notebook: Path, injected: bool, note: Callable[..., None] | None
+    notebook: Path, cells: int, note: Callable[..., None] | None
 ) -> Callable[..., None]:
     """Return what says which cell runs: to `note` every time, in the log every other second."""
-    cells = len(read_notebook(notebook).cells) + injected
     due = time.monotonic()
 
     def announce(cell: NotebookNode, cell_index: int) -> None:
@@ -192,20 +314,25 @@ def anchored(data: str) -> str:
         return data
 
 
-def _publishable(executed: NotebookNode, known: Mapping[str, Any]) -> None:
+def _publishable(
+    executed: NotebookNode, known: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
     """Take everything that belongs to this machine or this run out of an executed notebook.
 
-    The cell that papermill injects keeps the parameters that matter to a reader: not the folder of
-    the results, and of the data only its kind. Where nothing differs from the defaults it goes.
+    The injected cell keeps the parameters that matter to a reader: not the folder of the results,
+    and of the data only its kind. Where nothing differs from the defaults it goes.
     """
     executed.metadata.pop("papermill", None)
     executed.metadata.get("language_info", {}).pop("version", None)
+    told = {name: value for name, value in given.items() if name != "out" and value != known[name]}
+    if "data" in told:
+        told["data"] = source_of(told["data"])
     for cell in list(executed.cells):
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", ()):
-            cell.source = _injected(cell.source, known)
-            if not cell.source:
+        if _tagged(cell, _INJECTED):
+            cell.source = _assignments(told)
+            if not told:
                 executed.cells.remove(cell)
     code = (cell for cell in executed.cells if cell.cell_type == "code")
     for count, cell in enumerate(code, start=1):
@@ -213,17 +340,3 @@ def _publishable(executed: NotebookNode, known: Mapping[str, Any]) -> None:
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
-
-
-def _injected(source: str, known: Mapping[str, Any]) -> str:
-    """Return the injected assignments that a reader needs, or nothing."""
-    lines = []
-    for statement in ast.parse(source).body:
-        assert isinstance(statement, ast.Assign)  # papermill injects nothing else
-        name = ast.unparse(statement.targets[0])
-        value = ast.literal_eval(statement.value)
-        if name == "data":
-            value = source_of(value)
-        if name != "out" and value != known[name]:
-            lines.append(f"{name} = {value!r}")
-    return "\n".join(["# Parameters", *lines]) if lines else ""

@@ -6,6 +6,7 @@ itself is a plan as well, of one job for each chapter, so one graph serves both.
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks, progress
 from svcca_lib.paper.store.files import write_json
 
+_LITERAL = "python"  # in a plan, marks a value that is written as code
 GATHERING = LEDGER  # gathers what the others measured: `collect` does that for a sweep
 
 
@@ -55,8 +57,31 @@ class Job:
 
     @property
     def arguments(self) -> list[str]:
-        """The parameters as ``python -m svcca_lib execute`` takes them."""
-        return [text for pair in self.parameters.items() for text in ("-p", "{}={}".format(*pair))]
+        """The parameters as ``python -m svcca_lib execute`` takes them, to the very value."""
+        given = self.parameters.items()
+        return [text for name, value in given for text in ("-p", f"{name}={value!r}")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the job as JSON-ready values."""
+        return asdict(self) | {"parameters": kept(self.parameters)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Job:
+        """Return the job that `to_dict` wrote."""
+        given = {
+            name: ast.literal_eval(value[_LITERAL]) if isinstance(value, dict) else value
+            for name, value in values["parameters"].items()
+        }
+        return cls(values["name"], values["notebook"], given)
+
+
+def kept(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON keeps them: what it has no word for, such as a tuple, as code."""
+    exact = (bool, int, float, str, type(None))
+    return {
+        name: value if isinstance(value, exact) else {_LITERAL: repr(value)}
+        for name, value in parameters.items()
+    }
 
 
 def arguments(training: Training) -> list[str]:
@@ -123,26 +148,47 @@ class Plan:
         return {t.id: t for job in self.jobs for t in job.trainings}
 
     def joined(self, other: Plan) -> Plan:
-        """Return the jobs of both, those that are in both once, with the other's timeout."""
-        jobs = {job.name: job for job in (*self.jobs, *other.jobs)}
-        return Plan(tuple(jobs[name] for name in sorted(jobs)), other.timeout)
+        """Return the jobs of both, those that are in both once, with the other's timeout.
+
+        ValueError if two notebooks have one name.
+        """
+        return Plan(sorted_once((*self.jobs, *other.jobs)), other.timeout)
 
     def write(self, folder: Path) -> None:
         """Write the plan into the folder of the sweep."""
-        write_json(Layout(folder).plan, asdict(self))
+        jobs = [job.to_dict() for job in self.jobs]
+        write_json(Layout(folder).plan, {"jobs": jobs, "timeout": self.timeout})
 
     @classmethod
     def read(cls, folder: Path) -> Plan:
-        """Read the plan of a sweep; ValueError if the folder holds none."""
+        """Read the plan of a sweep; ValueError if the folder holds none, or a damaged one."""
         path = Layout(folder).plan
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            return cls(tuple(map(Job.from_dict, values["jobs"])), values["timeout"])
+        except (FileNotFoundError, NotADirectoryError):
             raise ValueError(
                 f"{folder} is not the folder of a sweep: it holds no {path.name}; start one with "
                 "`python -m svcca_lib run ... --out FOLDER`"
             ) from None
-        return cls(tuple(Job(**job) for job in values["jobs"]), values["timeout"])
+        except (ValueError, KeyError, TypeError, AttributeError, SyntaxError):
+            raise ValueError(
+                f"{path} is damaged: remove it, and give the command that started the sweep again; "
+                "what is finished stays"
+            ) from None
+
+
+def sorted_once(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """Return jobs by their names, each once; ValueError if two notebooks go by one name."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        other = found.setdefault(job.name, job)
+        if other.notebook != job.notebook:
+            raise ValueError(
+                f"two notebooks go by the name {job.chapter}: {other.notebook} and {job.notebook}; "
+                "rename one, or give them folders of their own by --out"
+            )
+    return tuple(found[name] for name in sorted(found))
 
 
 def book(root: Path, profile: str, data: str = "", seed: int = 0) -> Plan:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import psutil
 from filelock import FileLock
 
+from svcca_lib.files.paths import file_to_be
 from svcca_lib.paper.store.files import write_json
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ def recorded(
     if record is None:
         yield lambda **at: None
         return
+    file_to_be(record)
     record.parent.mkdir(parents=True, exist_ok=True)
     failed, at = failed_path(record), dict[str, Any]()
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from svcca_lib.paper.chapter.provenance import duration
 from svcca_lib.paper.running import notebooks, progress
-from svcca_lib.paper.running.plan import Job, Layout, Plan
+from svcca_lib.paper.running.plan import Job, Layout, Plan, kept
 from svcca_lib.paper.store.files import write_json, write_whole
+
+_SHOWN = {"id", "measured", "holds"}  # what the table takes of a claim
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,13 @@ def row(layout: Layout, job: Job) -> Row:
         state == "waiting" and notebooks.unfinished(notebook).is_file()
     ):
         state = "stopped"
-    ledger = progress.read(layout.claims(job.name)) if state == "done" else None
-    claims = (ledger or {}).get("claims", ())
-    return Row(job, state, progress.said(record, state), tuple(claims))
+    if state == "done" and layout.claims(job.name).is_file():  # a notebook need not make claims
+        claims = (progress.read(layout.claims(job.name)) or {}).get("claims")
+        if claims is None or not all(set(claim) >= _SHOWN for claim in claims):
+            wrong = f"{layout.claims(job.name)} is damaged: remove {notebook} and resume"
+            return Row(job, "failed", {"error": wrong}, ())
+        return Row(job, state, progress.said(record, state), tuple(claims))
+    return Row(job, state, progress.said(record, state), ())
 
 
 def rows(plan: Plan, layout: Layout) -> list[Row]:
@@ -89,7 +95,7 @@ def write(found: Sequence[Row], layout: Layout) -> None:
         {
             "job": r.job.name,
             "chapter": r.job.chapter,
-            "parameters": dict(r.job.parameters),
+            "parameters": kept(r.job.parameters),
             "status": r.state,
             **r.record,
             "claims": r.claims,

@@ -228,7 +228,7 @@ def lowest(pyproject: str) -> list[str]:
     """Return constraints that hold every dependency of the tests at the oldest it may have."""
     project = tomllib.loads(pyproject)["project"]
     optional = project["optional-dependencies"]
-    extras = ("data", "book", "pdf", "workflow", "test")
+    extras = ("files", "data", "book", "pdf", "workflow", "test")
     asked = [*project["dependencies"], *(r for name in extras for r in optional[name])]
     found = (re.fullmatch(r"([\w.-]+)>=([\w.]+)(,.*)?", r.replace(" ", "")) for r in asked)
     return sorted(f"{match[1]}=={match[2]}" for match in found if match)
