@@ -97,7 +97,9 @@ def difference_test(
     Over datapoints it says what other images would show of *these* networks; whether other networks
     would show it too, only seeds can say. A cut keeps of each half as many directions as of all
     datapoints. Where y and z differ in width or in how many of their correlations are zero, so do
-    their biases; the interval allows for both laws and is wider then. Over seeds the bias of each
+    their biases; the interval allows for both laws and is wider then (equally near layers, of
+    which one has half of its correlations at zero, were told apart at 5 % in 6 of 60 draws, where
+    the other kinds tried were in at most 2.5 %). Over seeds the bias of each
     similarity stays: compare layers of one width, or take a debiased measure.
 
     Examples

@@ -121,11 +121,13 @@ def bootstrap_interval(
     Notes
     -----
     Covers the datapoints, not the random seeds of training: see `paired_difference`. Measured on
-    layers whose truth is known, for 8 to 50 datapoints a neuron, and from few strong correlations
-    to many weak ones, 95 % intervals covered at least 90 % in every cell; the table, and what makes
-    it again, are in ``svcca_lib/paper/experiments/interval_coverage.py``. Where the truth holds
-    many correlations at zero the interval is wide, several times the spread of the number itself,
-    because a sample cannot tell zero from small.
+    layers whose truth is known, with 8 to 50 datapoints a neuron (`cka` from 2) and from few strong
+    correlations to many weak ones or none, 95 % intervals covered at least 92 % in 159 cells of 100
+    draws and 89 % in one; the table, and what makes it again, are in
+    ``svcca_lib/paper/experiments/interval_coverage.py``. Where many correlations are zero the
+    interval is four to six times as wide as the spread of the number itself would ask for, because
+    a sample cannot tell zero from small. Use 100 halves or more: from few the standard errors are
+    rough.
 
     References
     ----------

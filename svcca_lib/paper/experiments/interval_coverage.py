@@ -4,15 +4,20 @@ Two layers are linear maps of common Gaussian variables, so that their covarianc
 what endless data would give, are known in closed form. Over many draws of n datapoints an interval
 of 95 % should hold that number in 95 %; where it cannot, it should refuse.
 
-`stored` reads the table of the whole grid, 200 draws a cell of 40 halves each. It is made again, in
-about an hour on one core, by
+`stored` reads the table of the whole grid, 100 draws a cell of 20 halves each. It is made again, in
+a quarter of an hour on one quiet core, by
 
     python -m svcca_lib.paper.experiments.interval_coverage > table.csv
 
-Of its cells that answer none covers less than 90 %. The width is that of the mean interval;
-the ideal is the interval that someone would have who knew the bias and the spread of the number,
-from many samples. Where no or all correlations are clear the two agree within a factor of three;
-where some are zero they cannot, because no sample tells zero from small.
+At 8 and more datapoints a neuron all are answered; at 2 and 4 all but `cka` are refused. Of the 160
+cells that answer one covers 89 % and all others at least 92 %, which 100 draws of 95 % allow; the
+mean is 96 % for `linear_regression`, 98 % for `cka` and 99 % for the others, whose two laws are
+both allowed for.
+
+`ideal` is the width that the spread of the observed number alone asks for: of the interval of
+someone who knows its bias. `linear_regression` and `cka` come near it, with medians of 1.1 and 1.3
+times that width. Where every correlation is clear ("equal") the others are about twice as wide;
+where many are zero, four to six times, because no sample tells zero from small.
 """
 
 from __future__ import annotations
