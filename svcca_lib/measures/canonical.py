@@ -6,17 +6,19 @@ that were kept count the same, unless a measure weighs them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
-from svcca_lib._linalg import inner, singular_values, thin_svd
+from svcca_lib._linalg import inner, on_cpu, one_thread_each, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
-from svcca_lib.inputs import Precision
+from svcca_lib.inputs import Precision, resolved, rows_of
+from svcca_lib.layer import LayerMoments, joint_moments_of, moments_of, products
 from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
-from svcca_lib.moments import Moments, moments_of
+from svcca_lib.moments import Moments
 from svcca_lib.outputs import like_input
 from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, subspace_of
 
@@ -41,6 +43,27 @@ class _OnSubspaces(Measure[Similarity]):
         if isinstance(x, Moments):
             return decompose(moments_of(x, name), *self._cut())
         return subspace_of(x, name, self.precision, *self._cut())
+
+    def pair(self, x: Any, y: Any) -> tuple[Subspace, Subspace, Tensor | None]:
+        if any(z is None or isinstance(z, Subspace | Moments) for z in (x, y)):
+            return super().pair(x, y)
+        return resolved(lambda precision: self._arrays(x, y, precision), self.precision)
+
+    def _arrays(
+        self, x: Any, y: Any, precision: Precision
+    ) -> tuple[Subspace, Subspace, Tensor | None]:
+        rows = [rows_of(z, name, precision) for z, name in ((x, "x"), (y, "y"))]
+        first, second, cross = joint_moments_of(*rows)
+
+        def decomposed(layer: LayerMoments) -> Subspace:
+            return decompose(layer, *self._cut())
+
+        apart = one_thread_each if worth_a_thread(first, second) else map
+        a, b = (
+            replace(s, dtype=getattr(torch, self.precision))
+            for s in apart(decomposed, (first, second))
+        )
+        return a, b, cross
 
     def _cut(self) -> tuple[float, Energy]:
         return 1.0, "variance"
@@ -317,6 +340,19 @@ def _canonical(
     )
 
 
+# Neurons from which on two decompositions are worth a thread each, and up to which their
+# workspaces, several times the matrix, may lie side by side.
+_EACH = 128, 2048
+
+
+def worth_a_thread(*layers: LayerMoments) -> bool:
+    """Whether decomposing layers side by side is faster than with all threads in turn."""
+    least, most = _EACH
+    sizes = [len(layer.gram) for layer in layers]
+    on_cpus = on_cpu(*(layer.gram for layer in layers))
+    return on_cpus and least <= min(sizes) and max(sizes) <= most
+
+
 def alignment(a: Subspace, b: Subspace, cross: Tensor | None = None) -> Tensor:
     r"""Inner products :math:`Q_a^\top Q_b` of two orthonormal bases, shape (a.kept, b.kept).
 
@@ -326,13 +362,14 @@ def alignment(a: Subspace, b: Subspace, cross: Tensor | None = None) -> Tensor:
     multiplications; the bases are kept for the next comparison.
     """
     x, y = a.tensors, b.tensors
-    if cross is None and not (x.ready or y.ready):
+    # What the cross-scatter says of directions that no Gram matrix resolves is rounding.
+    if cross is not None and x.left is None and y.left is None:
+        return x.weights.T @ cross @ y.weights
+    if not (x.ready or y.ready):
         through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
         if a.n_features * b.n_features < through_bases:
-            cross = inner(x.responses, y.responses)
-    if cross is None:
-        return inner(x.basis, y.basis)
-    return x.weights.T @ cross @ y.weights
+            return x.weights.T @ products(x.responses, y.responses) @ y.weights
+    return inner(x.basis, y.basis)
 
 
 def explained_along(values: Tensor, vectors: Tensor) -> Tensor:
@@ -351,7 +388,7 @@ def explained_along(values: Tensor, vectors: Tensor) -> Tensor:
 
 def _weights(a: Subspace, b: Subspace, u: Tensor, v: Tensor) -> tuple[Any, Any]:
     """Canonical weights, from the SVD of the alignment."""
-    sides = (a.tensors.weights @ u, b.tensors.weights @ v)
+    sides = (a.tensors.weights @ u * a.tensors.scale, b.tensors.weights @ v * b.tensors.scale)
     return like_input(sides[0], numpy=a.numpy), like_input(sides[1], numpy=a.numpy)
 
 
