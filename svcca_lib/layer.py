@@ -192,7 +192,7 @@ def swept(kind: type[M], *layers: Rows) -> tuple[M, list[Rows]]:
     """
     moments = kind()
     moments.sweep(layers)
-    rows = [_in_range(z, s) for z, s in zip(layers, moments.squares(), strict=True)]
+    rows = [in_range(z, s) for z, s in zip(layers, moments.squares(), strict=True)]
     if any(new is not old for new, old in zip(rows, layers, strict=True)):
         moments = kind()
         moments.sweep(rows)
@@ -203,7 +203,7 @@ def swept(kind: type[M], *layers: Rows) -> tuple[M, list[Rows]]:
 _ROOM = 2.0**40
 
 
-def _in_range(layer: Rows, squares: Tensor) -> Rows:
+def in_range(layer: Rows, squares: Tensor) -> Rows:
     """The layer, times a power of two, which is exact, where the squares of its values are not.
 
     Raises
@@ -225,8 +225,8 @@ def _at_once(layer: Rows) -> LayerMoments:
     rows, mean = centre(layer.block(0, len(layer)))
     n, p = rows.shape
     squares = (rows.detach() ** 2).mean(0) + mean.detach() ** 2
-    if _in_range(layer, squares) is not layer:
-        return _at_once(_in_range(layer, squares))
+    if in_range(layer, squares) is not layer:
+        return _at_once(in_range(layer, squares))
     gram = inner(rows if n >= p else rows.T)  # 15 times faster than the SVD of a tall layer
     varies = gram.diagonal() > 0 if n >= p else rows.any(dim=0)
     return LayerMoments(

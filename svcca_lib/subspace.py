@@ -10,15 +10,16 @@ all that step 2, the CCA, needs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib._linalg import descending_eigh, thin_svd
+from svcca_lib._linalg import descending_eigh, on_cpu, one_thread_each, thin_svd
 from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.inputs import ArrayLike, Precision, resolved, rows_of
 from svcca_lib.layer import LayerMoments, Responses, moments_of
@@ -431,6 +432,26 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
         left, directions = left[:, :k], directions[:, :k]
         weights = directions / values[:k]
     return _found(layer, rank, directions, values[:k], weights, left)
+
+
+# Neurons from which on layers are worth a thread each, and up to which their workspaces, several
+# times the matrix, may lie side by side.
+_EACH = 128, 2048
+
+
+def decompose_all(layers: Sequence[LayerMoments], keep: float, energy: Energy) -> list[Subspace]:
+    """Decompose layers as `decompose` does; side by side, where that is faster.
+
+    Raises
+    ------
+    UnresolvedError, ValueError
+        As `decompose`.
+    """
+    sizes = [len(layer.gram) for layer in layers]
+    apart = on_cpu(*(layer.gram for layer in layers))
+    apart &= _EACH[0] <= min(sizes) and max(sizes) <= _EACH[1]
+    work = partial(decompose, keep=keep, energy=energy)
+    return one_thread_each(work, layers) if apart else list(map(work, layers))
 
 
 def _found(

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from svcca_lib._linalg import empty
 from svcca_lib.errors import same_kind, same_rows
-from svcca_lib.fourier.blocks import select
+from svcca_lib.fourier.blocks import products, select
 from svcca_lib.fourier.grid import Size, grid_of, shared_frequencies
 from svcca_lib.fourier.spectra import size_of, transformed
 from svcca_lib.inputs import Rows, images_of
-from svcca_lib.layer import centre, swept
+from svcca_lib.layer import centre, in_range, swept
 from svcca_lib.moments import Batch, PairMoments, Sums
 from svcca_lib.subspace import noise_norm
 
@@ -75,8 +75,7 @@ def spectral_moments_of(layer: Rows | FourierMoments, name: str) -> SpectralMome
     """
     if isinstance(layer, FourierMoments):
         return _of_sums(layer, name)
-    moments, (rows,) = swept(FourierMoments, layer)
-    return _of_sums(moments, name, rows)
+    return _at_once(layer)
 
 
 def joint_moments_of(x: Rows, y: Rows) -> tuple[SpectralMoments, SpectralMoments, Tensor]:
@@ -96,6 +95,27 @@ def joint_moments_of(x: Rows, y: Rows) -> tuple[SpectralMoments, SpectralMoments
     return a, b, moments.xy.to(x.dtype.to_complex())
 
 
+def _at_once(layer: Rows) -> SpectralMoments:
+    """Sum up one layer; its spectra are kept, for each comparison needs them."""
+    images = layer.values
+    n, c = images.shape[:2]
+    squares = (images**2).movedim(1, 0).reshape(c, -1).mean(1)
+    if in_range(layer, squares) is not layer:
+        return _at_once(in_range(layer, squares))
+    spectra = _spectra(images)
+    noise = noise_norm(layer.rounding, squares, n)
+    gram = products(spectra, spectra)
+    return SpectralMoments(
+        layer.name, n, size_of(images), gram, lambda: spectra, noise, layer.numpy, layer.scale
+    )
+
+
+def _spectra(images: Tensor) -> Tensor:
+    """Coefficients of all images, (F, n, c); a value that does not vary is exactly zero."""
+    flat, _ = centre(images.detach().flatten(1))
+    return transformed(flat.view(images.shape), images.new_zeros(images.shape[1:]))
+
+
 def _of_sums(moments: FourierMoments, name: str, layer: Rows | None = None) -> SpectralMoments:
     """Moments of one layer; of its images, where there are any."""
     (sums,) = moments.only(name)
@@ -106,13 +126,8 @@ def _of_sums(moments: FourierMoments, name: str, layer: Rows | None = None) -> S
     if layer is None:
         return SpectralMoments(name, moments.n, moments.size, gram, None, noise, moments.numpy)
 
-    @functools.cache
-    def spectra() -> Tensor:
-        """Centred, for the frequencies at which the Gram matrix falls short."""
-        images = layer.values
-        flat, _ = centre(images.flatten(1))
-        return transformed(flat.view(images.shape), images.new_zeros(images.shape[1:]))
-
+    # Asked for where the Gram matrix falls short.
+    spectra = functools.cache(lambda: _spectra(layer.values))
     kind = layer.dtype.to_complex()
     return SpectralMoments(
         name, moments.n, moments.size, gram.to(kind), spectra, noise, moments.numpy, layer.scale

@@ -12,15 +12,15 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from svcca_lib._linalg import inner, on_cpu, one_thread_each, singular_values, thin_svd
+from svcca_lib._linalg import inner, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
 from svcca_lib.inputs import Precision, resolved, rows_of
-from svcca_lib.layer import LayerMoments, joint_moments_of, moments_of, products
+from svcca_lib.layer import joint_moments_of, moments_of, products
 from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import Moments
 from svcca_lib.outputs import like_input
-from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, subspace_of
+from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, decompose_all, subspace_of
 
 MeanOver: TypeAlias = Literal["kept", "smaller_layer", "weighted"]
 Side: TypeAlias = Literal["x", "y"]
@@ -53,15 +53,10 @@ class _OnSubspaces(Measure[Similarity]):
         self, x: Any, y: Any, precision: Precision
     ) -> tuple[Subspace, Subspace, Tensor | None]:
         rows = [rows_of(z, name, precision) for z, name in ((x, "x"), (y, "y"))]
-        first, second, cross = joint_moments_of(*rows)
-
-        def decomposed(layer: LayerMoments) -> Subspace:
-            return decompose(layer, *self._cut())
-
-        apart = one_thread_each if worth_a_thread(first, second) else map
+        *layers, cross = joint_moments_of(*rows)
         a, b = (
             replace(s, dtype=getattr(torch, self.precision))
-            for s in apart(decomposed, (first, second))
+            for s in decompose_all(layers, *self._cut())
         )
         return a, b, cross
 
@@ -338,19 +333,6 @@ def _canonical(
         weights=lambda: _weights(a, b, *(pairs or _singular_pairs(matrix)[::2])),
         independent=lambda: scale * chance_correlation(a.kept, b.kept, a.n),
     )
-
-
-# Neurons from which on two decompositions are worth a thread each, and up to which their
-# workspaces, several times the matrix, may lie side by side.
-_EACH = 128, 2048
-
-
-def worth_a_thread(*layers: LayerMoments) -> bool:
-    """Whether decomposing layers side by side is faster than with all threads in turn."""
-    least, most = _EACH
-    sizes = [len(layer.gram) for layer in layers]
-    on_cpus = on_cpu(*(layer.gram for layer in layers))
-    return on_cpus and least <= min(sizes) and max(sizes) <= most
 
 
 def alignment(a: Subspace, b: Subspace, cross: Tensor | None = None) -> Tensor:
