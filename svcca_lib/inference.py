@@ -24,10 +24,10 @@ from torch import Tensor
 
 from svcca_lib.errors import SampleSizeWarning, same_rows
 from svcca_lib.inputs import ArrayLike, Precision, as_tensor
+from svcca_lib.layer import centre
 from svcca_lib.measures.canonical import svcca
 from svcca_lib.measures.measure import comparable
 from svcca_lib.measures.registry import measure_named
-from svcca_lib.moments import centre
 from svcca_lib.outputs import like_input
 from svcca_lib.subspace import Energy, Subspace
 

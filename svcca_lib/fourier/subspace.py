@@ -268,18 +268,21 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
     twice = torch.tensor(grid.multiplicities, device=gram.device)
     left: dict[int, Tensor] = {}
     # A Gram matrix is rounded relative to the largest eigenvalue of its own frequency.
-    ranks = torch.tensor([rank_cut(v, (layer.n, c), squared=True) for v in eigenvalues])
-    clipped = values * leading(ranks.to(gram.device), c)
+    clipped = _above_rounding(values, eigenvalues, layer, squared=True)
+    coarse = layer.noise > 0 and gram.dtype == torch.complex128
     counts = _cut(clipped, twice, shape, keep, energy, cut)
     if layer.spectra is not None:
         # Nor may what lies below a rank, and may be more than rounding, decide what is kept.
         below = counts < _cut(values, twice, shape, keep, energy, cut, floor=False)
-        unsafe = sorted({*_unresolved(eigenvalues, counts, keep), *below.nonzero()[:, 0].tolist()})
+        below &= not coarse
+        whole = keep == 1 and not coarse
+        unsafe = sorted({*_unresolved(eigenvalues, counts, whole), *below.nonzero()[:, 0].tolist()})
         if unsafe:
             clipped, vectors, bases = _through_qr(
                 layer.spectra(), clipped, vectors, unsafe, grid.real
             )
             left = dict(zip(unsafe, bases, strict=True))
+            clipped[unsafe] = _above_rounding(clipped[unsafe], clipped[unsafe], layer)
             counts = _cut(clipped, twice, shape, keep, energy, cut)
     values = clipped
     if gram.dtype == torch.complex64 and bool(
@@ -309,6 +312,15 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
         numpy=layer.numpy,
         dtype=values.dtype,
     )
+
+
+def _above_rounding(
+    values: Tensor, known: Tensor, layer: SpectralMoments, *, squared: bool = False
+) -> Tensor:
+    """Singular values (F, c), 0 where what is known of them is rounding."""
+    shape = layer.n, values.shape[1]
+    ranks = [rank_cut(v, shape, squared=squared, noise=layer.noise) for v in known]
+    return values * leading(torch.tensor(ranks, device=values.device), values.shape[1])
 
 
 def _cut(
@@ -341,10 +353,11 @@ def leading(counts: Tensor, columns: int) -> Tensor:
     return torch.arange(columns, device=counts.device) < counts[:, None]
 
 
-def _unresolved(eigenvalues: Tensor, counts: Tensor, keep: float) -> list[int]:
+def _unresolved(eigenvalues: Tensor, counts: Tensor, whole: bool) -> list[int]:
     """Frequencies at which the Gram matrix does not resolve every direction that is kept."""
-    # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
-    last = torch.full_like(counts, eigenvalues.shape[1]) if keep == 1 else counts
+    # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included; of
+    # numbers coarser than float64, what it cuts is rounding.
+    last = torch.full_like(counts, eigenvalues.shape[1]) if whole else counts
     smallest = eigenvalues.gather(1, (last - 1).clamp(min=0)[:, None])[:, 0]
     safe = smallest >= GRAM_IS_SAFE[eigenvalues.dtype] * eigenvalues[:, 0]
     return (~safe & (counts > 0)).nonzero()[:, 0].tolist()

@@ -6,19 +6,21 @@ that were kept count the same, unless a measure weighs them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from svcca_lib._linalg import inner, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
-from svcca_lib.inputs import Precision
+from svcca_lib.inputs import Precision, resolved, rows_of
+from svcca_lib.layer import joint_moments_of, moments_of, products
 from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Expected, Similarity
-from svcca_lib.moments import Moments, moments_of
+from svcca_lib.moments import Moments
 from svcca_lib.outputs import Value, like_input
-from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, subspace_of
+from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, decompose_all, subspace_of
 
 MeanOver: TypeAlias = Literal["kept", "smaller_layer", "weighted"]
 Side: TypeAlias = Literal["x", "y"]
@@ -41,6 +43,22 @@ class _OnSubspaces(Measure[Similarity]):
         if isinstance(x, Moments):
             return decompose(moments_of(x, name), *self._cut())
         return subspace_of(x, name, self.precision, *self._cut())
+
+    def pair(self, x: Any, y: Any) -> tuple[Subspace, Subspace, Tensor | None]:
+        if any(z is None or isinstance(z, Subspace | Moments) for z in (x, y)):
+            return super().pair(x, y)
+        return resolved(lambda precision: self._arrays(x, y, precision), self.precision)
+
+    def _arrays(
+        self, x: Any, y: Any, precision: Precision
+    ) -> tuple[Subspace, Subspace, Tensor | None]:
+        rows = [rows_of(z, name, precision) for z, name in ((x, "x"), (y, "y"))]
+        *layers, cross = joint_moments_of(*rows)
+        a, b = (
+            replace(s, dtype=getattr(torch, self.precision))
+            for s in decompose_all(layers, *self._cut())
+        )
+        return a, b, cross
 
     def _cut(self) -> tuple[float, Energy]:
         return 1.0, "variance"
@@ -329,13 +347,14 @@ def alignment(a: Subspace, b: Subspace, cross: Tensor | None = None) -> Tensor:
     multiplications; the bases are kept for the next comparison.
     """
     x, y = a.tensors, b.tensors
-    if cross is None and not (x.ready or y.ready):
+    # What the cross-scatter says of directions that no Gram matrix resolves is rounding.
+    if cross is not None and x.left is None and y.left is None:
+        return x.weights.T @ cross @ y.weights
+    if not (x.ready or y.ready):
         through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
         if a.n_features * b.n_features < through_bases:
-            cross = inner(x.responses, y.responses)
-    if cross is None:
-        return inner(x.basis, y.basis)
-    return x.weights.T @ cross @ y.weights
+            return x.weights.T @ products(x.responses, y.responses) @ y.weights
+    return inner(x.basis, y.basis)
 
 
 def explained_along(values: Tensor, vectors: Tensor) -> Tensor:
@@ -357,6 +376,7 @@ class CanonicalWeights(Value):
     """Canonical weights, computed when asked for; no larger than the weights of both layers."""
 
     maps: tuple[Tensor, Tensor]  # (p, kept_a) and (q, kept_b): from centred neurons to the bases
+    scales: tuple[float, float]  # of the layers, see `Factors`
     alignment: Tensor  # (kept_a, kept_b)
     vectors: tuple[Tensor, Tensor] | None  # its singular vectors, where they are known
     numpy: bool
@@ -365,12 +385,13 @@ class CanonicalWeights(Value):
     def of(
         cls, a: Subspace, b: Subspace, matrix: Tensor, vectors: tuple[Tensor, Tensor] | None
     ) -> CanonicalWeights:
-        return cls((a.tensors.weights, b.tensors.weights), matrix, vectors, a.numpy)
+        scales = a.tensors.scale, b.tensors.scale
+        return cls((a.tensors.weights, b.tensors.weights), scales, matrix, vectors, a.numpy)
 
     def __call__(self) -> tuple[Any, Any]:
         u, v = self.vectors or _singular_pairs(self.alignment)[::2]
-        x, y = self.maps
-        return like_input(x @ u, numpy=self.numpy), like_input(y @ v, numpy=self.numpy)
+        x, y = (m @ w * s for m, w, s in zip(self.maps, (u, v), self.scales, strict=True))
+        return like_input(x, numpy=self.numpy), like_input(y, numpy=self.numpy)
 
 
 @dataclass(frozen=True)
