@@ -166,6 +166,8 @@ class DFTCCA(Measure[FourierSimilarity]):
         correlations, with multiplicities, by the smaller number of directions kept at the shared
         frequencies. ``"weighted"`` runs over pairs of directions of one frequency; a direction that
         meets none at its frequency has no weight.
+    squared : bool, default False
+        The mean of the squared correlations, as in `svcca`.
     precision : {"float64", "float32"}
 
     Notes
@@ -209,6 +211,7 @@ class DFTCCA(Measure[FourierSimilarity]):
     energy: Energy = "variance"
     cut: Cut = "layer"
     mean_over: MeanOver = "kept"
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "dft_cca"
@@ -254,7 +257,7 @@ x, y : array_like, shape (n, c1, h1, w1) and (n, c2, h2, w2) or (n, c2), or Four
     def compare(
         self, a: FourierSubspace, b: FourierSubspace, cross: Tensor | None = None
     ) -> FourierSimilarity:
-        return _compare(a, b, cross, self.mean_over)
+        return _compare(a, b, cross, self.mean_over, squared=self.squared)
 
 
 dft_cca = function(DFTCCA)
@@ -274,7 +277,12 @@ def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> 
 
 
 def _compare(
-    a: FourierSubspace, b: FourierSubspace, cross: Tensor | None, mean_over: MeanOver
+    a: FourierSubspace,
+    b: FourierSubspace,
+    cross: Tensor | None,
+    mean_over: MeanOver,
+    *,
+    squared: bool,
 ) -> FourierSimilarity:
     a, b = in_one_precision(a, b)
     at_a, at_b, real = shared_frequencies(a.size, b.size)
@@ -300,26 +308,30 @@ def _compare(
             for values, vectors in ((a.tensors.values[at_a], u), (b.tensors.values[at_b], v))
         ]
         weights = shares[0] + shares[1]
-        similarity, scale = float((weights * rho).sum() / weights.sum()), 1.0
+        counted = rho**2 if squared else rho
+        similarity, scale = float((weights * counted).sum() / weights.sum()), 1.0
     else:
         rho = by_field(singular_values, matrix, real)[:, :k].clamp(max=1.0)
         neurons = [s.channels * s.size[0] * s.size[1] for s in (a, b)]
         divisor = min(flat_a, flat_b) if mean_over == "kept" else min(neurons)
         # No direction at any shared frequency: nothing is shared.
-        similarity = float((twice[:, None] * rho).sum()) / max(divisor, 1)
+        counted = rho**2 if squared else rho
+        similarity = float((twice[:, None] * counted).sum()) / max(divisor, 1)
         scale = min(flat_a, flat_b) / max(divisor, 1)
 
     def both_weights() -> tuple[Any, Any]:
         u, _, v = svd or pairs()
         return tuple(
-            like_input(select(s.tensors.weights, at) @ vectors, numpy=a.numpy)
+            like_input(select(s.tensors.weights, at) @ vectors * s.tensors.scale, numpy=a.numpy)
             for s, at, vectors in ((a, at_a, u), (b, at_b, v))
         )
 
     def chance() -> float:
         sizes = list(zip(kept_a.tolist(), kept_b.tolist(), twice.tolist(), strict=True))
         expected: dict[tuple[int, int, int], float] = {
-            (p, q, m): m * min(p, q) * chance_correlation(p, q, a.n, complex_valued=m == 2)
+            (p, q, m): m
+            * min(p, q)
+            * chance_correlation(p, q, a.n, complex_valued=m == 2, squared=squared)
             for p, q, m in set(sizes)
             if min(p, q)
         }
