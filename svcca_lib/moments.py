@@ -451,14 +451,14 @@ _LONG = 1024
 
 def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
     """``out += x^H y``; the sum may be of wider numbers than the products."""
-    if out.ndim == 2 and (len(x) >= _LONG or x.dtype != out.dtype):
-        out += inner(x, y)
+    if not x.is_cuda and out.ndim == 3:
+        add_complex(out, x, y)
+    elif x.dtype != out.dtype or (out.ndim == 2 and len(x) >= _LONG):
+        out += inner(x, y) if out.ndim == 2 else x.mH @ y
     elif out.ndim == 2:
         out.addmm_(x.mH, y)
-    elif x.is_cuda:
-        out.baddbmm_(x.mH, y)
     else:
-        add_complex(out, x, y)
+        out.baddbmm_(x.mH, y)
 
 
 def summed(value: Tensor, device: torch.device, group: dist.ProcessGroup | None) -> Tensor:

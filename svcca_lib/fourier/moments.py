@@ -22,7 +22,6 @@ from svcca_lib.fourier.spectra import size_of, transformed
 from svcca_lib.inputs import Rows, images_of
 from svcca_lib.layer import centre, in_range, swept
 from svcca_lib.moments import Batch, PairMoments, Sums
-from svcca_lib.subspace import noise_norm
 
 BLOCK = 2**23  # values transformed and multiplied at a time
 
@@ -43,8 +42,11 @@ class SpectralMoments:
         Scatter matrices of the channels at the distinct frequencies.
     spectra : callable or None
         Gives the centred coefficients, (F, n, c); None of a layer that was streamed.
-    noise : float
-        Norm that the rounding of the numbers as they came can have at a frequency.
+    squares : Tensor, shape (c,)
+        Mean square of each channel, its mean included: what rounding was relative to. The DFT
+        spreads it evenly.
+    rounding : float
+        Relative error of the numbers as they came, see `svcca_lib.inputs.rounding_of`.
     numpy : bool
         Whether the layer came as NumPy.
     """
@@ -54,7 +56,8 @@ class SpectralMoments:
     size: Size
     gram: Tensor
     spectra: Callable[[], Tensor] | None
-    noise: float
+    squares: Tensor
+    rounding: float
     numpy: bool
     scale: float = 1.0
 
@@ -103,11 +106,11 @@ def _at_once(layer: Rows) -> SpectralMoments:
     if in_range(layer, squares) is not layer:
         return _at_once(in_range(layer, squares))
     spectra = _spectra(images)
-    noise = noise_norm(layer.rounding, squares, n)
     gram = products(spectra, spectra)
     return SpectralMoments(
-        layer.name, n, size_of(images), gram, lambda: spectra, noise, layer.numpy, layer.scale
-    )
+        layer.name, n, size_of(images), gram, lambda: spectra, squares, layer.rounding,
+        layer.numpy, layer.scale,
+    )  # fmt: skip
 
 
 def _spectra(images: Tensor) -> Tensor:
@@ -122,16 +125,18 @@ def _of_sums(moments: FourierMoments, name: str, layer: Rows | None = None) -> S
     eps = torch.finfo(torch.float64 if layer is None else layer.dtype).eps
     gram = _without_constants(sums, moments.n, eps)
     squares = _squares(sums, moments)
-    noise = noise_norm(moments.rounding, squares, moments.n)
     if layer is None:
-        return SpectralMoments(name, moments.n, moments.size, gram, None, noise, moments.numpy)
+        return SpectralMoments(
+            name, moments.n, moments.size, gram, None, squares, moments.rounding, moments.numpy
+        )
 
     # Asked for where the Gram matrix falls short.
     spectra = functools.cache(lambda: _spectra(layer.values))
     kind = layer.dtype.to_complex()
     return SpectralMoments(
-        name, moments.n, moments.size, gram.to(kind), spectra, noise, moments.numpy, layer.scale
-    )
+        name, moments.n, moments.size, gram.to(kind), spectra, squares, moments.rounding,
+        moments.numpy, layer.scale,
+    )  # fmt: skip
 
 
 def _squares(sums: Sums, moments: FourierMoments) -> Tensor:

@@ -17,7 +17,14 @@ from svcca_lib.fourier.grid import Size, grid_of
 from svcca_lib.fourier.moments import SpectralMoments, spectral_moments_of
 from svcca_lib.inputs import ArrayLike, Precision, images_of, resolved
 from svcca_lib.outputs import Value, handed_out, like_input
-from svcca_lib.subspace import GRAM_IS_SAFE, Energy, check_cut, directions_needed, rank_cut
+from svcca_lib.subspace import (
+    GRAM_IS_SAFE,
+    Energy,
+    check_cut,
+    directions_needed,
+    noise_norm,
+    rank_cut,
+)
 
 Cut: TypeAlias = Literal["layer", "frequency"]
 
@@ -49,6 +56,8 @@ class SpectralFactors(Value):
         Gives the centred coefficients, (F, n, c); None when made from moments.
     left : dict of int to Tensor, shape (n, k)
         Bases of the frequencies that the Gram matrix cannot resolve.
+    scale : float
+        The power of two that all of these are in units of.
     """
 
     values: Tensor
@@ -56,6 +65,7 @@ class SpectralFactors(Value):
     counts: Tensor
     spectra: Callable[[], Tensor] | None
     left: dict[int, Tensor]
+    scale: float = 1.0
 
     def __getstate__(self) -> dict[str, Any]:
         spectra = None if self.spectra is None else Held(self.spectra())
@@ -85,6 +95,7 @@ class SpectralFactors(Value):
             counts=self.counts,
             spectra=None if spectra is None else lambda: spectra().to(kind),
             left={f: basis.to(kind) for f, basis in self.left.items()},
+            scale=self.scale,
         )
 
     def basis(self, frequency: int, columns: int) -> Tensor:
@@ -269,7 +280,7 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
     left: dict[int, Tensor] = {}
     # A Gram matrix is rounded relative to the largest eigenvalue of its own frequency.
     clipped = _above_rounding(values, eigenvalues, layer, squared=True)
-    coarse = layer.noise > 0 and gram.dtype == torch.complex128
+    coarse = layer.rounding > 0 and gram.dtype == torch.complex128
     counts = _cut(clipped, twice, shape, keep, energy, cut)
     if layer.spectra is not None:
         # Nor may what lies below a rank, and may be more than rounding, decide what is kept.
@@ -308,6 +319,7 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
             counts=counts,
             spectra=layer.spectra,
             left={f: (basis * alive[f, : basis.shape[1]])[:, :k] for f, basis in left.items()},
+            scale=layer.scale,
         ),
         numpy=layer.numpy,
         dtype=values.dtype,
@@ -319,7 +331,8 @@ def _above_rounding(
 ) -> Tensor:
     """Singular values (F, c), 0 where what is known of them is rounding."""
     shape = layer.n, values.shape[1]
-    ranks = [rank_cut(v, shape, squared=squared, noise=layer.noise) for v in known]
+    noise = noise_norm(layer.rounding, layer.squares, layer.n)
+    ranks = [rank_cut(v, shape, squared=squared, noise=noise) for v in known]
     return values * leading(torch.tensor(ranks, device=values.device), values.shape[1])
 
 

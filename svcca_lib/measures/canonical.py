@@ -99,6 +99,9 @@ class SVCCA(_OnCutSubspaces):
         ``"weighted"``: a mean weighted by the variance of both layers that each pair of directions
         explains; the colour bar of Figure 4 names a weighting that the paper does not define, and
         this one is ours.
+    squared : bool, default False
+        The mean of the *squared* correlations: shares of variance instead of correlations, whose
+        `chance` is exact, ``max(x_kept, y_kept) / (n - 1)``.
     precision : {"float64", "float32"}
 
     Notes
@@ -132,6 +135,7 @@ class SVCCA(_OnCutSubspaces):
     keep: float = 0.99
     energy: Energy = "variance"
     mean_over: MeanOver = "kept"
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "svcca"
@@ -139,17 +143,22 @@ class SVCCA(_OnCutSubspaces):
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
-        return _canonical(self.name, a, b, cross, self.mean_over)
+        return _canonical(self.name, a, b, cross, self.mean_over, squared=self.squared)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CCA(_OnSubspaces):
     """Canonical correlation analysis of whole layers: `svcca` without its cut.
 
-    Only directions that are pure rounding are removed. The similarity is the mean correlation.
+    Only directions that are pure rounding are removed: of the numbers as they came, so that float32
+    activations are given as such, for copied to float64 they pass for exact. The similarity is the
+    mean correlation.
 
     Parameters
     ----------
+    squared : bool, default False
+        The mean of the *squared* correlations: shares of variance instead of correlations, whose
+        `chance` is exact, ``max(x_kept, y_kept) / (n - 1)``.
     precision : {"float64", "float32"}
 
     Notes
@@ -174,6 +183,7 @@ class CCA(_OnSubspaces):
     [1.0, 1.0, 1.0, 1.0]
     """
 
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "cca"
@@ -181,7 +191,7 @@ class CCA(_OnSubspaces):
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN | {"invertible"}
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
-        return _canonical(self.name, a, b, cross, "kept")
+        return _canonical(self.name, a, b, cross, "kept", squared=self.squared)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +209,8 @@ class PWCCA(_OnCutSubspaces):
         The layer whose neurons give the weights. PWCCA is not symmetric by definition.
     keep, energy
         An SVCCA cut before the CCA; by default none.
+    squared : bool, default False
+        The weighted mean of the squared correlations.
     precision : {"float64", "float32"}
 
     Notes
@@ -228,6 +240,7 @@ class PWCCA(_OnCutSubspaces):
     side: Side = "x"
     keep: float = 1.0
     energy: Energy = "variance"
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "pwcca"
@@ -242,17 +255,18 @@ class PWCCA(_OnCutSubspaces):
         matrix = alignment(a, b, cross)
         u, rho, v = _singular_pairs(matrix)
         layer, vectors = (a.tensors, u) if self.side == "x" else (b.tensors, v)
+        counted = rho**2 if self.squared else rho
         # Z^T h_i = V diag(s) Q^T h_i, so the inner products with all neurons need no rows.
         alpha = (layer.directions @ (layer.values[:, None] * vectors)).abs().sum(0)
         return Similarity(
             measure=self.name,
-            similarity=min(1.0, float(((alpha * rho).sum() / alpha.sum()).detach())),
+            similarity=min(1.0, float(((alpha * counted).sum() / alpha.sum()).detach())),
             n=a.n,
             weights=CanonicalWeights.of(a, b, matrix, (u, v)),
             correlations=like_input(rho, numpy=a.numpy),
             x_kept=a.kept,
             y_kept=b.kept,
-            independent=CanonicalChance(a.kept, b.kept, a.n),
+            independent=CanonicalChance(a.kept, b.kept, a.n, squared=self.squared),
         )
 
 
@@ -311,7 +325,13 @@ linear_regression = function(LinearRegression)
 
 
 def _canonical(
-    measure: str, a: Subspace, b: Subspace, cross: Tensor | None, mean_over: MeanOver
+    measure: str,
+    a: Subspace,
+    b: Subspace,
+    cross: Tensor | None,
+    mean_over: MeanOver,
+    *,
+    squared: bool,
 ) -> Similarity:
     a, b = in_one_precision(a, b)
     matrix = alignment(a, b, cross)
@@ -321,11 +341,13 @@ def _canonical(
         u, rho, v = _singular_pairs(matrix)
         pairs = u, v
         weights = explained_along(a.tensors.values, u) + explained_along(b.tensors.values, v)
-        similarity, scale = float(((weights * rho).sum() / weights.sum()).detach()), 1.0
+        counted = rho**2 if squared else rho
+        similarity, scale = float(((weights * counted).sum() / weights.sum()).detach()), 1.0
     else:
         rho = singular_values(matrix).clamp(max=1.0)
         divisor = k if mean_over == "kept" else min(a.n_features, b.n_features)
-        similarity, scale = float(rho.detach().sum()) / divisor, k / divisor
+        counted = rho**2 if squared else rho
+        similarity, scale = float(counted.detach().sum()) / divisor, k / divisor
     return Similarity(
         measure=measure,
         similarity=min(1.0, similarity),
@@ -334,7 +356,7 @@ def _canonical(
         correlations=like_input(rho, numpy=a.numpy),
         x_kept=a.kept,
         y_kept=b.kept,
-        independent=CanonicalChance(a.kept, b.kept, a.n, scale),
+        independent=CanonicalChance(a.kept, b.kept, a.n, scale, squared),
     )
 
 
@@ -402,9 +424,11 @@ class CanonicalChance:
     y_kept: int
     n: int
     scale: float = 1.0
+    squared: bool = False
 
     def __call__(self) -> float:
-        return self.scale * chance_correlation(self.x_kept, self.y_kept, self.n)
+        expected = chance_correlation(self.x_kept, self.y_kept, self.n, squared=self.squared)
+        return self.scale * expected
 
 
 def _singular_pairs(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
