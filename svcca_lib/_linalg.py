@@ -48,13 +48,22 @@ def empty(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
     return torch.from_numpy(np.empty(shape, str(dtype).removeprefix("torch.")))
 
 
-def difference(x: Tensor, mean: Tensor) -> Tensor:
-    """Return ``x - mean`` in one memory layout, whatever that of `x`."""
+def mean_of(x: Tensor) -> Tensor:
+    """Mean over the datapoints (n, p), as a product: sums of blocks, in all threads."""
     if on_cpu(x):
-        out = empty(tuple(x.shape), x)
-        np.subtract(x.numpy(), mean.numpy(), out=out.numpy())
+        with np.errstate(over="ignore", invalid="ignore"):  # not finite: gets its own sentence
+            return torch.from_numpy(np.ones(len(x), x.numpy().dtype) @ x.numpy()) / len(x)
+    return x.mean(dim=0)
+
+
+def difference(x: Tensor, mean: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``x - mean`` in one memory layout, whatever that of `x`; `out` is overwritten."""
+    if on_cpu(x):
+        out = empty(tuple(x.shape), x) if out is None else out
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.subtract(x.numpy(), mean.numpy(), out=out.numpy())
         return out
-    return (x - mean).contiguous()
+    return (x - mean).contiguous() if out is None else torch.sub(x, mean, out=out)
 
 
 def inner(x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -64,6 +73,35 @@ def inner(x: Tensor, y: Tensor | None = None) -> Tensor:
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum gets its own sentence
             return torch.from_numpy(x.numpy().T @ y.numpy())
     return x.T @ y
+
+
+def product(x: Tensor, y: Tensor, out: Tensor) -> None:
+    """``out = x y``."""
+    if on_cpu(x, y):
+        np.matmul(x.numpy(), y.numpy(), out=out.numpy())
+    else:
+        torch.matmul(x, y, out=out)
+
+
+def add_complex(out: Tensor, x: Tensor, y: Tensor) -> None:
+    """``out += x^H y`` of complex layers (F, n, p) and (F, n, q) on a CPU.
+
+    As real layers of twice the width, (re, im, re, im, ...): the complex product would copy `x` to
+    conjugate it, and knows of no symmetry.
+    """
+    p, q = x.shape[2], y.shape[2]
+    total = torch.view_as_real(out).numpy()
+    left, right = (torch.view_as_real(t).flatten(2).numpy() for t in (x, y))
+
+    def at(some: slice) -> None:
+        parts = np.matmul(left[some].transpose(0, 2, 1), right[some]).reshape(-1, p, 2, q, 2)
+        total[some, :, :, 0] += parts[:, :, 0, :, 0]
+        total[some, :, :, 0] += parts[:, :, 1, :, 1]
+        total[some, :, :, 1] += parts[:, :, 0, :, 1]
+        total[some, :, :, 1] -= parts[:, :, 1, :, 0]
+
+    for start in range(0, len(x), 16):
+        at(slice(start, start + 16))
 
 
 def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,9 @@ import scipy  # its parts are loaded when used: the import stays fast
 from torch import Tensor
 
 
-def chance_correlation(x_kept: int, y_kept: int, n: int, *, complex_valued: bool = False) -> float:
+def chance_correlation(
+    x_kept: int, y_kept: int, n: int, *, complex_valued: bool = False, squared: bool = False
+) -> float:
     r"""Expected mean canonical correlation of *independent* layers.
 
     For independent data the squared correlations are the eigenvalues of a Jacobi ensemble: exactly
@@ -25,6 +27,8 @@ def chance_correlation(x_kept: int, y_kept: int, n: int, *, complex_valued: bool
     complex_valued : bool, default False
         Whether the data are complex, as Fourier coefficients are: a complex direction has two real
         dimensions, which matters where one side has a single direction.
+    squared : bool, default False
+        The mean of the squared correlations instead, ``max(x_kept, y_kept) / (n - 1)``, exactly.
 
     Returns
     -------
@@ -54,6 +58,8 @@ def chance_correlation(x_kept: int, y_kept: int, n: int, *, complex_valued: bool
     few, many = sorted((x_kept, y_kept))
     if many >= freedom:
         return 1.0
+    if squared:
+        return many / freedom
     if few == 1:
         a, b = (many, freedom) if complex_valued else (many / 2, freedom / 2)
         gammaln = scipy.special.gammaln

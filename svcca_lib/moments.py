@@ -1,7 +1,7 @@
 """Rows become moments: means and scatter matrices of a layer, or of two, in constant memory.
 
-The second of the four stages: inputs, moments, subspace, measures. `moments_of` sums up a layer
-whose rows are at hand or were streamed; all that is decomposed or compared later comes from there.
+The second of the four stages: inputs, moments, subspace, measures. All that is decomposed or
+compared later is summed up here, in blocks: streams, and the rows of a layer (`svcca_lib.layer`).
 
 CCA needs a layer only through its second moments, so a stream of any length can be compared: feed
 batches to `Moments`, merge what several workers gathered, and give the result to `svcca`. Averaging
@@ -18,25 +18,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from svcca_lib._ambient import undisturbed
-from svcca_lib._linalg import difference, inner
-from svcca_lib.errors import same_rows, some_variance
-from svcca_lib.inputs import ArrayLike, Rows, as_tensor
+from svcca_lib._linalg import add_complex, difference, empty, inner, mean_of
+from svcca_lib.errors import same_rows
+from svcca_lib.inputs import ArrayLike, Rows, rows_of
 from svcca_lib.lengths import Lengths
+
+# Datapoints converted, centred and multiplied at a time: they stay in the cache.
+BLOCK = 2000
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A batch of one layer, ready to be added: sizes of the layer, centred values, their mean."""
+    """A batch of one layer, ready to be added.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Of the layer.
+    centred : Tensor, shape (..., n, p)
+    mean : Tensor, shape (..., p)
+    spare : Tensor, shape (..., n + 1, p), or None
+        `centred` with room for one row more, which saves a pass over the scatter matrices.
+    rounding : float
+        Relative error of the numbers as they came, see `svcca_lib.inputs.rounding_of`.
+    """
 
     sizes: tuple[int, ...]
-    centred: Tensor  # (..., n, p)
-    mean: Tensor  # (..., p)
+    centred: Tensor
+    mean: Tensor
+    spare: Tensor | None = None
+    rounding: float = 0.0
 
     @property
     def n(self) -> int:
@@ -51,84 +67,6 @@ class Sums(NamedTuple):
     scatter: Tensor  # (..., p, p)
 
 
-@dataclass(frozen=True, eq=False)
-class LayerMoments:
-    """One layer, summed up.
-
-    Attributes
-    ----------
-    name : str
-        For errors.
-    n : int
-        Datapoints.
-    mean : Tensor, shape (p,)
-    varies : Tensor of bool, shape (p,)
-        Which neurons are not constant.
-    gram : Tensor, shape (p, p) or (n, n)
-        Inner products along the shorter side: the scatter matrix of the neurons, or that of the
-        datapoints where these are fewer.
-    rows : Tensor, shape (n, p), or None
-        Centred responses; None of a layer that was streamed.
-    numpy : bool
-        Whether the layer came as NumPy, and its results go back as such.
-    """
-
-    name: str
-    n: int
-    mean: Tensor
-    varies: Tensor
-    gram: Tensor
-    rows: Tensor | None
-    numpy: bool
-
-
-def moments_of(layer: Rows | Moments, name: str) -> LayerMoments:
-    """Sum up a layer.
-
-    Parameters
-    ----------
-    layer : Rows, or Moments of one layer
-    name : str
-        The argument's name, for errors.
-
-    Raises
-    ------
-    ValueError
-        If `layer` holds moments of no layer, of two, or of fewer than two datapoints, or no neuron
-        varies.
-    """
-    if isinstance(layer, Moments):
-        ((mean, scatter),) = layer.only(name)
-        rounding = layer.n * (8 * torch.finfo(scatter.dtype).eps * mean) ** 2
-        constant = scatter.diagonal() <= rounding  # what is left is rounding of batch means
-        some_variance(scatter.diagonal()[~constant].sum(), name, (layer.n, len(mean)))
-        gram = scatter.masked_fill(constant | constant[:, None], 0.0)
-        return LayerMoments(name, layer.n, mean, gram.diagonal() > 0, gram, None, layer.numpy)
-    rows, mean = centre(layer.values)
-    n, p = rows.shape
-    gram = inner(rows if n >= p else rows.T)  # 15 times faster than the SVD of a tall layer
-    some_variance(gram.detach().diagonal().sum(), name, (n, p))
-    varies = gram.diagonal() > 0 if n >= p else rows.any(dim=0)
-    return LayerMoments(name, n, mean, varies, gram, rows, layer.numpy)
-
-
-def centre(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Subtract the mean over datapoints (dimension 0); return the centred data and the mean.
-
-    A neuron that strays from its mean by no more than rounding is constant and becomes exactly
-    zero: a layer of constants would otherwise take what is left for signal.
-    """
-    mean = x.mean(dim=0)
-    centred = difference(x, mean)
-    rounding = 4 * torch.finfo(x.dtype).eps * mean.abs()
-    # Two rows tell of most neurons that they vary; only the others are looked at in full.
-    still = (centred[[0, -1]].abs() <= rounding).all(dim=0).nonzero()[:, 0]
-    still = still[(centred[:, still].abs() <= rounding[still]).all(dim=0)]
-    if len(still):
-        centred = centred.index_fill(1, still, 0.0)
-    return centred, mean
-
-
 class PairMoments:
     """What `Moments` and `svcca_lib.FourierMoments` share: how moments add up.
 
@@ -139,6 +77,7 @@ class PairMoments:
     def __init__(self) -> None:
         self.n = 0
         self.numpy = False
+        self.rounding = 0.0  # relative error of the coarsest numbers, see `inputs.rounding_of`
         self.xy: Tensor | None = None  # (..., p, q)
         self._lengths: Lengths | None = None
         self._layers: tuple[Sums, ...] = ()  # two of a pair, none before the first batch
@@ -185,15 +124,49 @@ class PairMoments:
             If a batch is not a finite real array of such a shape, the two differ in rows, or the
             sizes are not those of the batches before.
         """
-        batches = [self.batch(x, "x")]
+        layers = [self._checked(x, "x")]
         if y is not None:
-            batches.append(self.batch(y, "y"))
-            same_rows(*(batch.n for batch in batches))
-        sizes = [size for batch in batches for size in batch.sizes]
-        missing = [0] * (self._SIZES - len(sizes))
-        self.match((*sizes, *missing), batches[0].mean.device)
-        self.numpy = isinstance(x, np.ndarray)
-        self.add(*batches)
+            layers.append(self._checked(y, "y"))
+        same_rows(*map(len, layers), *[len(layers[0])] * (2 - len(layers)))
+        if len(layers[0]) <= self._step(layers):
+            self.sweep(layers)
+            return
+        # A NaN in the last of many blocks must leave no trace, so that these add up elsewhere.
+        part = type(self)()
+        part.sweep(layers)
+        self.merge(part)
+
+    def sweep(self, layers: Sequence[Rows]) -> None:
+        """Add the datapoints of checked layers, block by block.
+
+        Raises
+        ------
+        ValueError
+            If a layer has a NaN or infinity, or the sizes are not those of the batches before.
+        """
+        n, step = len(layers[0]), self._step(layers)
+        buffers: list[Tensor | None] = [None] * len(layers)
+        for start in range(0, n, step):
+            stop = min(start + step, n)
+            batches = [
+                self._block(layer, start, stop, buffer)
+                for layer, buffer in zip(layers, buffers, strict=True)
+            ]
+            for layer, batch in zip(layers, batches, strict=True):
+                if not torch.isfinite(batch.mean).all():
+                    layer.largest(step)  # says so, or it was an overflow
+            buffers = [batch.spare for batch in batches]
+            sizes = [size for batch in batches for size in batch.sizes]
+            self.match((*sizes, *[0] * (self._SIZES - len(sizes))), batches[0].mean.device)
+            self.add(*batches)
+        self.numpy = layers[0].numpy
+
+    def squares(self) -> list[Tensor]:
+        """Mean squares of the values of each layer, means included, (..., p)."""
+        return [
+            scatter.diagonal(dim1=-2, dim2=-1).abs() / self.n + mean.abs() ** 2
+            for mean, scatter in self._layers
+        ]
 
     def only(self, name: str) -> tuple[Sums]:
         """Return the sums of the one layer that these are the moments of.
@@ -223,7 +196,7 @@ class PairMoments:
             raise ValueError(f"x must be {kind} of two layers (update(x, y)); it holds {what}")
         halves = type(self)(), type(self)()
         for i, (half, sizes) in enumerate(zip(halves, _halved(self._layout), strict=True)):
-            half.n, half.numpy = self.n, self.numpy
+            half.n, half.numpy, half.rounding = self.n, self.numpy, self.rounding
             half._layers = self._layers[i : i + 1]  # noqa: SLF001 (another of this class)
             half._lengths = self._lengths and self._lengths.of(i)  # noqa: SLF001
             half._layout = (*sizes, *[0] * len(sizes))  # noqa: SLF001
@@ -249,6 +222,7 @@ class PairMoments:
             if not self.n:
                 self._lengths = Lengths.about(other._lengths.pilots)
             self._lengths = self._lengths.joined(other.lengths_about(self._lengths.pilots))
+        self.rounding = max(self.rounding, other.rounding)
         for mine, theirs in zip(self._scatters(), other._scatters(), strict=True):
             mine += theirs
         self._absorb(other.n, other.means)
@@ -277,20 +251,27 @@ class PairMoments:
         # An empty process has no sizes of its own, so it must not pull the minimum down.
         blank = [0] * self._SIZES, [2**31] * self._SIZES
         largest, smallest = (
-            torch.tensor([*(self._layout or b), int(self.numpy)], device=device) for b in blank
+            torch.tensor(
+                [*(self._layout or b), int(self.numpy), self.rounding],
+                dtype=torch.float64,
+                device=device,
+            )
+            for b in blank
         )
         dist.all_reduce(largest, dist.ReduceOp.MAX, group)
         dist.all_reduce(smallest, dist.ReduceOp.MIN, group)
-        *layout, numpy = largest.tolist()
+        *sizes, numpy, rounding = largest.tolist()
+        layout = [int(size) for size in sizes]
         if not any(layout):
             return
-        if layout != smallest.tolist()[:-1]:
+        least = [int(size) for size in smallest.tolist()[:-2]]
+        if layout != least:
             raise ValueError(
                 f"every process must hold the same layers; sizes range from "
-                f"{tuple(smallest.tolist()[:-1])} to {tuple(layout)}"
+                f"{tuple(least)} to {tuple(layout)}"
             )
         self.match(tuple(layout), device)
-        self.numpy = bool(numpy)
+        self.numpy, self.rounding = bool(numpy), rounding
 
         n = torch.tensor([self.n], dtype=torch.float64, device=device)
         own = self.n
@@ -325,9 +306,28 @@ class PairMoments:
 
     _SIZES: int  # how many sizes `_layout` holds
 
-    @staticmethod
-    def batch(x: Any, name: str) -> Batch:
+    @classmethod
+    def batch(cls, x: Any, name: str) -> Batch:
         """Check a batch of one layer and centre it."""
+        rows = cls._checked(x, name)
+        found = cls._block(rows, 0, len(rows), None)
+        if not torch.isfinite(found.mean).all():
+            rows.finite()
+        return found
+
+    @staticmethod
+    def _checked(x: Any, name: str) -> Rows:
+        """Check a batch of one layer but for its values."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _step(layers: Sequence[Rows]) -> int:
+        """How many datapoints are added at a time."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _block(rows: Rows, start: int, stop: int, buffer: Tensor | None) -> Batch:
+        """Convert some of the datapoints and centre them; the buffer is of the block before."""
         raise NotImplementedError
 
     @staticmethod
@@ -373,12 +373,22 @@ class PairMoments:
 
     def add(self, *batches: Batch) -> None:
         """Add a checked batch of each layer, see `batch` and `match`."""
+        self.rounding = max(self.rounding, *(batch.rounding for batch in batches))
+        n, means = batches[0].n, [batch.mean for batch in batches]
         if self._lengths is not None:
-            rows, means = [b.centred for b in batches], [b.mean for b in batches]
             known = self._lengths if self.n else Lengths.about(means)
-            self._lengths = known.plus(rows, means)
-        self._accumulate([batch.centred for batch in batches])
-        self._absorb(batches[0].n, [batch.mean for batch in batches])
+            self._lengths = known.plus([batch.centred for batch in batches], means)
+        spares = [batch.spare for batch in batches if batch.spare is not None]
+        if len(spares) < len(batches):
+            self._accumulate([batch.centred for batch in batches])
+            self._absorb(n, means)
+            return
+        # The shift of the means is one weighted row more, see `_shift`.
+        weight = (self.n * n / (self.n + n)) ** 0.5
+        for spare, mean, own in zip(spares, means, self.means, strict=True):
+            spare[..., n, :] = (mean - own) * weight
+        self._accumulate([spare[..., : n + 1, :] for spare in spares])
+        self._join(n, means)
 
     def _accumulate(self, rows: Sequence[Tensor]) -> None:
         """Add the products of rows of each layer, (..., n, p) and (..., n, q), to the scatters."""
@@ -392,9 +402,13 @@ class PairMoments:
         """Account for `n` datapoints of other means whose scatter has been added (Chan et al.)."""
         deltas = [mean - own for mean, own in zip(means, self.means, strict=True)]
         self._shift(deltas, self.n * n / (self.n + n))
+        self._join(n, means)
+
+    def _join(self, n: int, means: Sequence[Tensor]) -> None:
+        """Move the means to those of `n` datapoints more."""
         self.n += n
-        moved = zip(self.means, deltas, strict=True)
-        self._move([own + delta * (n / self.n) for own, delta in moved])
+        moved = zip(self.means, means, strict=True)
+        self._move([own + (mean - own) * (n / self.n) for own, mean in moved])
 
     def _shift(self, deltas: Sequence[Tensor], weight: float) -> None:
         """Add ``weight * delta delta^H`` to the scatters."""
@@ -436,16 +450,15 @@ _LONG = 1024
 
 
 def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
-    """``out += x^H y``."""
-    if out.ndim == 2 and x is y and len(x) >= _LONG:
-        out += inner(x)
+    """``out += x^H y``; the sum may be of wider numbers than the products."""
+    if not x.is_cuda and out.ndim == 3:
+        add_complex(out, x, y)
+    elif x.dtype != out.dtype or (out.ndim == 2 and len(x) >= _LONG):
+        out += inner(x, y) if out.ndim == 2 else x.mH @ y
     elif out.ndim == 2:
         out.addmm_(x.mH, y)
-    elif x.is_cuda:
+    else:
         out.baddbmm_(x.mH, y)
-    else:  # the batched product would copy x to conjugate it
-        for entry, a, b in zip(out, x, y, strict=True):
-            entry.addmm_(a.mH, b)
 
 
 def summed(value: Tensor, device: torch.device, group: dist.ProcessGroup | None) -> Tensor:
@@ -508,8 +521,27 @@ class Moments(PairMoments):
         self._lengths = Lengths.about(self.means)
 
     @staticmethod
-    def batch(x: Any, name: str) -> Batch:
-        """Check a batch (n, p) of one layer and centre it."""
-        rows = as_tensor(x, name, ndim=2, min_rows=1).detach()
-        mean = rows.mean(0)
-        return Batch((rows.shape[1],), rows - mean, mean)
+    def _checked(x: Any, name: str) -> Rows:
+        return rows_of(x, name, min_rows=1)
+
+    @staticmethod
+    def _step(layers: Sequence[Rows]) -> int:
+        return BLOCK if layers[0].device.type == "cpu" else len(layers[0])
+
+    @staticmethod
+    def _block(rows: Rows, start: int, stop: int, buffer: Tensor | None) -> Batch:
+        values = rows.block(start, stop).detach()
+        n, p = values.shape
+        if buffer is None:
+            buffer = empty((n + 1, p), values)
+        mean = mean_of(values)
+        centred = difference(values, mean, buffer[:n])
+        return Batch((p,), centred, mean, buffer, rows.rounding)
+
+
+class Swept(Moments):
+    """Moments of rows that are at hand: what needs the rows' lengths can look at the rows."""
+
+    def _allocate(self, layout: tuple[int, ...], device: torch.device) -> None:
+        super()._allocate(layout, device)
+        self._lengths = None

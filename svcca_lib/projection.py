@@ -9,7 +9,7 @@ import torch
 
 from svcca_lib._linalg import thin_svd
 from svcca_lib.inputs import ArrayLike, as_tensor
-from svcca_lib.moments import centre
+from svcca_lib.layer import centre
 from svcca_lib.outputs import like_input
 from svcca_lib.subspace import rank_cut
 

@@ -10,8 +10,9 @@ all that step 2, the CCA, needs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,10 +20,10 @@ import torch
 from torch import Tensor
 
 from svcca_lib._ambient import undisturbed
-from svcca_lib._linalg import descending_eigh, thin_svd
+from svcca_lib._linalg import descending_eigh, on_cpu, one_thread_each, thin_svd
 from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.inputs import ArrayLike, Precision, resolved, rows_of
-from svcca_lib.moments import LayerMoments, moments_of
+from svcca_lib.layer import LayerMoments, Responses, moments_of
 from svcca_lib.outputs import Value, handed_out
 
 Energy: TypeAlias = Literal["variance", "singular_values"]
@@ -33,7 +34,12 @@ GRAM_IS_SAFE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
 def rank_cut(
-    values: Tensor, shape: tuple[int, ...], *, squared: bool = False, offset: float = 0.0
+    values: Tensor,
+    shape: tuple[int, ...],
+    *,
+    squared: bool = False,
+    offset: float = 0.0,
+    noise: float = 0.0,
 ) -> int:
     """Count the values that stand above rounding: ``s > max(n, p) * eps * s[0]``.
 
@@ -54,12 +60,45 @@ def rank_cut(
     offset : float, default 0
         Norm of what centring took away. The data were rounded before that, relative to their means,
         so that dependent neurons are no longer quite dependent under a mean large against s[0].
+    noise : float, default 0
+        Norm of the rounding of numbers that were made in less than float64, see `noise_norm`. Their
+        cut is then that of eigenvalues in any case: one answer for arrays and for moments.
     """
     eps = torch.finfo(values.dtype).eps
-    size = min(shape) + 4 * math.sqrt(max(shape)) if squared else max(shape)
-    rounding = (4 * eps * offset) ** (2 if squared else 1)
+    of_sums = (min(shape) + 4 * math.sqrt(max(shape))) * eps
+    relative = of_sums if squared else max(max(shape) * eps, math.sqrt(of_sums) if noise else 0.0)
+    rounding = max(4 * eps * offset, noise) ** (2 if squared else 1)
     # Not >=, or a layer of zeros would have full rank.
-    return int((values > max(size * eps * float(values[0]), rounding)).sum())
+    return int((values > max(relative * float(values[0]), rounding)).sum())
+
+
+def noise_norm(rounding: float, squares: Tensor, n: int) -> float:
+    r"""Norm of the rounding of a layer, as large as a direction can be that is nothing else.
+
+    A matrix of n independent rows, whose entry j has standard deviation :math:`\sigma_j`, has a
+    largest singular value of about :math:`\sqrt n \max_j \sigma_j + \lVert\sigma\rVert`
+    (Bandeira and van Handel, "Sharp nonasymptotic bounds on the norm of random matrices with
+    independent entries", Annals of Probability 44, 2016). Rounding is relative to the numbers, so
+    that :math:`\sigma_j` is `rounding` times the root mean square of neuron j, before centring.
+
+    Measured, dependent directions of linear layers, softmax and LayerNorm reach 0.5 to 4 of this
+    with eps for `rounding` in float32 (30 under LayerNorm of inputs whose mean is five deviations),
+    and 0.3 in float16 and bfloat16; see `svcca_lib.inputs.rounding_of` for what is taken. A
+    direction of float32 numbers is real from about 1e-5 of their size on.
+
+    Parameters
+    ----------
+    rounding : float
+        Relative error of the numbers.
+    squares : Tensor, shape (p,)
+        Mean square of each neuron.
+    n : int
+        Datapoints.
+    """
+    if not rounding or not len(squares):
+        return 0.0
+    total, largest = float(squares.detach().sum()), float(squares.detach().max())
+    return rounding * (math.sqrt(n * largest) + math.sqrt(total))
 
 
 def directions_needed(
@@ -93,6 +132,18 @@ def directions_needed(
     return min(rank, int((held < (keep - slack) * held[-1]).sum()) + 1)
 
 
+def _is_clear(values: Tensor, k: int, keep: float, energy: Energy) -> bool:
+    """Whether the number of directions kept would be the same with the sums of float64.
+
+    Trace and spectrum of a float32 Gram matrix were good to 3 eps of the trace in all that was
+    tried; where the share `keep` is met or missed by less than ten times that, it is not known.
+    """
+    held = torch.cumsum(values.double() ** (2 if energy == "variance" else 1), dim=0)
+    margin = 32 * torch.finfo(values.dtype).eps * held[-1]
+    wanted = keep * held[-1]
+    return bool(held[k - 1] >= wanted + margin and (k == 1 or held[k - 2] < wanted - margin))
+
+
 @dataclass(frozen=True, eq=False)
 class Factors(Value):
     """A decomposed layer in torch.
@@ -105,29 +156,32 @@ class Factors(Value):
         Singular values.
     weights : Tensor, shape (p, kept)
         Directions over singular values: from centred responses to the basis.
-    rows : Tensor, shape (n, p), or None
+    rows : Centred, Known or None
         Centred responses; None of a layer known by its moments, and once the basis is all there is.
     left : Tensor, shape (n, kept), or None
         Left singular vectors, where they are known.
+    scale : float
+        The power of two that all of these are in units of.
     """
 
     mean: Tensor
     directions: Tensor
     values: Tensor
     weights: Tensor
-    rows: Tensor | None
+    rows: Responses | None
     left: Tensor | None
+    scale: float = 1.0
 
     @cached_property
     def basis(self) -> Tensor:
         """Orthonormal basis of the kept subspace in data space, shape (n, kept)."""
         if self.left is not None:
             return self.left
-        return self.responses @ self.weights
+        return self.responses.times(self.weights)
 
     @property
-    def responses(self) -> Tensor:
-        """Centred responses, shape (n, p).
+    def responses(self) -> Responses:
+        """Centred responses, shape (n, p), made when called.
 
         Raises
         ------
@@ -149,6 +203,7 @@ class Factors(Value):
             weights=self.weights.to(dtype),
             rows=None if self.rows is None else self.rows.to(dtype),
             left=None if self.left is None else self.left.to(dtype),
+            scale=self.scale,
         )
 
     @property
@@ -259,7 +314,7 @@ class Subspace:
     @property
     def mean(self) -> Any:
         """Mean response of each neuron, shape (p,)."""
-        return handed_out(self.tensors.mean, numpy=self.numpy)
+        return handed_out(self.tensors.mean / self.tensors.scale, numpy=self.numpy)
 
     @property
     def directions(self) -> Any:
@@ -269,12 +324,12 @@ class Subspace:
     @property
     def singular_values(self) -> Any:
         """Singular values kept, shape (kept,), descending."""
-        return handed_out(self.tensors.values, numpy=self.numpy)
+        return handed_out(self.tensors.values / self.tensors.scale, numpy=self.numpy)
 
     @property
     def weights(self) -> Any:
         """Maps centred data to the basis: ``(x - mean) @ weights``; shape (p, kept)."""
-        return handed_out(self.tensors.weights, numpy=self.numpy)
+        return handed_out(self.tensors.weights * self.tensors.scale, numpy=self.numpy)
 
     @property
     def basis(self) -> Any:
@@ -337,25 +392,32 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
         If no neuron varies, or a gradient is asked for through directions close to rounding.
     """
     name, gram, n, p = layer.name, layer.gram, layer.n, len(layer.mean)
-    dual = layer.rows is not None and n < p
+    some_variance(gram.detach().diagonal().sum(), name, (n, p))
     eigenvalues, vectors = descending_eigh(gram.detach())
     values = eigenvalues.sqrt()
-    offset = math.sqrt(n) * float((layer.mean * layer.varies).detach().norm())
-    rank = min(rank_cut(eigenvalues, (n, p), squared=True, offset=offset), n - 1)
+    cut = _cut_of(layer)
+    rank = min(rank_cut(eigenvalues, (n, p), squared=True, **cut), n - 1)
     some_variance(eigenvalues[:rank].sum(), name, (n, p))
     k = directions_needed(values, rank, keep, energy)
     left = None
 
-    # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
-    last = len(values) - 1 if keep == 1 else k - 1
+    # What a Gram matrix of float64 cuts of coarser numbers is rounding. Else, at keep = 1, every
+    # direction matters, those that the Gram matrix cannot resolve included.
+    coarse = layer.rounding > 0 and gram.dtype == torch.float64
+    last = len(values) - 1 if keep == 1 and not coarse else k - 1
     resolved = bool(eigenvalues[last] >= GRAM_IS_SAFE[gram.dtype] * eigenvalues[0])
     # Nor may what lies below the rank, and may be more than rounding, decide how many are kept.
-    resolved &= keep == 1 or k == directions_needed(values, len(values), keep, energy)
-    if layer.rows is None or (resolved and not dual):
+    resolved &= keep == 1 or coarse or k == directions_needed(values, len(values), keep, energy)
+    if gram.dtype == torch.float32:
+        resolved &= keep == 1 or _is_clear(values, k, keep, energy)
+    uneven = keep == 1 and not layer.dual and not gram.requires_grad and _is_uneven(layer)
+    if uneven and gram.dtype == torch.float64 and not (resolved and rank == len(values)):
+        return _equilibrated(layer)
+    if layer.rows is None or (resolved and not layer.dual):
         directions, weights = vectors[:, :k], _whitening(gram, eigenvalues, vectors, k)
     elif resolved:
         left = _moving_with(gram, eigenvalues, vectors, k)
-        directions = layer.rows.detach().T @ (vectors[:, :k] / values[:k])
+        directions = layer.rows().detach().T @ (vectors[:, :k] / values[:k])
         weights = directions / values[:k]
     elif gram.dtype == torch.float32:
         raise UnresolvedError(f"{name} is not resolved in float32")
@@ -366,20 +428,104 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
             f"dead and duplicated neurons"
         )
     else:  # the thin SVD: the one exception, which does not square the data
-        left, values, directions = thin_svd(layer.rows)
-        rank = min(rank_cut(values, (n, p), offset=offset), n - 1)
+        left, values, directions = thin_svd(layer.rows())
+        rank = min(rank_cut(values, (n, p), **cut), n - 1)
         k = directions_needed(values, rank, keep, energy)
         left, directions = left[:, :k], directions[:, :k]
         weights = directions / values[:k]
+    return _found(layer, rank, directions, values[:k], weights, left)
+
+
+# Neurons from which on layers are worth a thread each, and up to which their workspaces, several
+# times the matrix, may lie side by side.
+_EACH = 128, 2048
+
+
+def decompose_all(layers: Sequence[LayerMoments], keep: float, energy: Energy) -> list[Subspace]:
+    """Decompose layers as `decompose` does; side by side, where that is faster.
+
+    Raises
+    ------
+    UnresolvedError, ValueError
+        As `decompose`.
+    """
+    sizes = [len(layer.gram) for layer in layers]
+    apart = on_cpu(*(layer.gram for layer in layers))
+    apart &= _EACH[0] <= min(sizes) and max(sizes) <= _EACH[1]
+    work = partial(decompose, keep=keep, energy=energy)
+    return one_thread_each(work, layers) if apart else list(map(work, layers))
+
+
+def _found(
+    layer: LayerMoments,
+    rank: int,
+    directions: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    left: Tensor | None,
+) -> Subspace:
+    total = layer.gram.detach().diagonal().sum()
     return Subspace(
-        n=n,
-        n_features=p,
+        n=layer.n,
+        n_features=len(layer.mean),
         rank=rank,
-        explained=min(1.0, float((values[:k] ** 2).sum() / gram.detach().diagonal().sum())),
-        tensors=Factors(layer.mean, directions, values[:k], weights, layer.rows, left),
+        explained=min(1.0, float((values**2).sum() / total)),
+        tensors=Factors(layer.mean, directions, values, weights, layer.rows, left, layer.scale),
         numpy=layer.numpy,
         dtype=layer.mean.dtype,
     )
+
+
+def _cut_of(layer: LayerMoments, unit: Tensor | None = None) -> dict[str, float]:
+    """What `rank_cut` has to know of the rounding of a layer, its neurons in other units."""
+    unit = torch.ones_like(layer.mean) if unit is None else unit
+    mean = (layer.mean * layer.varies).detach() / unit
+    squares = (layer.squares / unit**2)[layer.varies]
+    return {
+        "offset": math.sqrt(layer.n) * float(mean.norm()),
+        "noise": noise_norm(layer.rounding, squares, layer.n),
+    }
+
+
+def _units(layer: LayerMoments) -> Tensor:
+    """A power of two for each neuron, about as large as it, or as what it was rounded relative to.
+
+    Exact numbers are known relative to the deviations, others relative to the values.
+    """
+    squares = layer.squares if layer.rounding else layer.gram.detach().diagonal() / layer.n
+    size: Tensor = squares.sqrt().masked_fill(~layer.varies, 1.0)
+    return torch.exp2(size.log2().round())
+
+
+def _is_uneven(layer: LayerMoments) -> bool:
+    """Whether some neurons are so much louder than others that these could pass for rounding."""
+    sizes = _units(layer)[layer.varies]
+    return bool(sizes.max() > 16 * sizes.min())
+
+
+def _equilibrated(layer: LayerMoments) -> Subspace:
+    """Decompose a whole layer whose neurons are in units far apart.
+
+    What is more than rounding is told with each neuron in its own unit: the Gram matrix is then
+    known to its last digits (Demmel and Veselic, "Jacobi's method is more accurate than QR", SIAM
+    Journal on Matrix Analysis 13, 1992). The subspace, all that CCA sees, is that of any units.
+    """
+    unit = _units(layer)
+    gram, n, p = layer.gram / (unit[:, None] * unit), layer.n, len(unit)
+    eigenvalues, vectors = descending_eigh(gram)
+    cut = _cut_of(layer, unit)
+    rank = min(rank_cut(eigenvalues, (n, p), squared=True, **cut), n - 1)
+    values, left = eigenvalues.sqrt(), None
+    last = rank - 1 if layer.rounding else int(layer.varies.sum()) - 1
+    if layer.rows is not None and eigenvalues[last] < GRAM_IS_SAFE[gram.dtype] * eigenvalues[0]:
+        left, values, vectors = thin_svd(layer.rows() / unit)
+        rank = min(rank_cut(values, (n, p), **cut), n - 1)
+        left = left[:, :rank]
+    weights = vectors[:, :rank] / values[:rank] / unit[:, None]
+    held = weights.T @ layer.gram if left is None else left.T @ layer.rows()
+    turn, values, directions = thin_svd(held)  # in the neurons' own units, by descending variance
+    turned = None if left is None else left @ turn
+    return _found(layer, rank, directions, values, weights @ turn, turned)
 
 
 def check_cut(keep: float, energy: str) -> float:

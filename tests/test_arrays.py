@@ -10,7 +10,7 @@ import torch
 from svcca_lib import cca, cka, svcca
 from svcca_lib.errors import ConstantLayerError, one_of, some_variance
 from svcca_lib.inputs import as_tensor
-from svcca_lib.moments import centre
+from svcca_lib.layer import centre
 from svcca_lib.outputs import like_input
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from oracles import cca_by_qr, centred, layer, orthonormal
 from svcca_lib import Moments, Subspace, cca, pairwise, pwcca, svcca
 from svcca_lib import subspace as subspace_module
 from svcca_lib._linalg import descending_eigh, singular_values, thin_svd
-from svcca_lib.moments import moments_of
+from svcca_lib.layer import moments_of
 from svcca_lib.subspace import decompose, directions_needed, rank_cut
 
 SHAPES = {"tall": (200, 7), "square": (30, 30), "wide": (12, 40)}

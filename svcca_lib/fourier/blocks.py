@@ -8,23 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from svcca_lib._linalg import inner
+from svcca_lib._linalg import add_complex
 
 
 def products(x: Tensor, y: Tensor) -> Tensor:
     """``x^H y`` at every frequency, (F, n, p) and (F, n, q) -> (F, p, q)."""
     if x.is_cuda:
         return x.mH @ y
-    # On a CPU as real layers of twice the width, (re, im, re, im, ...): the batched complex product
-    # would copy x to conjugate it, and knows of no symmetry.
-    p, q = x.shape[2], y.shape[2]
-    products = torch.empty(len(x), p, q, dtype=x.dtype)
-    for product, a, b in zip(products, x, y, strict=True):
-        parts = inner(*(torch.view_as_real(t).flatten(1) for t in (a, b)))
-        parts = parts.view(p, 2, q, 2)
-        product.real = parts[:, 0, :, 0] + parts[:, 1, :, 1]
-        product.imag = parts[:, 0, :, 1] - parts[:, 1, :, 0]
-    return products
+    out = torch.zeros(len(x), x.shape[2], y.shape[2], dtype=x.dtype)
+    add_complex(out, x, y)
+    return out
 
 
 def by_field(decompose: Callable[[Tensor], Any], matrices: Tensor, real: int) -> Any:

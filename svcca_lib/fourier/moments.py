@@ -6,19 +6,24 @@ What `svcca_lib.moments` is to layers without space, with one more axis.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from svcca_lib._linalg import empty
 from svcca_lib.errors import same_kind, same_rows
 from svcca_lib.fourier.blocks import products, select
 from svcca_lib.fourier.grid import Size, grid_of, shared_frequencies
-from svcca_lib.fourier.spectra import Transform, joint_products, size_of
+from svcca_lib.fourier.spectra import size_of, transformed
 from svcca_lib.inputs import Rows, images_of
-from svcca_lib.moments import Batch, PairMoments
+from svcca_lib.layer import centre, in_range, swept
+from svcca_lib.moments import Batch, PairMoments, Sums
+
+BLOCK = 2**23  # values transformed and multiplied at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +42,11 @@ class SpectralMoments:
         Scatter matrices of the channels at the distinct frequencies.
     spectra : callable or None
         Gives the centred coefficients, (F, n, c); None of a layer that was streamed.
+    squares : Tensor, shape (c,)
+        Mean square of each channel, its mean included: what rounding was relative to. The DFT
+        spreads it evenly.
+    rounding : float
+        Relative error of the numbers as they came, see `svcca_lib.inputs.rounding_of`.
     numpy : bool
         Whether the layer came as NumPy.
     """
@@ -46,7 +56,10 @@ class SpectralMoments:
     size: Size
     gram: Tensor
     spectra: Callable[[], Tensor] | None
+    squares: Tensor
+    rounding: float
     numpy: bool
+    scale: float = 1.0
 
 
 def spectral_moments_of(layer: Rows | FourierMoments, name: str) -> SpectralMoments:
@@ -64,40 +77,85 @@ def spectral_moments_of(layer: Rows | FourierMoments, name: str) -> SpectralMome
         If `layer` holds moments of no layer, of two, or of fewer than two images.
     """
     if isinstance(layer, FourierMoments):
-        ((mean, scatter),) = layer.only(name)
-        gram = _without_constants(scatter, mean, layer.n)
-        return SpectralMoments(name, layer.n, layer.size, gram, None, layer.numpy)
-    spectra = Transform(layer.values).everything()
-    return _of_rows(layer, products(spectra, spectra), lambda: spectra)
+        return _of_sums(layer, name)
+    return _at_once(layer)
 
 
 def joint_moments_of(x: Rows, y: Rows) -> tuple[SpectralMoments, SpectralMoments, Tensor]:
-    """Sum up two layers in one pass, and their products at the shared frequencies, (F, c1, c2).
+    """Sum up two layers in one sweep, and their products at the shared frequencies, (F, c1, c2).
 
     Raises
     ------
     ValueError
-        If they differ in datapoints, precision or device.
+        If they differ in datapoints, precision or device, or have a NaN or infinity.
     """
-    same_rows(len(x.values), len(y.values))
-    same_kind(*((z.values.dtype, z.values.device) for z in (x, y)))
-    a, b = Transform(x.values), Transform(y.values)
-    xx, yy, xy = joint_products(a, b)
-    # Spectra are asked for where the Gram matrix falls short.
-    first = _of_rows(x, xx, functools.cache(a.everything))
-    return first, _of_rows(y, yy, functools.cache(b.everything)), xy
+    same_rows(len(x), len(y))
+    same_kind(*((z.dtype, z.device) for z in (x, y)))
+    moments, rows = swept(FourierMoments, x, y)
+    halves = zip(moments.halves(), rows, strict=True)
+    a, b = (_of_sums(half, z.name, z) for half, z in halves)
+    assert moments.xy is not None  # of two layers
+    return a, b, moments.xy.to(x.dtype.to_complex())
 
 
-def _of_rows(layer: Rows, gram: Tensor, spectra: Callable[[], Tensor]) -> SpectralMoments:
+def _at_once(layer: Rows) -> SpectralMoments:
+    """Sum up one layer; its spectra are kept, for each comparison needs them."""
     images = layer.values
-    return SpectralMoments(layer.name, len(images), size_of(images), gram, spectra, layer.numpy)
+    n, c = images.shape[:2]
+    squares = (images.detach() ** 2).movedim(1, 0).reshape(c, -1).mean(1)
+    if in_range(layer, squares) is not layer:
+        return _at_once(in_range(layer, squares))
+    spectra = _spectra(images)
+    gram = products(spectra, spectra)
+    return SpectralMoments(
+        layer.name, n, size_of(images), gram, lambda: spectra, squares, layer.rounding,
+        layer.numpy, layer.scale,
+    )  # fmt: skip
 
 
-def _without_constants(gram: Tensor, mean: Tensor, n: int) -> Tensor:
-    """Set to zero what is left of constant channels: the rounding of their batch means."""
+def _spectra(images: Tensor) -> Tensor:
+    """Coefficients of all images, (F, n, c); a value that does not vary is exactly zero."""
+    flat, _ = centre(images.detach().flatten(1))
+    return transformed(flat.view(images.shape), images.new_zeros(images.shape[1:]))
+
+
+def _of_sums(moments: FourierMoments, name: str, layer: Rows | None = None) -> SpectralMoments:
+    """Moments of one layer; of its images, where there are any."""
+    (sums,) = moments.only(name)
+    eps = torch.finfo(torch.float64 if layer is None else layer.dtype).eps
+    gram = _without_constants(sums, moments.n, eps)
+    squares = _squares(sums, moments)
+    if layer is None:
+        return SpectralMoments(
+            name, moments.n, moments.size, gram, None, squares, moments.rounding, moments.numpy
+        )
+
+    # Asked for where the Gram matrix falls short.
+    spectra = functools.cache(lambda: _spectra(layer.values))
+    kind = layer.dtype.to_complex()
+    return SpectralMoments(
+        name, moments.n, moments.size, gram.to(kind), spectra, squares, moments.rounding,
+        moments.numpy, layer.scale,
+    )  # fmt: skip
+
+
+def _squares(sums: Sums, moments: FourierMoments) -> Tensor:
+    """Mean square of the values of each channel, means included, (c,), by Parseval."""
+    height, width = moments.size
+    each = sums.scatter.diagonal(dim1=-2, dim2=-1).real / moments.n + sums.mean.abs() ** 2
+    twice = torch.tensor(grid_of((height, width)).multiplicities, device=each.device)
+    squares: Tensor = (twice[:, None] * each).sum(0) / (height * width)
+    return squares
+
+
+def _without_constants(sums: Sums, n: int, eps: float) -> Tensor:
+    """Set to zero what is left of constant channels: the rounding of the means of blocks."""
+    mean, gram = sums
     squares = gram.diagonal(dim1=-2, dim2=-1).real  # (F, c)
     largest = mean.abs().amax(0)  # of any frequency: the DFT spreads rounding over all of them
-    constant = squares <= n * (8 * torch.finfo(squares.dtype).eps * largest) ** 2
+    constant = squares <= n * (8 * eps * largest) ** 2
+    if not bool(constant.any()):
+        return gram
     return gram.masked_fill(constant[:, :, None] | constant[:, None, :], 0.0)
 
 
@@ -145,11 +203,25 @@ class FourierMoments(PairMoments):
         return self._layout[1], self._layout[2]
 
     @staticmethod
-    def batch(x: Any, name: str) -> Batch:
-        """Check a batch of one layer and transform it."""
-        transform = Transform(images_of(x, name, min_rows=1).values)
-        sizes = tuple(transform.images.shape[1:])
-        return Batch(sizes, transform.everything(), transform.of_mean())
+    def _checked(x: Any, name: str) -> Rows:
+        return images_of(x, name, min_rows=1)
+
+    @staticmethod
+    def _step(layers: Sequence[Rows]) -> int:
+        values = max(math.prod(layer.shape[1:]) for layer in layers)
+        return max(1, BLOCK // values) if layers[0].device.type == "cpu" else len(layers[0])
+
+    @staticmethod
+    def _block(rows: Rows, start: int, stop: int, buffer: Tensor | None) -> Batch:
+        images = rows.block(start, stop).detach()
+        mean = images.mean(0)
+        n, c = images.shape[:2]
+        if buffer is None:
+            entries = len(grid_of(size_of(images)).keys)
+            buffer = empty((entries, n + 1, c), images, images.dtype.to_complex())
+        spectra = transformed(images, mean, buffer[:, :n])
+        of_mean = transformed(mean[None], torch.zeros_like(mean))[:, 0]
+        return Batch(tuple(images.shape[1:]), spectra, of_mean, buffer, rows.rounding)
 
     @staticmethod
     def _entries(sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,7 +17,14 @@ from svcca_lib.fourier.grid import Size, grid_of
 from svcca_lib.fourier.moments import SpectralMoments, spectral_moments_of
 from svcca_lib.inputs import ArrayLike, Precision, images_of, resolved
 from svcca_lib.outputs import Value, handed_out, like_input
-from svcca_lib.subspace import GRAM_IS_SAFE, Energy, check_cut, directions_needed, rank_cut
+from svcca_lib.subspace import (
+    GRAM_IS_SAFE,
+    Energy,
+    check_cut,
+    directions_needed,
+    noise_norm,
+    rank_cut,
+)
 
 Cut: TypeAlias = Literal["layer", "frequency"]
 
@@ -49,6 +56,8 @@ class SpectralFactors(Value):
         Gives the centred coefficients, (F, n, c); None when made from moments.
     left : dict of int to Tensor, shape (n, k)
         Bases of the frequencies that the Gram matrix cannot resolve.
+    scale : float
+        The power of two that all of these are in units of.
     """
 
     values: Tensor
@@ -56,6 +65,7 @@ class SpectralFactors(Value):
     counts: Tensor
     spectra: Callable[[], Tensor] | None
     left: dict[int, Tensor]
+    scale: float = 1.0
 
     def __getstate__(self) -> dict[str, Any]:
         spectra = None if self.spectra is None else Held(self.spectra())
@@ -85,6 +95,7 @@ class SpectralFactors(Value):
             counts=self.counts,
             spectra=None if spectra is None else lambda: spectra().to(kind),
             left={f: basis.to(kind) for f, basis in self.left.items()},
+            scale=self.scale,
         )
 
     def basis(self, frequency: int, columns: int) -> Tensor:
@@ -268,18 +279,21 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
     twice = torch.tensor(grid.multiplicities, device=gram.device)
     left: dict[int, Tensor] = {}
     # A Gram matrix is rounded relative to the largest eigenvalue of its own frequency.
-    ranks = torch.tensor([rank_cut(v, (layer.n, c), squared=True) for v in eigenvalues])
-    clipped = values * leading(ranks.to(gram.device), c)
+    clipped = _above_rounding(values, eigenvalues, layer, squared=True)
+    coarse = layer.rounding > 0 and gram.dtype == torch.complex128
     counts = _cut(clipped, twice, shape, keep, energy, cut)
     if layer.spectra is not None:
         # Nor may what lies below a rank, and may be more than rounding, decide what is kept.
         below = counts < _cut(values, twice, shape, keep, energy, cut, floor=False)
-        unsafe = sorted({*_unresolved(eigenvalues, counts, keep), *below.nonzero()[:, 0].tolist()})
+        below &= not coarse
+        whole = keep == 1 and not coarse
+        unsafe = sorted({*_unresolved(eigenvalues, counts, whole), *below.nonzero()[:, 0].tolist()})
         if unsafe:
             clipped, vectors, bases = _through_qr(
                 layer.spectra(), clipped, vectors, unsafe, grid.real
             )
             left = dict(zip(unsafe, bases, strict=True))
+            clipped[unsafe] = _above_rounding(clipped[unsafe], clipped[unsafe], layer)
             counts = _cut(clipped, twice, shape, keep, energy, cut)
     values = clipped
     if gram.dtype == torch.complex64 and bool(
@@ -305,10 +319,21 @@ def decompose(layer: SpectralMoments, keep: float, energy: Energy, cut: Cut) -> 
             counts=counts,
             spectra=layer.spectra,
             left={f: (basis * alive[f, : basis.shape[1]])[:, :k] for f, basis in left.items()},
+            scale=layer.scale,
         ),
         numpy=layer.numpy,
         dtype=values.dtype,
     )
+
+
+def _above_rounding(
+    values: Tensor, known: Tensor, layer: SpectralMoments, *, squared: bool = False
+) -> Tensor:
+    """Singular values (F, c), 0 where what is known of them is rounding."""
+    shape = layer.n, values.shape[1]
+    noise = noise_norm(layer.rounding, layer.squares, layer.n)
+    ranks = [rank_cut(v, shape, squared=squared, noise=noise) for v in known]
+    return values * leading(torch.tensor(ranks, device=values.device), values.shape[1])
 
 
 def _cut(
@@ -341,10 +366,11 @@ def leading(counts: Tensor, columns: int) -> Tensor:
     return torch.arange(columns, device=counts.device) < counts[:, None]
 
 
-def _unresolved(eigenvalues: Tensor, counts: Tensor, keep: float) -> list[int]:
+def _unresolved(eigenvalues: Tensor, counts: Tensor, whole: bool) -> list[int]:
     """Frequencies at which the Gram matrix does not resolve every direction that is kept."""
-    # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included.
-    last = torch.full_like(counts, eigenvalues.shape[1]) if keep == 1 else counts
+    # At keep = 1 every direction matters, those that the Gram matrix cannot resolve included; of
+    # numbers coarser than float64, what it cuts is rounding.
+    last = torch.full_like(counts, eigenvalues.shape[1]) if whole else counts
     smallest = eigenvalues.gather(1, (last - 1).clamp(min=0)[:, None])[:, 0]
     safe = smallest >= GRAM_IS_SAFE[eigenvalues.dtype] * eigenvalues[:, 0]
     return (~safe & (counts > 0)).nonzero()[:, 0].tolist()

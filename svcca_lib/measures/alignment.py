@@ -18,10 +18,11 @@ from svcca_lib._linalg import descending_eigh, singular_values
 from svcca_lib.chance import rotated
 from svcca_lib.errors import some_variance
 from svcca_lib.inputs import Precision, rows_of
+from svcca_lib.layer import centre, moments_of
 from svcca_lib.measures.canonical import EUCLIDEAN
 from svcca_lib.measures.measure import CentredRows, Measure, function
 from svcca_lib.measures.similarity import Expected, Similarity
-from svcca_lib.moments import Moments, centre, moments_of
+from svcca_lib.moments import Moments
 
 KernelName: TypeAlias = Literal["linear", "rbf"]
 _LAYERS = """\

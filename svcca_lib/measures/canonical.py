@@ -6,19 +6,21 @@ that were kept count the same, unless a measure weighs them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from svcca_lib._linalg import inner, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
-from svcca_lib.inputs import Precision
+from svcca_lib.inputs import Precision, resolved, rows_of
+from svcca_lib.layer import joint_moments_of, moments_of, products
 from svcca_lib.measures.measure import Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Expected, Similarity
-from svcca_lib.moments import Moments, moments_of
+from svcca_lib.moments import Moments
 from svcca_lib.outputs import Value, like_input
-from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, subspace_of
+from svcca_lib.subspace import Energy, Subspace, check_cut, decompose, decompose_all, subspace_of
 
 MeanOver: TypeAlias = Literal["kept", "smaller_layer", "weighted"]
 Side: TypeAlias = Literal["x", "y"]
@@ -41,6 +43,22 @@ class _OnSubspaces(Measure[Similarity]):
         if isinstance(x, Moments):
             return decompose(moments_of(x, name), *self._cut())
         return subspace_of(x, name, self.precision, *self._cut())
+
+    def pair(self, x: Any, y: Any) -> tuple[Subspace, Subspace, Tensor | None]:
+        if any(z is None or isinstance(z, Subspace | Moments) for z in (x, y)):
+            return super().pair(x, y)
+        return resolved(lambda precision: self._arrays(x, y, precision), self.precision)
+
+    def _arrays(
+        self, x: Any, y: Any, precision: Precision
+    ) -> tuple[Subspace, Subspace, Tensor | None]:
+        rows = [rows_of(z, name, precision) for z, name in ((x, "x"), (y, "y"))]
+        *layers, cross = joint_moments_of(*rows)
+        a, b = (
+            replace(s, dtype=getattr(torch, self.precision))
+            for s in decompose_all(layers, *self._cut())
+        )
+        return a, b, cross
 
     def _cut(self) -> tuple[float, Energy]:
         return 1.0, "variance"
@@ -81,6 +99,9 @@ class SVCCA(_OnCutSubspaces):
         ``"weighted"``: a mean weighted by the variance of both layers that each pair of directions
         explains; the colour bar of Figure 4 names a weighting that the paper does not define, and
         this one is ours.
+    squared : bool, default False
+        The mean of the *squared* correlations: shares of variance instead of correlations, whose
+        `chance` is exact, ``max(x_kept, y_kept) / (n - 1)``.
     precision : {"float64", "float32"}
 
     Notes
@@ -114,6 +135,7 @@ class SVCCA(_OnCutSubspaces):
     keep: float = 0.99
     energy: Energy = "variance"
     mean_over: MeanOver = "kept"
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "svcca"
@@ -121,17 +143,22 @@ class SVCCA(_OnCutSubspaces):
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
-        return _canonical(self.name, a, b, cross, self.mean_over)
+        return _canonical(self.name, a, b, cross, self.mean_over, squared=self.squared)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CCA(_OnSubspaces):
     """Canonical correlation analysis of whole layers: `svcca` without its cut.
 
-    Only directions that are pure rounding are removed. The similarity is the mean correlation.
+    Only directions that are pure rounding are removed: of the numbers as they came, so that float32
+    activations are given as such, for copied to float64 they pass for exact. The similarity is the
+    mean correlation.
 
     Parameters
     ----------
+    squared : bool, default False
+        The mean of the *squared* correlations: shares of variance instead of correlations, whose
+        `chance` is exact, ``max(x_kept, y_kept) / (n - 1)``.
     precision : {"float64", "float32"}
 
     Notes
@@ -156,6 +183,7 @@ class CCA(_OnSubspaces):
     [1.0, 1.0, 1.0, 1.0]
     """
 
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "cca"
@@ -163,7 +191,7 @@ class CCA(_OnSubspaces):
     invariant_to: ClassVar[frozenset[str]] = EUCLIDEAN | {"invertible"}
 
     def compare(self, a: Subspace, b: Subspace, cross: Tensor | None = None) -> Similarity:
-        return _canonical(self.name, a, b, cross, "kept")
+        return _canonical(self.name, a, b, cross, "kept", squared=self.squared)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +209,8 @@ class PWCCA(_OnCutSubspaces):
         The layer whose neurons give the weights. PWCCA is not symmetric by definition.
     keep, energy
         An SVCCA cut before the CCA; by default none.
+    squared : bool, default False
+        The weighted mean of the squared correlations.
     precision : {"float64", "float32"}
 
     Notes
@@ -210,6 +240,7 @@ class PWCCA(_OnCutSubspaces):
     side: Side = "x"
     keep: float = 1.0
     energy: Energy = "variance"
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "pwcca"
@@ -224,17 +255,18 @@ class PWCCA(_OnCutSubspaces):
         matrix = alignment(a, b, cross)
         u, rho, v = _singular_pairs(matrix)
         layer, vectors = (a.tensors, u) if self.side == "x" else (b.tensors, v)
+        counted = rho**2 if self.squared else rho
         # Z^T h_i = V diag(s) Q^T h_i, so the inner products with all neurons need no rows.
         alpha = (layer.directions @ (layer.values[:, None] * vectors)).abs().sum(0)
         return Similarity(
             measure=self.name,
-            similarity=min(1.0, float(((alpha * rho).sum() / alpha.sum()).detach())),
+            similarity=min(1.0, float(((alpha * counted).sum() / alpha.sum()).detach())),
             n=a.n,
             weights=CanonicalWeights.of(a, b, matrix, (u, v)),
             correlations=like_input(rho, numpy=a.numpy),
             x_kept=a.kept,
             y_kept=b.kept,
-            independent=CanonicalChance(a.kept, b.kept, a.n),
+            independent=CanonicalChance(a.kept, b.kept, a.n, squared=self.squared),
         )
 
 
@@ -293,7 +325,13 @@ linear_regression = function(LinearRegression)
 
 
 def _canonical(
-    measure: str, a: Subspace, b: Subspace, cross: Tensor | None, mean_over: MeanOver
+    measure: str,
+    a: Subspace,
+    b: Subspace,
+    cross: Tensor | None,
+    mean_over: MeanOver,
+    *,
+    squared: bool,
 ) -> Similarity:
     a, b = in_one_precision(a, b)
     matrix = alignment(a, b, cross)
@@ -303,11 +341,13 @@ def _canonical(
         u, rho, v = _singular_pairs(matrix)
         pairs = u, v
         weights = explained_along(a.tensors.values, u) + explained_along(b.tensors.values, v)
-        similarity, scale = float(((weights * rho).sum() / weights.sum()).detach()), 1.0
+        counted = rho**2 if squared else rho
+        similarity, scale = float(((weights * counted).sum() / weights.sum()).detach()), 1.0
     else:
         rho = singular_values(matrix).clamp(max=1.0)
         divisor = k if mean_over == "kept" else min(a.n_features, b.n_features)
-        similarity, scale = float(rho.detach().sum()) / divisor, k / divisor
+        counted = rho**2 if squared else rho
+        similarity, scale = float(counted.detach().sum()) / divisor, k / divisor
     return Similarity(
         measure=measure,
         similarity=min(1.0, similarity),
@@ -316,7 +356,7 @@ def _canonical(
         correlations=like_input(rho, numpy=a.numpy),
         x_kept=a.kept,
         y_kept=b.kept,
-        independent=CanonicalChance(a.kept, b.kept, a.n, scale),
+        independent=CanonicalChance(a.kept, b.kept, a.n, scale, squared),
     )
 
 
@@ -329,13 +369,14 @@ def alignment(a: Subspace, b: Subspace, cross: Tensor | None = None) -> Tensor:
     multiplications; the bases are kept for the next comparison.
     """
     x, y = a.tensors, b.tensors
-    if cross is None and not (x.ready or y.ready):
+    # What the cross-scatter says of directions that no Gram matrix resolves is rounding.
+    if cross is not None and x.left is None and y.left is None:
+        return x.weights.T @ cross @ y.weights
+    if not (x.ready or y.ready):
         through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
         if a.n_features * b.n_features < through_bases:
-            cross = inner(x.responses, y.responses)
-    if cross is None:
-        return inner(x.basis, y.basis)
-    return x.weights.T @ cross @ y.weights
+            return x.weights.T @ products(x.responses, y.responses) @ y.weights
+    return inner(x.basis, y.basis)
 
 
 def explained_along(values: Tensor, vectors: Tensor) -> Tensor:
@@ -357,6 +398,7 @@ class CanonicalWeights(Value):
     """Canonical weights, computed when asked for; no larger than the weights of both layers."""
 
     maps: tuple[Tensor, Tensor]  # (p, kept_a) and (q, kept_b): from centred neurons to the bases
+    scales: tuple[float, float]  # of the layers, see `Factors`
     alignment: Tensor  # (kept_a, kept_b)
     vectors: tuple[Tensor, Tensor] | None  # its singular vectors, where they are known
     numpy: bool
@@ -365,12 +407,13 @@ class CanonicalWeights(Value):
     def of(
         cls, a: Subspace, b: Subspace, matrix: Tensor, vectors: tuple[Tensor, Tensor] | None
     ) -> CanonicalWeights:
-        return cls((a.tensors.weights, b.tensors.weights), matrix, vectors, a.numpy)
+        scales = a.tensors.scale, b.tensors.scale
+        return cls((a.tensors.weights, b.tensors.weights), scales, matrix, vectors, a.numpy)
 
     def __call__(self) -> tuple[Any, Any]:
         u, v = self.vectors or _singular_pairs(self.alignment)[::2]
-        x, y = self.maps
-        return like_input(x @ u, numpy=self.numpy), like_input(y @ v, numpy=self.numpy)
+        x, y = (m @ w * s for m, w, s in zip(self.maps, (u, v), self.scales, strict=True))
+        return like_input(x, numpy=self.numpy), like_input(y, numpy=self.numpy)
 
 
 @dataclass(frozen=True)
@@ -381,9 +424,11 @@ class CanonicalChance:
     y_kept: int
     n: int
     scale: float = 1.0
+    squared: bool = False
 
     def __call__(self) -> float:
-        return self.scale * chance_correlation(self.x_kept, self.y_kept, self.n)
+        expected = chance_correlation(self.x_kept, self.y_kept, self.n, squared=self.squared)
+        return self.scale * expected
 
 
 def _singular_pairs(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -171,6 +171,8 @@ class DFTCCA(Measure[FourierSimilarity]):
         correlations, with multiplicities, by the smaller number of directions kept at the shared
         frequencies. ``"weighted"`` runs over pairs of directions of one frequency; a direction that
         meets none at its frequency has no weight.
+    squared : bool, default False
+        The mean of the squared correlations, as in `svcca`.
     precision : {"float64", "float32"}
 
     Notes
@@ -214,6 +216,7 @@ class DFTCCA(Measure[FourierSimilarity]):
     energy: Energy = "variance"
     cut: Cut = "layer"
     mean_over: MeanOver = "kept"
+    squared: bool = False
     precision: Precision = "float64"
 
     name: ClassVar[str] = "dft_cca"
@@ -259,7 +262,7 @@ x, y : array_like, shape (n, c1, h1, w1) and (n, c2, h2, w2) or (n, c2), or Four
     def compare(
         self, a: FourierSubspace, b: FourierSubspace, cross: Tensor | None = None
     ) -> FourierSimilarity:
-        return _compare(a, b, cross, self.mean_over)
+        return _compare(a, b, cross, self.mean_over, squared=self.squared)
 
 
 dft_cca = function(DFTCCA)
@@ -279,7 +282,12 @@ def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> 
 
 
 def _compare(
-    a: FourierSubspace, b: FourierSubspace, cross: Tensor | None, mean_over: MeanOver
+    a: FourierSubspace,
+    b: FourierSubspace,
+    cross: Tensor | None,
+    mean_over: MeanOver,
+    *,
+    squared: bool,
 ) -> FourierSimilarity:
     a, b = in_one_precision(a, b)
     at_a, at_b, real = shared_frequencies(a.size, b.size)
@@ -300,14 +308,16 @@ def _compare(
             for values, vectors in ((a.tensors.values[at_a], u), (b.tensors.values[at_b], v))
         ]
         weights = shares[0] + shares[1]
-        similarity = float((weights * rho).sum() / weights.sum())
+        counted = rho**2 if squared else rho
+        similarity = float((weights * counted).sum() / weights.sum())
         divisor = min(flat_a, flat_b)
     else:
         rho = by_field(singular_values, matrix, real)[:, :k].clamp(max=1.0)
         neurons = [s.channels * s.size[0] * s.size[1] for s in (a, b)]
         divisor = min(flat_a, flat_b) if mean_over == "kept" else min(neurons)
         # No direction at any shared frequency: nothing is shared.
-        similarity = float((twice[:, None] * rho).sum()) / max(divisor, 1)
+        counted = rho**2 if squared else rho
+        similarity = float((twice[:, None] * counted).sum()) / max(divisor, 1)
 
     numpy = a.numpy
     return FourierSimilarity(
@@ -319,6 +329,7 @@ def _compare(
         y_kept=flat_b,
         weights=SpectralWeights(
             maps=(select(a.tensors.weights, at_a), select(b.tensors.weights, at_b)),
+            scales=(a.tensors.scale, b.tensors.scale),
             alignment=matrix,
             real=real,
             k=k,
@@ -329,6 +340,7 @@ def _compare(
             sizes=tuple(zip(kept_a.tolist(), kept_b.tolist(), twice.tolist(), strict=True)),
             n=a.n,
             divisor=max(divisor, 1),
+            squared=squared,
         ),
         frequencies=like_input(torch.tensor([grid_of(a.size).keys[f] for f in at_a]), numpy=numpy),
         multiplicities=like_input(twice, numpy=numpy),
@@ -342,6 +354,7 @@ class SpectralWeights(Value):
     """Canonical weights at every shared frequency, computed when asked for."""
 
     maps: tuple[Tensor, Tensor]  # (F, c, kept) of both layers
+    scales: tuple[float, float]  # of the layers, see `SpectralFactors`
     alignment: Tensor  # (F, kept_a, kept_b)
     real: int
     k: int
@@ -350,8 +363,8 @@ class SpectralWeights(Value):
 
     def __call__(self) -> tuple[Any, Any]:
         u, v = self.vectors or _singular_pairs(self.alignment, self.real, self.k)[::2]
-        x, y = self.maps
-        return like_input(x @ u, numpy=self.numpy), like_input(y @ v, numpy=self.numpy)
+        x, y = (m @ w * s for m, w, s in zip(self.maps, (u, v), self.scales, strict=True))
+        return like_input(x, numpy=self.numpy), like_input(y, numpy=self.numpy)
 
 
 @dataclass(frozen=True)
@@ -361,10 +374,13 @@ class SpectralChance:
     sizes: tuple[tuple[int, int, int], ...]  # of each frequency: kept of x, of y, multiplicity
     n: int
     divisor: int
+    squared: bool
 
     def __call__(self) -> float:
         expected: dict[tuple[int, int, int], float] = {
-            (p, q, m): m * min(p, q) * chance_correlation(p, q, self.n, complex_valued=m == 2)
+            (p, q, m): m
+            * min(p, q)
+            * chance_correlation(p, q, self.n, complex_valued=m == 2, squared=self.squared)
             for p, q, m in set(self.sizes)
             if min(p, q)
         }

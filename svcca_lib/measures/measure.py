@@ -110,7 +110,7 @@ class Measure(ABC, Generic[R]):
     >>> from svcca_lib import Measure, Similarity
     >>> from svcca_lib.inputs import rows_of
     >>> from svcca_lib.measures.measure import CentredRows
-    >>> from svcca_lib.moments import centre
+    >>> from svcca_lib.layer import centre
     >>> @dataclass(frozen=True, kw_only=True)
     ... class FirstNeuron(Measure[Similarity]):
     ...     name = "first_neuron"

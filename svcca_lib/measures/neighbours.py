@@ -23,9 +23,9 @@ from torch import Tensor
 
 from svcca_lib.errors import some_variance
 from svcca_lib.inputs import Precision, rows_of
+from svcca_lib.layer import centre
 from svcca_lib.measures.measure import Measure, function
 from svcca_lib.measures.similarity import Expected, Similarity
-from svcca_lib.moments import centre
 
 Metric: TypeAlias = Literal["cosine", "euclidean"]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from svcca_lib.errors import some_variance
 from svcca_lib.inputs import Precision, rows_of
+from svcca_lib.layer import centre
 from svcca_lib.measures.measure import CentredRows, Measure, function
 from svcca_lib.measures.similarity import Similarity
-from svcca_lib.moments import centre
 
 
 @dataclass(frozen=True, kw_only=True)

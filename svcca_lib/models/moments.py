@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from svcca_lib.errors import ConstantLayerError
 from svcca_lib.fourier.moments import FourierMoments
-from svcca_lib.inputs import as_tensor
+from svcca_lib.inputs import as_tensor, rounding_of
 from svcca_lib.measures.measure import Measure
 from svcca_lib.measures.pairwise import warn_once
 from svcca_lib.measures.registry import measure_named
@@ -262,7 +262,7 @@ class NetworkMoments:
         tensor = as_tensor(x, f"layer {name!r}", ndim=(2, 3, 4), min_rows=1).detach()
         self._device = self._device or tensor.device
         rows = self.reading(tensor.to(self._device), name, images=self._kind is FourierMoments)
-        return self._kind.batch(rows, name)
+        return replace(self._kind.batch(rows, name), rounding=rounding_of(x))
 
     def _same_rows(self, *sides: Mapping[str, Batch]) -> None:
         rows = {name: batch.n for side in sides for name, batch in side.items()}

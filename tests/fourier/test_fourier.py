@@ -463,7 +463,7 @@ def test_blocks_of_images_give_what_all_images_give(keep, monkeypatch):
     x[:, 1] = 7.0  # dead
     y[:, 2] = y[:, 0] + 1e-9 * y[:, 2]  # nearly twice the same: its Gram matrix is singular
     prepared = [FourierSubspace.fit(z, keep=keep) for z in (x, y)]
-    monkeypatch.setattr("svcca_lib.fourier.spectra.BLOCK", 7 * x[0].size)
+    monkeypatch.setattr("svcca_lib.fourier.moments.BLOCK", 7 * x[0].size)
     r, expected = dft_cca(x, y, keep=keep), dft_cca(*prepared)
     np.testing.assert_allclose(r.correlations, expected.correlations, atol=1e-10)
     assert (r.x_kept, r.y_kept) == (expected.x_kept, expected.y_kept)

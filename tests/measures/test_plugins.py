@@ -12,11 +12,11 @@ import pytest
 
 from svcca_lib import MEASURES, Measure, Similarity, cka, pairwise, permutation_test, register
 from svcca_lib.inputs import rows_of
+from svcca_lib.layer import centre
 from svcca_lib.measures import registry
 from svcca_lib.measures.measure import CentredRows
 from svcca_lib.measures.registry import GROUP, Registry
 from svcca_lib.measures.similarity import Expected
-from svcca_lib.moments import centre
 from svcca_lib.testing import check_measure
 
 OPTIONS = [

@@ -733,7 +733,7 @@ GOOD = np.random.default_rng(17).normal(size=(20, 3))
             GOOD.tolist(),
             TypeError,
             "{} must be a NumPy array or a torch tensor of activations (datapoints first); "
-            "got list",
+            "got list; give numpy.asarray({})",
         ),
         (
             np.full((20, 3), 0.1),
@@ -741,16 +741,11 @@ GOOD = np.random.default_rng(17).normal(size=(20, 3))
             "{} has no variance left after centring: every neuron is constant over the 20 "
             "datapoints (shape (20, 3))",
         ),
-        (
-            1e200 * GOOD,
-            ValueError,
-            "{} is too large to be squared in torch.float64; divide it by its scale",
-        ),
     ],
 )
 def test_bad_layers_get_one_clear_sentence(name, argument, bad, error, message):
     pair = (bad, GOOD) if argument == "x" else (GOOD, bad)
-    with pytest.raises(error, match=exactly(message.format(argument))):
+    with pytest.raises(error, match=exactly(message.format(*[argument] * 2))):
         FUNCTIONS[name](*pair)
 
 
