@@ -12,8 +12,8 @@ import torch
 from svcca_lib.errors import SampleSizeWarning, same_rows
 from svcca_lib.inference.resampling import Groups, at_least, members_of, rows_at, with_rows
 from svcca_lib.inputs import ArrayLike, Precision, as_tensor
+from svcca_lib.layer import centre
 from svcca_lib.measures.canonical import svcca
-from svcca_lib.moments import centre
 from svcca_lib.outputs import like_input
 from svcca_lib.subspace import Energy
 
