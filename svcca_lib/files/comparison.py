@@ -179,14 +179,14 @@ def _held(
     ]
     left, right = sides[0], sides[-1]
     n = next((x.n for x in (*left.values(), *right.values()) if x is not None), 0)
-    found, cautions = list[Similarity](), list[str]()
-    for x in left.values():
-        for y in right.values():
+    found, cautions = list[Similarity](), dict[str, str | None]()
+    for a, x in left.items():
+        for b, y in right.items():
             if x is None or y is None:
                 found.append(Similarity(measure.name, math.nan, n))
                 continue
             found.append(measure.compare(x, y))
-            cautions += filter(None, [measure.caution(found[-1], x, y)])
+            cautions[f"{a!r} with {b!r}"] = measure.caution(found[-1], x, y)
     warn_once(cautions, stacklevel=4)
     matrix = np.array([r.similarity for r in found]).reshape(len(left), len(right))
     return LayerTable(matrix, tuple(left), tuple(right), n, measure.name, reading, found)

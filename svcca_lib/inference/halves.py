@@ -121,9 +121,10 @@ def _answered(measure: str, options: dict[str, Any]) -> Measure[Any]:
     chosen = measure_named(measure, options)
     known = ", ".join(m.name for m in ANSWERED)
     if not isinstance(chosen, ANSWERED):
+        why = " (it weighs by single directions, which no usual sample tells apart)"
         raise ValueError(
-            f"no interval of {measure} is known to cover (pwcca weighs by single directions, which "
-            f"no usual sample tells apart): use one of {known}"
+            f"no interval of {measure} is known to cover{why if measure == 'pwcca' else ''}; use "
+            f"one of {known}"
         )
     if isinstance(chosen, DFTCCA) and chosen.keep < 1:
         raise ValueError(

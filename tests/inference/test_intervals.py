@@ -54,7 +54,7 @@ def test_interval_reaches_from_one_law_to_the_other():
     found, bias, spread, wander = by_definition(x, y, lambda a, b: cca(a, b).similarity)
     np.testing.assert_allclose(i.resampled, found.ravel(), atol=1e-12)
     step = 1 + np.sqrt(2)
-    assert i.observed == cca(x, y).similarity
+    assert i.observed == pytest.approx(cca(x, y).similarity, rel=1e-12)
     assert i.high == pytest.approx(i.observed - bias + T95 * (spread + wander))
     low = i.observed - step * bias - T95 * (spread + step * wander)
     assert i.low == pytest.approx(max(low, 0))
@@ -78,7 +78,7 @@ def test_smooth_measures_have_one_law(name, estimate):
     assert i.corrected == pytest.approx(middle)
     assert i.low == pytest.approx(middle - T95 * (spread + wander))
     assert i.high == pytest.approx(middle + T95 * (spread + wander))
-    assert i.observed == MEASURES[name]().between(x, y).similarity
+    assert i.observed == pytest.approx(MEASURES[name]().between(x, y).similarity, rel=1e-12)
 
 
 def test_laws_end_where_they_should():
@@ -364,8 +364,8 @@ def streamed():
         (
             lambda: bootstrap_interval(X, Y, "pwcca"),
             ValueError,
-            "no interval of pwcca is known to cover (pwcca weighs by single directions, which no "
-            "usual sample tells apart): use one of cca, svcca, linear_regression, cka, "
+            "no interval of pwcca is known to cover (it weighs by single directions, which no "
+            "usual sample tells apart); use one of cca, svcca, linear_regression, cka, "
             "procrustes, dft_cca",
         ),
         (
@@ -377,7 +377,7 @@ def streamed():
         (
             lambda: bootstrap_interval(X, Y, "cca", keep=0.5),
             TypeError,
-            "cca takes the options precision; got 'keep'",
+            "cca takes the options squared, precision; got 'keep'",
         ),
     ],
 )

@@ -214,7 +214,7 @@ X, Y = related()
         (
             lambda: permutation_test(X, Y, "cca", keep=0.5),
             TypeError,
-            "cca takes the options precision; got 'keep'",
+            "cca takes the options squared, precision; got 'keep'",
         ),
         (
             lambda: permutation_test(X, Y[:9]),

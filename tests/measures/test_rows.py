@@ -189,10 +189,10 @@ def measure_of(function):
     return MEASURES[function.__name__]()
 
 
-def test_intervals_of_neighbourhoods():
-    x, y = two_layers(80)
-    interval = bootstrap_interval(x, y, "rsa", n_resamples=20)
-    assert interval.low <= interval.high
+def test_intervals_of_neighbourhoods_are_refused():
+    """None is known to cover."""
+    with pytest.raises(ValueError, match=r"^no interval of rsa is known to cover; use one of cca"):
+        bootstrap_interval(*two_layers(80), "rsa", n_resamples=20)
 
 
 @pytest.mark.parametrize(

@@ -911,7 +911,7 @@ def test_bad_options_get_one_clear_sentence(call, message):
     [
         (
             lambda: pairwise([GOOD], kep=1),
-            "svcca takes the options keep, energy, mean_over, precision; got 'kep'",
+            "svcca takes the options keep, energy, mean_over, squared, precision; got 'kep'",
         ),
         (
             lambda: pairwise([GOOD], measure=cka),
