@@ -41,6 +41,7 @@ def npz(path: Path, opened: ExitStack) -> dict[str, Layer]:
             if name == entry:
                 continue
             member = _Member(path, archive, entry)
+            opened.callback(member.close)
             place = f"{path}:{name}"
             found[name] = Layer(place, member.shape, member.dtype, member.read)
     return found
@@ -66,6 +67,11 @@ class _Member:
                 return self._whole[start:stop]
             row = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
             return self._numbers(start * row, (stop - start, *self.shape[1:]))
+
+    def close(self) -> None:
+        """Close what is read from: the archive stays open until its members are."""
+        if self._file is not None:
+            self._file.close()
 
     def _numbers(self, offset: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return numbers that lie in a row, from so many bytes after the first."""
