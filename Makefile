@@ -29,7 +29,8 @@ pdf: $(VENV) ## Print the published chapters into one PDF (needs Chromium)
 	@$(CLI) pdf published/cifar10 --staging build/pdf
 
 check: lint types ## Style, imports, types, and tests of the measures: under a minute
-	@$(PY) -m pytest -q -n 2 -m "not slow" tests/test_*.py tests/measures tests/fourier tests/models
+	@$(PY) -m pytest -q -n 2 -m "not slow" tests/test_*.py tests/measures tests/fourier tests/inference \
+	   tests/models tests/files
 
 test: $(VENV) ## Unit, property, notebook and from-scratch tests
 	@$(PY) -m pytest --nbval --foreign -n 2 --dist loadfile

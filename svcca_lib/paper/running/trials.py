@@ -35,9 +35,9 @@ PARTS = (NOTEBOOKS, ORACLES, SCRATCH)
 TESTS = {
     NOTEBOOKS: ("--nbval", "book"),
     ORACLES: (
-        *("tests/measures", "tests/fourier"),
+        *("tests/measures", "tests/fourier", "tests/inference"),
         *("tests/models/test_projection.py", "tests/models/test_comparison.py"),
-        *(f"tests/test_{name}.py" for name in ("moments", "subspace", "inference")),
+        *(f"tests/test_{name}.py" for name in ("moments", "layer", "subspace", "rounding")),
         *(f"tests/paper/experiments/test_{name}.py" for name in ("theorems", "planted")),
     ),
     SCRATCH: ("tests/book/test_from_scratch.py",),
