@@ -426,7 +426,8 @@ class _Recorder:
                 f"layer {name!r} gave {len(axes.letters)} axes in the first batch and {got} in a "
                 f"later one"
             )
-        self.inputs = output.tensor.shape[axes.letters.index("n")], None
+        if "n" in axes.letters:
+            self.inputs = output.tensor.shape[axes.letters.index("n")], None
         reading = self.view.reading
         if reading is None or self._as_it_is(axes):
             return axes.datapoints_first(output.tensor, name)

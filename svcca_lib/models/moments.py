@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from svcca_lib.inputs import rounding_of
+from svcca_lib.measures.measure import Measure
 from svcca_lib.models.cells import Cells
 from svcca_lib.models.layers import prepared_layer
 from svcca_lib.models.readings import Conv, Reading, Tokens
@@ -63,6 +64,11 @@ class NetworkMoments:
         # For each pair of sizes, layers side by side: (..., channels of left, channels of right).
         self._cross: dict[tuple[Size, Size], Tensor] = {}
         self._places: tuple[dict[str, _Place], dict[str, _Place]] = ({}, {})
+
+    @property
+    def reading(self) -> Reading:
+        """How layers are read."""
+        return self.reader.reading
 
     @property
     def n(self) -> int:
@@ -209,6 +215,10 @@ class NetworkMoments:
         )
         cells.warn(stacklevel)
         return cells.table(measure, self.n, str(self.reader.reading), self.readings)
+
+    def measure(self, measure: str, options: Mapping[str, Any]) -> Measure[Any]:
+        """Return the measure that compares layers read in this way; see `Reader.measure`."""
+        return self.reader.measure(measure, options)
 
     def _batch(self, x: Any, name: str) -> Batch:
         return self.reader.batch(self.reader(x, name), name, rounding_of(x))
