@@ -245,9 +245,9 @@ def _in_one_reading(
     batches = outputs("moments of layers and pairs")
     first = next(batches)
     reader.meet(*first)
-    reader.measure(measure, options)  # a wrong combination is known after the first batch
+    chosen = reader.measure(measure, options)  # a wrong one is known after the first batch
     shapes = [shapes_of(side, reader).values() for side in first]
-    if in_one_reading(shapes) > budget:
+    if chosen.lifted or in_one_reading(shapes) > budget:
         return None
     source.let_go()
     return _summed(source, outputs, chain([first], batches))

@@ -192,7 +192,7 @@ def _layer(measure: Measure[Any], moments: PairMoments, name: str, shape: Shape)
         return Layer(None, None, spread, shape, moments.n)
     prepared = _apart(prepared)
     size = moments.size if isinstance(moments, FourierMoments) else ()
-    frame = Frame.of(mean, measure.coordinates(prepared), size)
+    frame = Frame.of(mean, measure.coordinates(prepared), size, lifted=measure.lifted)
     return Layer(prepared, frame, spread, shape, moments.n)
 
 

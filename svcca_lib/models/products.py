@@ -34,19 +34,24 @@ class Frame:
         From centred responses to coordinates; None where these are the responses.
     counts : ndarray of int, shape (frequencies,)
     size : tuple of int
+    lifted : bool
+        Whether the squared length of a row is one coordinate more; see `Measure.lifted`.
     """
 
     mean: Tensor
     weights: Tensor | None
     counts: np.ndarray
     size: Size
+    lifted: bool = False
 
     @classmethod
-    def of(cls, mean: Tensor, coordinates: Coordinates | None, size: Size) -> Frame:
+    def of(
+        cls, mean: Tensor, coordinates: Coordinates | None, size: Size, *, lifted: bool = False
+    ) -> Frame:
         """Frame of a layer, from what its measure sees of it."""
         if coordinates is None:
-            counts = np.full(1 if mean.ndim == 1 else len(mean), mean.shape[-1])
-            return cls(mean, None, counts, size)
+            counts = np.full(1 if mean.ndim == 1 else len(mean), mean.shape[-1] + lifted)
+            return cls(mean, None, counts, size, lifted)
         return cls(mean, coordinates.weights, np.array(coordinates.counts), size)
 
     @property
@@ -59,6 +64,8 @@ class Frame:
         moved = (batch.mean - self.mean)[..., None, :]
         if self.weights is None:
             values = batch.centred + moved
+            if self.lifted:
+                values = torch.cat([values, values.square().sum(-1, keepdim=True)], -1)
         else:
             values = batch.centred @ self.weights
             values += moved @ self.weights

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from svcca_lib import SampleSizeWarning, compare, dft_cca, gather, svcca
+from svcca_lib import SampleSizeWarning, capture, compare, dft_cca, gather, pairwise, svcca
 from svcca_lib.models import compare as front
 
 IMAGES = torch.randn(90, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -83,6 +83,16 @@ def test_two_readings_equal_one(network, data, measure, options, how, same, memo
         assert (found.x_kept, found.y_kept, found.n) == (known.x_kept, known.y_kept, known.n)
         if known.correlations is not None:
             np.testing.assert_allclose(found.correlations, known.correlations, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_debiased_cka_of_a_stream_is_that_of_the_arrays(once):
+    a, b = mlp(0), mlp(1)
+    data = (part for part in IMAGES.split(30)) if once else IMAGES
+    table = compare(a, b, data, measure="cka", debiased=True, null=0, batch_size=30, progress=False)
+    xs, ys = (capture(m, list(m.layers), IMAGES, batch_size=30) for m in (a, b))
+    known = pairwise(xs, ys, "cka", debiased=True).numpy()
+    np.testing.assert_allclose(table.matrix, known, rtol=0, atol=1e-10)
 
 
 def test_a_small_budget_reads_more_often(caplog):
