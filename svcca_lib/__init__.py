@@ -37,10 +37,12 @@ from svcca_lib.measures.reservoir import Reservoir
 from svcca_lib.measures.rsa import rsa
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.measures.soft_matching import soft_matching
+from svcca_lib.models.callbacks import PastSimilarity
 from svcca_lib.models.capture import capture
 from svcca_lib.models.compare import compare, gather
 from svcca_lib.models.compress import compress
 from svcca_lib.models.moments import NetworkMoments
+from svcca_lib.models.series import LayerSeries, compare_series
 from svcca_lib.models.table import LayerTable
 from svcca_lib.moments import Moments
 from svcca_lib.projection import project, projection_matrix
@@ -56,10 +58,12 @@ __all__ = [
     "FourierSubspace",
     "HeldOut",
     "Interval",
+    "LayerSeries",
     "LayerTable",
     "Measure",
     "Moments",
     "NetworkMoments",
+    "PastSimilarity",
     "PermutationTest",
     "Reservoir",
     "SampleSizeWarning",
@@ -73,6 +77,7 @@ __all__ = [
     "cka",
     "cknna",
     "compare",
+    "compare_series",
     "compress",
     "dft_cca",
     "difference_test",

@@ -184,7 +184,7 @@ def _chance(left: np.ndarray, right: np.ndarray, twice: np.ndarray, n: int) -> n
     for (i, j), _ in np.ndenumerate(expected):
         triples, times = np.unique(np.stack([left[i], right[j], twice]), axis=1, return_counts=True)
         expected[i, j] = sum(
-            often * m * _expected(int(p), int(q), n, bool(m == 2))
+            often * m * expected_sum(int(p), int(q), n, bool(m == 2))
             for (p, q, m), often in zip(triples.T, times, strict=True)
             if min(p, q)
         )
@@ -192,5 +192,7 @@ def _chance(left: np.ndarray, right: np.ndarray, twice: np.ndarray, n: int) -> n
 
 
 @functools.lru_cache(maxsize=2**14)
-def _expected(p: int, q: int, n: int, complex_valued: bool) -> float:
-    return min(p, q) * chance_correlation(p, q, n, complex_valued=complex_valued)
+def expected_sum(p: int, q: int, n: int, complex_valued: bool, squared: bool = False) -> float:
+    """Sum of the correlations of independent layers at one frequency."""
+    of_each = chance_correlation(p, q, n, complex_valued=complex_valued, squared=squared)
+    return min(p, q) * of_each

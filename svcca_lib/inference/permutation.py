@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from svcca_lib.inference.resampling import Groups, at_least, like, members_of, with_rows
 from svcca_lib.measures.measure import comparable
 from svcca_lib.measures.registry import measure_named
+from svcca_lib.permutations import orders_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +109,9 @@ def permutation_test(
         with_rows(layer, name, "its rows are shuffled", prepared=True)
     a, b = chosen.prepare(x, "x"), chosen.prepare(y, "y")
     comparable(a, b)
-    blocks = _exchangeable(members_of(groups, b.n))
+    shuffled = orders_of(members_of(groups, b.n), n_permutations, seed)
     observed = chosen.cautioned(a, b).similarity
-    rng = np.random.default_rng(seed)
-    null = np.empty(n_permutations)
-    for i in range(n_permutations):
-        order = np.arange(b.n)
-        for block in blocks:
-            order[block] = rng.permutation(block)
-        null[i] = chosen.compare(a, b.reordered(torch.from_numpy(order))).similarity
+    null = np.array([chosen.compare(a, b.reordered(order)).similarity for order in shuffled])
     # Where n <= p every order gives 1, up to rounding: equal is what they are.
     rounding = 1e-3 if options.get("precision") == "float32" else 1e-9
     return PermutationTest(
@@ -127,17 +121,3 @@ def permutation_test(
         p_value=float(1 + (null >= observed - rounding).sum()) / (1 + n_permutations),
         chance=float(null.mean()),
     )
-
-
-def _exchangeable(members: list[np.ndarray]) -> list[np.ndarray]:
-    """Groups that can trade places: for each size an array (groups, size) of rows."""
-    by_size: dict[int, list[np.ndarray]] = {}
-    for rows in members:
-        by_size.setdefault(len(rows), []).append(rows)
-    blocks = [np.stack(same) for same in by_size.values() if len(same) > 1]
-    if not blocks:
-        raise ValueError(
-            f"groups can only trade places with others of their size; "
-            f"no two of {len(members)} have the same"
-        )
-    return blocks

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inputs import ArrayLike
 from svcca_lib.moments import PairMoments
+from svcca_lib.permutations import Groups as Groups
+from svcca_lib.permutations import members_of as members_of
 from svcca_lib.subspace import Subspace
-
-Groups: TypeAlias = ArrayLike | Sequence[Any]
 
 
 def at_least(least: int, value: int, name: str) -> None:
@@ -52,23 +50,6 @@ def with_rows(layer: Any, name: str, purpose: str, *, prepared: bool = False) ->
     if decomposed or streamed:
         none = ", which hold no rows" if streamed else ""
         raise TypeError(f"{name} must be an array: {purpose}; got {type(layer).__name__}{none}")
-
-
-def members_of(groups: Groups | None, n: int) -> list[np.ndarray]:
-    """Rows of each group, in the order they came; without groups each row alone.
-
-    Raises
-    ------
-    ValueError
-        If `groups` is not one label a row.
-    """
-    if groups is None:
-        return list(np.arange(n)[:, None])
-    labels = groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
-    if labels.shape != (n,):
-        raise ValueError(f"groups must hold one label for each of {n} rows; got {labels.shape}")
-    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.split(np.argsort(group, kind="stable"), np.cumsum(sizes)[:-1])
 
 
 def rows_at(layer: ArrayLike, rows: np.ndarray) -> ArrayLike:

@@ -16,7 +16,7 @@ from svcca_lib._linalg import inner, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
 from svcca_lib.inputs import Precision, resolved, rows_of
 from svcca_lib.layer import joint_moments_of, moments_of, products
-from svcca_lib.measures.measure import Measure, function, in_one_precision
+from svcca_lib.measures.measure import Coordinates, Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Expected, Similarity
 from svcca_lib.moments import Moments
 from svcca_lib.outputs import Value, like_input
@@ -58,7 +58,17 @@ class _OnSubspaces(Measure[Similarity]):
             replace(s, dtype=getattr(torch, self.precision))
             for s in decompose_all(layers, *self._cut())
         )
-        return a, b, cross
+        return a, b, None if cross is None else self.condensed(a, b, cross)
+
+    def coordinates(self, layer: Subspace) -> Coordinates:
+        return Coordinates(layer.tensors.weights, (layer.kept,))
+
+    def condensed(self, a: Subspace, b: Subspace, products: Tensor) -> Tensor:
+        x, y = a.tensors, b.tensors
+        # What the cross-scatter says of directions that no Gram matrix resolves is rounding.
+        if x.left is not None or y.left is not None:
+            return alignment(a, b)
+        return x.weights.T @ products @ y.weights
 
     def _cut(self) -> tuple[float, Energy]:
         return 1.0, "variance"
@@ -364,14 +374,12 @@ def alignment(a: Subspace, b: Subspace, cross: Tensor | None = None) -> Tensor:
     r"""Inner products :math:`Q_a^\top Q_b` of two orthonormal bases, shape (a.kept, b.kept).
 
     Its singular values are the cosines of the principal angles, that is the canonical correlations
-    (Bjoerck and Golub 1973). The product is formed through the cross-scatter of the neurons, where
-    it is given, and else through the neurons or through the bases, whichever takes fewer
-    multiplications; the bases are kept for the next comparison.
+    (Bjoerck and Golub 1973). Where it is not given, it is formed through the neurons or through the
+    bases, whichever takes fewer multiplications; the bases are kept for the next comparison.
     """
+    if cross is not None:
+        return cross
     x, y = a.tensors, b.tensors
-    # What the cross-scatter says of directions that no Gram matrix resolves is rounding.
-    if cross is not None and x.left is None and y.left is None:
-        return x.weights.T @ cross @ y.weights
     if not (x.ready or y.ready):
         through_bases = a.n_features * a.kept + b.n_features * b.kept + a.kept * b.kept
         if a.n_features * b.n_features < through_bases:

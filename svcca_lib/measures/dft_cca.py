@@ -11,6 +11,7 @@ defined by the blocks.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,11 +20,11 @@ from torch import Tensor
 
 from svcca_lib._ambient import undisturbed
 from svcca_lib._linalg import singular_values, thin_svd
-from svcca_lib.chance import chance_correlation
 from svcca_lib.errors import one_of
 from svcca_lib.fourier.blocks import by_field, products, select
 from svcca_lib.fourier.grid import Size, grid_of, multiplicities_of, shared_frequencies
 from svcca_lib.fourier.moments import FourierMoments, joint_moments_of, spectral_moments_of
+from svcca_lib.fourier.pairs import expected_sum
 from svcca_lib.fourier.subspace import (
     Cut,
     FourierSubspace,
@@ -34,7 +35,7 @@ from svcca_lib.fourier.subspace import (
 )
 from svcca_lib.inputs import Precision, images_of, resolved
 from svcca_lib.measures.canonical import EUCLIDEAN, MeanOver, Side
-from svcca_lib.measures.measure import Measure, function, in_one_precision
+from svcca_lib.measures.measure import Coordinates, Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.moments import PairMoments
 from svcca_lib.outputs import HandedOut, Value, like_input
@@ -257,7 +258,13 @@ x, y : array_like, shape (n, c1, h1, w1) and (n, c2, h2, w2) or (n, c2), or Four
         images = (images_of(z, name, precision) for z, name in ((x, "x"), (y, "y")))
         *layers, cross = joint_moments_of(*images)
         a, b = (decompose(z, float(self.keep), self.energy, self.cut) for z in layers)
-        return a, b, cross
+        return a, b, self.condensed(a, b, cross)
+
+    def coordinates(self, layer: FourierSubspace) -> Coordinates:
+        return Coordinates(layer.tensors.weights, layer.tensors.counts.tolist())
+
+    def condensed(self, a: FourierSubspace, b: FourierSubspace, products: Tensor) -> Tensor:
+        return _alignment(a, b, products)
 
     def compare(
         self, a: FourierSubspace, b: FourierSubspace, cross: Tensor | None = None
@@ -268,8 +275,11 @@ x, y : array_like, shape (n, c1, h1, w1) and (n, c2, h2, w2) or (n, c2), or Four
 dft_cca = function(DFTCCA)
 
 
-def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None) -> Tensor:
-    """Inner products of the two bases at every shared frequency, (F, k_a, k_b)."""
+def _alignment(a: FourierSubspace, b: FourierSubspace, cross: Tensor | None = None) -> Tensor:
+    """Inner products of the two bases at every shared frequency, (F, k_a, k_b).
+
+    `cross` holds those of the channels, where they are known.
+    """
     at_a, at_b, _ = shared_frequencies(a.size, b.size)
     left, right = select(a.tensors.weights, at_a), select(b.tensors.weights, at_b)
     if cross is None:
@@ -291,7 +301,7 @@ def _compare(
 ) -> FourierSimilarity:
     a, b = in_one_precision(a, b)
     at_a, at_b, real = shared_frequencies(a.size, b.size)
-    matrix = _alignment(a, b, cross)
+    matrix = _alignment(a, b) if cross is None else cross
     kept_a, kept_b = a.tensors.counts[at_a], b.tensors.counts[at_b]
     counts = torch.minimum(kept_a, kept_b)
     twice = torch.tensor(multiplicities_of(len(at_a), real), device=matrix.device)
@@ -312,7 +322,7 @@ def _compare(
         similarity = float((weights * counted).sum() / weights.sum())
         divisor = min(flat_a, flat_b)
     else:
-        rho = by_field(singular_values, matrix, real)[:, :k].clamp(max=1.0)
+        rho = _spectra(matrix, kept_a, kept_b, real)[:, :k].clamp(max=1.0)
         neurons = [s.channels * s.size[0] * s.size[1] for s in (a, b)]
         divisor = min(flat_a, flat_b) if mean_over == "kept" else min(neurons)
         # No direction at any shared frequency: nothing is shared.
@@ -328,7 +338,8 @@ def _compare(
         x_kept=flat_a,
         y_kept=flat_b,
         weights=SpectralWeights(
-            maps=(select(a.tensors.weights, at_a), select(b.tensors.weights, at_b)),
+            maps=(a.tensors.weights, b.tensors.weights),
+            at=(at_a, at_b),
             scales=(a.tensors.scale, b.tensors.scale),
             alignment=matrix,
             real=real,
@@ -337,12 +348,13 @@ def _compare(
             numpy=numpy,
         ),
         independent=SpectralChance(
-            sizes=tuple(zip(kept_a.tolist(), kept_b.tolist(), twice.tolist(), strict=True)),
+            kept=torch.stack([kept_a, kept_b]).cpu().numpy().astype(np.int32),
+            real=real,
             n=a.n,
             divisor=max(divisor, 1),
             squared=squared,
         ),
-        frequencies=like_input(torch.tensor([grid_of(a.size).keys[f] for f in at_a]), numpy=numpy),
+        frequencies=like_input(_keys(a.size, b.size), numpy=numpy),
         multiplicities=like_input(twice, numpy=numpy),
         counts=like_input(counts, numpy=numpy),
         sizes=(a.size, b.size),
@@ -353,7 +365,8 @@ def _compare(
 class SpectralWeights(Value):
     """Canonical weights at every shared frequency, computed when asked for."""
 
-    maps: tuple[Tensor, Tensor]  # (F, c, kept) of both layers
+    maps: tuple[Tensor, Tensor]  # (frequencies, c, kept) of both layers
+    at: tuple[list[int], list[int]]  # where the shared frequencies are in these
     scales: tuple[float, float]  # of the layers, see `SpectralFactors`
     alignment: Tensor  # (F, kept_a, kept_b)
     real: int
@@ -363,28 +376,55 @@ class SpectralWeights(Value):
 
     def __call__(self) -> tuple[Any, Any]:
         u, v = self.vectors or _singular_pairs(self.alignment, self.real, self.k)[::2]
-        x, y = (m @ w * s for m, w, s in zip(self.maps, (u, v), self.scales, strict=True))
+        maps = (select(weights, at) for weights, at in zip(self.maps, self.at, strict=True))
+        x, y = (m @ w * s for m, w, s in zip(maps, (u, v), self.scales, strict=True))
         return like_input(x, numpy=self.numpy), like_input(y, numpy=self.numpy)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpectralChance:
     """What independent layers of these sizes would score, computed when asked for."""
 
-    sizes: tuple[tuple[int, int, int], ...]  # of each frequency: kept of x, of y, multiplicity
+    kept: np.ndarray  # (2, F): of x and of y, at each frequency
+    real: int
     n: int
     divisor: int
     squared: bool
 
     def __call__(self) -> float:
-        expected: dict[tuple[int, int, int], float] = {
-            (p, q, m): m
-            * min(p, q)
-            * chance_correlation(p, q, self.n, complex_valued=m == 2, squared=self.squared)
-            for p, q, m in set(self.sizes)
+        twice = multiplicities_of(self.kept.shape[1], self.real)
+        total = sum(
+            m * expected_sum(p, q, self.n, m == 2, self.squared)
+            for p, q, m in zip(*self.kept.tolist(), twice, strict=True)
             if min(p, q)
-        }
-        return sum(expected.get(s, 0.0) for s in self.sizes) / self.divisor
+        )
+        return float(total) / self.divisor
+
+
+@lru_cache(maxsize=256)
+def _keys(a: Size, b: Size) -> Tensor:
+    """Cycles per image of the frequencies that two sizes share; many pairs of layers hold them."""
+    return torch.tensor([grid_of(a).keys[f] for f in shared_frequencies(a, b)[0]])
+
+
+def _spectra(matrix: Tensor, kept_a: Tensor, kept_b: Tensor, real: int) -> Tensor:
+    """Singular values at each frequency, (F, k), of the parts that are not padding.
+
+    High frequencies keep few directions of the widest frequency's: those of about one size are
+    decomposed together.
+    """
+    values = matrix.new_zeros(len(matrix), min(matrix.shape[1:]), dtype=matrix.real.dtype)
+    complex_valued = torch.arange(len(matrix), device=matrix.device) >= real
+    steps = [-(kept // -4) * 4 for kept in (kept_a, kept_b)]
+    keys = list(zip(*(t.tolist() for t in (complex_valued, *steps)), strict=True))
+    for key in dict.fromkeys(keys):
+        is_complex, p, q = key
+        at = [i for i, other in enumerate(keys) if other == key]
+        if min(p, q):
+            part = matrix[at, :p, :q]
+            found = singular_values(part if is_complex else part.real)
+            values[at, : found.shape[1]] = found
+    return values
 
 
 def _singular_pairs(matrix: Tensor, real: int, k: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ import inspect
 import typing
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, Self, TypeVar
 
@@ -75,6 +75,22 @@ class CentredRows:
     def reordered(self, order: Tensor) -> Self:
         """The same layer with its datapoints in another order."""
         return replace(self, rows=self.rows[order])
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Directions in which a measure sees a layer: what two layers share is their product there.
+
+    Attributes
+    ----------
+    weights : Tensor, shape (p, k), or (F, c, k) of a layer with space
+        From centred responses to the coordinates.
+    counts : sequence of int
+        How many columns are in use: one number, or one a frequency.
+    """
+
+    weights: Tensor
+    counts: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -162,7 +178,27 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
 
     @abstractmethod
     def compare(self, a: Any, b: Any, cross: Tensor | None = None) -> R:
-        """Compare two prepared layers; layers that came as moments need their cross-scatter."""
+        """Compare two prepared layers.
+
+        Parameters
+        ----------
+        a, b
+            As `prepare` gives them.
+        cross : Tensor, optional
+            The product of their `coordinates`, where they came as moments.
+        """
+
+    def coordinates(self, layer: Any) -> Coordinates | None:
+        """Say what of a layer meets another one; by default None, every neuron.
+
+        A stream is then read twice: once for the moments of each layer, once for the products of
+        these coordinates alone.
+        """
+        return None
+
+    def condensed(self, a: Any, b: Any, products: Tensor) -> Tensor:
+        """Return the product of the coordinates of two layers, from that of their neurons."""
+        return products
 
     @property
     def of_rows(self) -> bool:
@@ -202,7 +238,9 @@ x, y : array_like, shape (n, p) and (n, q), or Subspace
             if x.n < 2:
                 raise ValueError(f"x must hold at least 2 datapoints; got {x.n}")
             a = self.prepare(first, "the first layer of x")
-            return a, self.prepare(second, "the second layer of x"), x.xy
+            b = self.prepare(second, "the second layer of x")
+            assert x.xy is not None
+            return a, b, self.condensed(a, b, x.xy)
         if y is None:
             kind = self.moments.__name__
             raise TypeError(

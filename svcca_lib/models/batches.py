@@ -37,7 +37,7 @@ ID_KEYS = ("id", "ids", "index", "indices", "idx", "sample_id", "sample_ids", "e
 _RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
-def iterate(batches: Any, batch_size: int = 256, *, progress: bool = False) -> Iterator[Any]:
+def iterate(batches: Any, batch_size: int = 256, *, progress: bool | str = False) -> Iterator[Any]:
     """Batches of whatever was given; see `capture`.
 
     Raises
@@ -49,7 +49,7 @@ def iterate(batches: Any, batch_size: int = 256, *, progress: bool = False) -> I
     if isinstance(batches, Tensor):
         batches = torch.split(batches, batch_size) if len(batches) else ()
     empty = True
-    for batch in tqdm(batches, disable=not progress, unit="batch"):
+    for batch in tqdm(batches, disable=not progress, unit="batch", desc=said(progress)):
         empty = False
         yield batch
     if empty:
@@ -63,7 +63,7 @@ def for_two(
     *,
     ids: Ids = "auto",
     feed: Feed | None = None,
-    progress: bool = False,
+    progress: bool | str = False,
 ) -> Iterator[tuple[Any, ...]]:
     """Batches for two models; see `svcca_lib.compare`.
 
@@ -90,7 +90,7 @@ def for_two(
                 f"loader is a tuple of two arrays of {x[0]} rows: of one for each model the second "
                 f"goes to loader_b=; two batches for both models are a list"
             )
-    zipped = isinstance(loader, zip)
+    zipped = isinstance(getattr(loader, "source", loader), zip)  # it may be held
     for batch in iterate(loader, batch_size, progress=progress):
         if feed is None and _two_inputs(batch, zipped):
             raise ValueError(
@@ -99,6 +99,11 @@ def for_two(
                 "feed=lambda model, batch: model(batch[0]) that the first is meant"
             )
         yield (batch,)
+
+
+def said(progress: bool | str) -> str | None:
+    """What a progress bar is called, if it was given in place of True."""
+    return progress if isinstance(progress, str) else None
 
 
 def run_model(model: nn.Module, batch: Any, ids: Sequence[Any] = ID_KEYS) -> Any:
@@ -222,7 +227,7 @@ class _Side:
 
 
 def _side_by_side(
-    loader: Any, loader_b: Any, batch_size: int, ids: Ids, feed: Feed | None, progress: bool
+    loader: Any, loader_b: Any, batch_size: int, ids: Ids, feed: Feed | None, progress: bool | str
 ) -> Iterator[tuple[Any, Any]]:
     given = [
         _checked(batches, name, batch_size)
@@ -240,7 +245,7 @@ def _side_by_side(
         raise ValueError("loader and loader_b are one iterator, which cannot be read twice")
     # A tensor is cut as the other loader's batches come.
     first, second = (b, a) if a.whole else (a, b)
-    with tqdm(total=total, disable=not progress, unit="batch") as bar:
+    with tqdm(total=total, disable=not progress, unit="batch", desc=said(progress)) as bar:
         for i in count(1):
             one = first.next(batch_size)
             rows = _rows(one[0], feed) if one else None
@@ -329,7 +334,7 @@ def _length(batches: Any) -> int | None:
 
 def _no_shuffle(*loaders: Any) -> None:
     """Raise if two loaders draw their order, and not from equal generators."""
-    drawn = [_random_order(loader) for loader in loaders]
+    drawn = [random_order(loader) for loader in loaders]
     generators = [getattr(sampler, "generator", None) for sampler in drawn]
     if drawn == [None, None]:
         return
@@ -343,7 +348,8 @@ def _no_shuffle(*loaders: Any) -> None:
     )
 
 
-def _random_order(loader: Any) -> Any:
+def random_order(loader: Any) -> Any:
+    """Sampler of a loader that draws its order anew each time; None if it does not."""
     samplers = (
         getattr(holder, "sampler", None)
         for holder in (loader, getattr(loader, "batch_sampler", None))

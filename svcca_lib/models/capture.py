@@ -9,7 +9,7 @@ whatever order the loader takes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -287,6 +287,16 @@ class Recording:
             if not any(matches(name, pattern) for name in names):
                 raise ValueError(f"axes names no layer {pattern!r}; {near(pattern, names)}")
 
+    def narrow(self, wanted: Sequence[Collection[str]] | None) -> None:
+        """Give, from now on, the outputs of these layers of each model; None for all again."""
+        for i, recorder in enumerate(self._recorders):
+            recorder.only = None if wanted is None else frozenset(wanted[i])
+
+    @property
+    def inputs(self) -> tuple[int, Tensor | None]:
+        """Datapoints of the last batch, and, where padding was left out, the rows of each."""
+        return self._recorders[0].inputs
+
     def readings(self) -> dict[str, str]:
         """What each layer's output was taken for, in words; known after the first batch."""
         said = [recorder.readings() for recorder in self._recorders]
@@ -312,6 +322,8 @@ class _Recorder:
     ) -> None:
         self.model, self.feed, self.rows_known, self.view = bare(model), feed, rows_known, view
         self.names: list[str] | None = None  # what is recorded, known after the first batch
+        self.only: frozenset[str] | None = None  # and of that what is wanted at present
+        self.inputs: tuple[int, Tensor | None] = 0, None
         self.outputs: dict[str, list[Output | None]] = {}
         self.thread: int | None = None  # that runs the model for this recorder
         self.trace: Trace | None = Trace()  # of the first batch
@@ -341,12 +353,15 @@ class _Recorder:
             if output is not None and self.trace is not None:
                 letters = self.trace.see(name, module, args, output)
                 output = replace(output, letters=letters)
-            if wanted:
+            if wanted and self._recorded(name):
                 with torch.inference_mode(False):  # as the copies of `capture`, and for moments
                     copy = None if output is None else output.copied()
                 self.outputs.setdefault(name, []).append(copy)
 
         return record
+
+    def _recorded(self, name: str) -> bool:
+        return self.only is None or any(module_of(one) == name for one in self.only)
 
     def __call__(self, batch: Any) -> dict[str, Tensor]:
         self.outputs = {}
@@ -367,13 +382,14 @@ class _Recorder:
             sample = opened(batch) if self.rows_known else None
             rows = self._find_axes(called, None if sample is None else sample.tensor)
             self.names = self._choose(called, rows)
-        missing = [name for name in self.names if name not in called]
+        wanted = [name for name in self.names if self.only is None or name in self.only]
+        missing = [name for name in wanted if name not in called]
         if missing:
             raise ValueError(f"layer {missing[0]!r} ran in the first batch but not in a later one")
         if self.view.reading is None:
-            return {name: self._read(name, called[name], None) for name in self.names}
-        masks = self._masks(batch, self.names)
-        return {name: self._read(name, called[name], masks[name]) for name in self.names}
+            return {name: self._read(name, called[name], None) for name in wanted}
+        masks = self._masks(batch, wanted)
+        return {name: self._read(name, called[name], masks[name]) for name in wanted}
 
     def _masks(self, batch: Any, names: Sequence[str]) -> dict[str, Tensor | None]:
         """Real tokens for each layer; None where nothing is padded, and all layers can be read."""
@@ -410,11 +426,15 @@ class _Recorder:
                 f"layer {name!r} gave {len(axes.letters)} axes in the first batch and {got} in a "
                 f"later one"
             )
+        if "n" in axes.letters:
+            self.inputs = output.tensor.shape[axes.letters.index("n")], None
         reading = self.view.reading
         if reading is None or self._as_it_is(axes):
             return axes.datapoints_first(output.tensor, name)
         own = real if output.real is None else output.real
         self.masked.update([name] if own is not None else [])
+        if own is not None:
+            self.inputs = self.inputs[0], own.sum(1)
         return reading.arranged(output.tensor, axes, own, name)
 
     def readings(self) -> dict[str, str]:

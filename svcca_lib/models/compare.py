@@ -1,27 +1,34 @@
-"""Compare two models layer by layer in one pass over the data.
+"""Compare two models layer by layer.
 
-`compare` is the one line; `gather` and `NetworkMoments.table` are its two halves, for those who
-want several measures from one pass. Activations are never held: every batch is turned into second
-moments, of each layer and of each pair of layers, and let go.
+`compare` is the one line. It reads the data twice: first each layer becomes its moments and these
+the directions that a measure keeps, then only the products of kept directions are summed up, for
+as many pairs of layers at a time as the memory holds. `gather` and `NetworkMoments.table` are for
+those who want several measures from one reading, with all products at full width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
-import torch
 from torch import nn
 
 from svcca_lib.errors import short_of_memory
-from svcca_lib.models.axes import Asked, Channels
-from svcca_lib.models.batches import ID_KEYS, Feed, Ids, for_two
-from svcca_lib.models.capture import View, recording
+from svcca_lib.models.axes import Channels
+from svcca_lib.models.batches import Feed, Ids
+from svcca_lib.models.budget import MARGIN, Memory, in_one_reading, parsed
+from svcca_lib.models.cells import ADVICE
+from svcca_lib.models.layers import shapes_of
 from svcca_lib.models.masks import Mask
 from svcca_lib.models.moments import NetworkMoments
 from svcca_lib.models.readings import Conv, Tokens
+from svcca_lib.models.rows import Reader
 from svcca_lib.models.selection import LayerSpec
+from svcca_lib.models.source import Opened, Source
+from svcca_lib.models.stream import Outputs, Stream
 from svcca_lib.models.table import LayerTable
+from svcca_lib.models.tabulate import Comparison
 
 
 def compare(
@@ -41,10 +48,13 @@ def compare(
     ids: Ids = "auto",
     batch_size: int = 256,
     feed: Feed | None = None,
+    memory: Memory = None,
+    null: int = 0,
+    seed: int = 0,
     progress: bool = True,
     **options: Any,
 ) -> LayerTable:
-    """Compare every layer of one model with every layer of another, in one pass over the data.
+    """Compare every layer of one model with every layer of another, without holding their outputs.
 
     Parameters
     ----------
@@ -93,8 +103,16 @@ def compare(
         differ are an error. They are not given to a model, unless its forward pass takes them.
     batch_size, feed
         As in `capture`.
+    memory : str or number of bytes, optional
+        What the comparison may hold beside the models and the data, such as ``"4GB"``; by default 4
+        GB, or half of what is free where that is less.
+    null : int, default 0
+        Permutations of whole inputs, the same for all pairs of layers, from which the table takes
+        `p_values` and a `calibrated` score. Inputs trade places with those of as many rows.
+    seed : int, default 0
+        Of the permutations.
     progress : bool, default True
-        Show a progress bar.
+        Show progress bars.
     **options
         Of the measure, such as ``keep=0.99``.
 
@@ -109,16 +127,27 @@ def compare(
         cannot be read as asked or nothing tells what its axes are, or tokens are padded and the
         mask does not fit a layer's; or if two loaders do not give the same datapoints: other
         numbers of rows, other ids, an order that each of them draws anew.
+    ValueError
+        If the loader can be read only once, or `memory` does not do, as the notes say.
     MemoryError
-        If memory does not do; see the notes.
+        If the machine has less memory than that.
 
     Notes
     -----
-    *Memory* does not grow with the data. It holds the moments of each layer and of all pairs: with
-    P and Q neurons in all the layers of the two models, about ``8 * P * Q`` bytes, and the squares
-    of the single layers. With ``"dft"`` P and Q count channels, and the product is counted once a
-    pixel of the smaller layer: 16 layers of 64 channels, half of them at 32 x 32, take about 3 GB;
-    choose fewer layers, or ``"mean"``, where that is too much.
+    *Memory* does not grow with the data. The data are read twice: first for the moments of each
+    layer, 8 bytes for the square of its neurons (with ``"dft"``, for the square of its channels
+    at each pixel); then for the products of the directions that the measure keeps, 8 bytes for
+    each pair of them. Where `memory` does not hold all pairs at a time the data are read more
+    often; what it will take is logged (level INFO) before each begins. The rows of all layers are
+    kept for the second time where a quarter of `memory` holds them, and the models run once.
+    Results then have no canonical weights where these do not fit as well.
+
+    *Reading twice* asks for the same data each time, in any order: no random augmentation (a layer
+    whose variance differs is an error). A generator is read once, at full width, where that fits,
+    or else its batches are held in a quarter of `memory`.
+
+    *Calibration* holds the coordinates of all rows in the directions kept, in as many parts as
+    `memory` asks for, and multiplies them once a permutation.
 
     *Axes.* Convolutions, poolings and batch norms have the channels second; linear layers,
     embeddings and layer norms have the neurons last; recurrent layers, attention and transformers
@@ -134,7 +163,8 @@ def compare(
 
     References
     ----------
-    Raghu et al. 2017, Figures 4 and 7.
+    Raghu et al. 2017, Figures 4 and 7. Westfall and Young, "Resampling-based multiple testing",
+    Wiley (1993). Groeger et al. 2026, arXiv 2602.14486.
 
     Examples
     --------
@@ -154,7 +184,7 @@ def compare(
     >>> table.n
     200
     """
-    moments = gather(
+    source = Source.of_two(
         model_a,
         model_b,
         loader,
@@ -170,9 +200,65 @@ def compare(
         batch_size=batch_size,
         feed=feed,
         progress=progress,
-        _check=lambda m: m.measure(measure, options),
     )
-    return moments.tabulate(measure, options, stacklevel=3)
+    if isinstance(null, bool) or not isinstance(null, int) or null < 0:
+        raise ValueError(f"null must be a whole number of permutations, 0 for none; got {null!r}")
+    budget, once = parsed(memory, source.device), source.read_once
+    source = source.held(budget // 4)
+    reader = Reader(source.reading)
+    with source.opened() as outputs, short_of_memory(lambda: ADVICE):
+        if once and not null:
+            whole = _in_one_reading(source, outputs, reader, budget, measure, options)
+            if whole is not None:
+                return whole.tabulate(measure, options, stacklevel=3)
+        comparison = Comparison(
+            Stream(outputs, budget // 4),
+            reader,
+            measure,
+            options,
+            budget - int(MARGIN * budget),
+            null,
+            seed,
+            source.inputs,
+            progress,
+        )
+        sides = comparison.layers()
+        cells, shuffled = comparison.cells(sides)
+        readings = outputs.run.readings()
+    cells.warn(stacklevel=2)
+    n = next(layer.n for side in sides for layer in side.values())
+    return cells.table(measure, n, str(source.reading), readings, shuffled)
+
+
+def _in_one_reading(
+    source: Source,
+    outputs: Opened,
+    reader: Reader,
+    budget: int,
+    measure: str,
+    options: Mapping[str, Any],
+) -> NetworkMoments | None:
+    """Gather the products of all pairs at full width from a loader that can be read only once.
+
+    None where the budget does not hold them.
+    """
+    batches = outputs("moments of layers and pairs")
+    first = next(batches)
+    reader.meet(*first)
+    chosen = reader.measure(measure, options)  # a wrong one is known after the first batch
+    shapes = [shapes_of(side, reader).values() for side in first]
+    if chosen.lifted or in_one_reading(shapes) > budget:
+        return None
+    source.let_go()
+    return _summed(source, outputs, chain([first], batches))
+
+
+def _summed(source: Source, outputs: Opened, batches: Iterable[Outputs]) -> NetworkMoments:
+    moments = NetworkMoments(conv=source.conv, tokens=source.tokens)
+    for batch in batches:
+        moments.update(batch[0], None if len(source.models) == 1 else batch[1])
+    moments.readings = outputs.run.readings()
+    return moments
 
 
 def gather(
@@ -192,7 +278,6 @@ def gather(
     batch_size: int = 256,
     feed: Feed | None = None,
     progress: bool = True,
-    _check: Callable[[NetworkMoments], Any] = lambda m: None,
 ) -> NetworkMoments:
     """Gather the moments of all layers and pairs of layers of two models, for `table` to compare.
 
@@ -214,6 +299,9 @@ def gather(
 
     Notes
     -----
+    The products of all pairs are held at full width: with P and Q neurons in all the layers of the
+    two models ``8 * P * Q`` bytes. For one measure `compare` needs less.
+
     Moments tell nothing about which datapoints they came from: a permutation test or a bootstrap
     needs the responses themselves. Both models have to see the same datapoints in the same order;
     a loader that shuffles anew for each model would make any two of them look unrelated.
@@ -228,33 +316,22 @@ def gather(
     >>> [moments.table(m).matrix.shape for m in ("svcca", "cka")]
     [(2, 2), (2, 2)]
     """
-    moments = NetworkMoments(conv=conv, tokens=tokens)
-    same = model_a is model_b and layers_b is None and loader_b is None
-    models = [(model_a, layers_a)]
-    if not same:
-        models.append((model_b, layers_a if layers_b is None else layers_b))
-    view = View(moments.reading, mask, Asked(channels, axes))
-    batches = for_two(loader, loader_b, batch_size, ids=ids, feed=feed, progress=progress)
-    keys = ID_KEYS if ids == "auto" else (ids,)
-
-    def advice() -> str:
-        return (
-            f"the moments of all layers and pairs of layers hold {moments.nbytes / 1e9:.3g} GB so "
-            f"far; choose fewer layers, conv='mean' for convolutions, or a smaller batch_size"
-        )
-
-    with recording(*models, feed=feed, view=view, ids=keys) as run, short_of_memory(advice):
-        for batch in batches:
-            outputs = run(*batch)
-            for given in (loader, loader_b):
-                run.check(given, batch_size)
-            with torch.inference_mode(False):  # moments outlive it
-                moments.update(outputs[0], None if same else outputs[1])
-            _check(moments)  # a wrong combination is known after the first batch
-            _check = _passed
-        moments.readings = run.readings()
-    return moments
-
-
-def _passed(moments: NetworkMoments) -> None:
-    """Nothing left to check."""
+    source = Source.of_two(
+        model_a,
+        model_b,
+        loader,
+        layers_a,
+        layers_b,
+        conv=conv,
+        tokens=tokens,
+        mask=mask,
+        channels=channels,
+        axes=axes,
+        loader_b=loader_b,
+        ids=ids,
+        batch_size=batch_size,
+        feed=feed,
+        progress=progress,
+    )
+    with source.opened() as outputs, short_of_memory(lambda: ADVICE):
+        return _summed(source, outputs, outputs("moments of layers and pairs"))

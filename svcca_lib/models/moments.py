@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from svcca_lib.errors import ConstantLayerError
-from svcca_lib.fourier.moments import FourierMoments
-from svcca_lib.inputs import as_tensor, rounding_of
+from svcca_lib.inputs import rounding_of
 from svcca_lib.measures.measure import Measure
-from svcca_lib.measures.pairwise import warn_once
-from svcca_lib.measures.registry import measure_named
-from svcca_lib.measures.similarity import Similarity
+from svcca_lib.models.cells import Cells
+from svcca_lib.models.layers import prepared_layer
 from svcca_lib.models.readings import Conv, Reading, Tokens
+from svcca_lib.models.rows import Reader
 from svcca_lib.models.table import LayerTable
-from svcca_lib.moments import Batch, Moments, PairMoments, accumulate, summed
-
-_log = logging.getLogger(__name__)
+from svcca_lib.moments import Batch, PairMoments, accumulate, summed
 
 Size: TypeAlias = tuple[int, ...]  # (h, w), or () of a layer without space
 _Place: TypeAlias = tuple[Size, slice]  # which group, which columns of it
-
-# With conv="dft" a measure becomes the one that sees the same directions at each frequency.
-_IN_FOURIER: dict[str, dict[str, float]] = {
-    "svcca": {"keep": 0.99},
-    "cca": {"keep": 1.0},
-    "dft_cca": {},
-}
 
 
 class NetworkMoments:
@@ -71,15 +57,18 @@ class NetworkMoments:
     """
 
     def __init__(self, *, conv: Conv = "dft", tokens: Tokens | None = None) -> None:
-        self.reading = Reading(conv, tokens)
+        self.reader = Reader(Reading(conv, tokens))
         self.readings: dict[str, str] = {}
-        self._kind: type[PairMoments] = Moments  # the first batch decides
-        self._device: torch.device | None = None  # two models may be on two
         self._left: dict[str, PairMoments] = {}
         self._right: dict[str, PairMoments] | None = None
         # For each pair of sizes, layers side by side: (..., channels of left, channels of right).
         self._cross: dict[tuple[Size, Size], Tensor] = {}
         self._places: tuple[dict[str, _Place], dict[str, _Place]] = ({}, {})
+
+    @property
+    def reading(self) -> Reading:
+        """How layers are read."""
+        return self.reader.reading
 
     @property
     def n(self) -> int:
@@ -110,10 +99,9 @@ class NetworkMoments:
         if not xs or ys == {}:
             raise ValueError("a batch needs at least one layer of each network; got none")
         if not self._left:
-            images = any(x.ndim == 4 for x in (*xs.values(), *(ys or {}).values()))
-            self._kind = FourierMoments if self.reading.conv == "dft" and images else Moments
-            self._left = {name: self._kind() for name in xs}
-            self._right = None if ys is None else {name: self._kind() for name in ys}
+            self.reader.meet(xs, ys or {})
+            self._left = {name: self.reader.kind() for name in xs}
+            self._right = None if ys is None else {name: self.reader.kind() for name in ys}
         if list(xs) != list(self._left) or (ys and list(ys)) != (self._right and list(self._right)):
             raise ValueError("every batch must hold the same layers, in the same order")
 
@@ -121,7 +109,7 @@ class NetworkMoments:
         right = left
         if ys is not None:
             right = {name: self._batch(y, name) for name, y in ys.items()}
-        self._same_rows(left, right)
+        self.reader.same_rows([(name, m.n) for side in (left, right) for name, m in side.items()])
         n, new = self.n, next(iter(left.values())).n
         # Chan's update needs the means before the batch.
         shift = (n * new / (n + new)) ** 0.5
@@ -130,7 +118,7 @@ class NetworkMoments:
         self._places = (sides[0].places, sides[1].places)
         for a, rows_a in sides[0].groups.items():
             for b, rows_b in sides[1].groups.items():
-                x, y = self._kind.meeting(rows_a, rows_b, (0, *a), (0, *b))
+                x, y = self.reader.kind.meeting(rows_a, rows_b, (0, *a), (0, *b))
                 if (a, b) not in self._cross:
                     self._cross[a, b] = (x[..., :1, :].mH @ y[..., :1, :]).zero_()
                 accumulate(self._cross[a, b], x, y)
@@ -182,7 +170,7 @@ class NetworkMoments:
                 columns.setdefault(size, []).append((means[name] - single.means[0])[..., None, :])
             shifts.append({size: torch.cat(parts, dim=-1) for size, parts in columns.items()})
         for (a, b), cross in self._cross.items():
-            x, y = self._kind.meeting(shifts[0][a], shifts[-1][b], (0, *a), (0, *b))
+            x, y = self.reader.kind.meeting(shifts[0][a], shifts[-1][b], (0, *a), (0, *b))
             accumulate(cross, x * own, y)
             cross.copy_(summed(cross, device, group))
 
@@ -211,69 +199,29 @@ class NetworkMoments:
         """As `table`, with the measure's options in a mapping; warnings name the caller's line."""
         if self.n < 2:
             raise ValueError(f"a comparison needs at least 2 rows (datapoints); got {self.n}")
-        chosen = self.measure(measure, options)
-        left = {name: _prepared(chosen, m, name) for name, m in self._left.items()}
+        chosen = self.reader.measure(measure, options)
+        left = {name: prepared_layer(chosen, m, name) for name, m in self._left.items()}
         right = left
         if self._right is not None:
-            right = {name: _prepared(chosen, m, name) for name, m in self._right.items()}
-        found: dict[tuple[str, str], Similarity] = {}
-        cautions: dict[str, str | None] = {}
-        for a, x in left.items():
-            for b, y in right.items():
-                if self._right is None and chosen.symmetric and (b, a) in found:
-                    found[a, b] = found[b, a]
-                elif x is None or y is None:
-                    found[a, b] = Similarity(measure, math.nan, self.n)
-                else:
-                    found[a, b] = chosen.compare(x, y, self._between(a, b))
-                    cautions[f"{a!r} with {b!r}"] = chosen.caution(found[a, b], x, y)
-        warn_once(cautions, stacklevel)
-        return LayerTable(
-            matrix=np.array([r.similarity for r in found.values()]).reshape(len(left), len(right)),
-            layers_a=tuple(left),
-            layers_b=tuple(right),
-            n=self.n,
-            measure=measure,
-            reading=str(self.reading),
-            readings=dict(self.readings),
-            results=list(found.values()),
+            right = {name: prepared_layer(chosen, m, name) for name, m in self._right.items()}
+        mirrored = self._right is None and chosen.symmetric
+        cells = Cells((tuple(left), tuple(right)), mirrored=mirrored)
+        alive = [c for c in cells.missing() if left[c[0]] is not None and right[c[1]] is not None]
+        cells.add(
+            chosen,
+            left,
+            right,
+            ({(a, b): chosen.condensed(left[a], right[b], self._between(a, b))} for a, b in alive),
         )
+        cells.warn(stacklevel)
+        return cells.table(measure, self.n, str(self.reader.reading), self.readings)
 
     def measure(self, measure: str, options: Mapping[str, Any]) -> Measure[Any]:
-        """Return the measure that compares layers read in this way.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If there is none of that name, or with such options, for this reading.
-        """
-        if self._kind is FourierMoments:
-            if measure not in _IN_FOURIER:
-                raise ValueError(
-                    f"conv='dft' works with svcca, cca and dft_cca; for {measure} read the "
-                    f"convolutions by conv='mean', 'channels' or 'pixels'"
-                )
-            return measure_named("dft_cca", {**_IN_FOURIER[measure], **options})
-        if measure == "dft_cca":
-            raise ValueError("dft_cca needs layers (n, c, h, w) and conv='dft'; use cca or svcca")
-        return measure_named(measure, options)
+        """Return the measure that compares layers read in this way; see `Reader.measure`."""
+        return self.reader.measure(measure, options)
 
     def _batch(self, x: Any, name: str) -> Batch:
-        tensor = as_tensor(x, f"layer {name!r}", ndim=(2, 3, 4), min_rows=1).detach()
-        self._device = self._device or tensor.device
-        rows = self.reading(tensor.to(self._device), name, images=self._kind is FourierMoments)
-        return replace(self._kind.batch(rows, name), rounding=rounding_of(x))
-
-    def _same_rows(self, *sides: Mapping[str, Batch]) -> None:
-        rows = {name: batch.n for side in sides for name, batch in side.items()}
-        name, n = next(iter(rows.items()))
-        for other, m in rows.items():
-            if m != n:
-                raise ValueError(
-                    f"layers {name!r} and {other!r} give {n} and {m} datapoints in one batch with "
-                    f"conv={self.reading.conv!r}, tokens={self.reading.tokens!r}; choose a reading "
-                    f"that gives one row an image, or layers of one size"
-                )
+        return self.reader.batch(self.reader(x, name), name, rounding_of(x))
 
     def _side(
         self, singles: Mapping[str, PairMoments], batches: Mapping[str, Batch], shift: float
@@ -305,12 +253,3 @@ class _Side:
 
     places: dict[str, _Place]
     groups: dict[Size, Tensor]
-
-
-def _prepared(measure: Measure[Any], moments: PairMoments, name: str) -> Any:
-    """Prepare a layer for comparison; None of one that is constant over the data."""
-    try:
-        return measure.prepare(moments, f"layer {name!r}")
-    except ConstantLayerError as error:
-        _log.warning("%s; its similarities are NaN", error)
-        return None
