@@ -24,7 +24,7 @@ ArrayLike: TypeAlias = np.ndarray | Tensor
 Precision: TypeAlias = Literal["float64", "float32"]
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
-_EXACT = 2**53  # integers up to here are float64 numbers
+_EXACT = 2**53  # smaller integers are float64 numbers
 
 # Relative error of numbers by the type they were made in. What is stored in half a word was, on
 # every machine, computed in float32 and then rounded once: half an eps. What is stored in float32
@@ -120,9 +120,9 @@ class Rows:
                 tensor = tensor.double() * self.scale
         wide = str(part.dtype).removeprefix("torch.").lstrip("<>=") in ("int64", "uint64")
         tensor = tensor.to(dtype or self.dtype).reshape(-1, *self.shape[1:])
-        if wide and bool((tensor.abs() > _EXACT).any()):
+        if wide and bool((tensor.abs() >= _EXACT).any()):
             raise ValueError(
-                f"{self.name} holds integers beyond 2**53, which float64 would round; "
+                f"{self.name} holds integers from 2**53 on, which float64 would round; "
                 f"subtract an offset or divide them first"
             )
         return tensor
@@ -216,7 +216,7 @@ def as_tensor(
         If `x` is not such an array, has masked values, or its dtype is complex, object or text.
     ValueError
         If it has the wrong number of dimensions, too few rows, no columns, a NaN or infinity, or an
-        integer beyond 2**53.
+        integer from 2**53 on.
     """
     return _checked(x, name, (ndim,) if isinstance(ndim, int) else ndim, precision, min_rows).values
 

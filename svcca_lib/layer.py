@@ -241,6 +241,8 @@ def _of_sums(moments: Moments, name: str, layer: Rows | None = None) -> LayerMom
     eps = torch.finfo(scatter.dtype if layer is None else layer.dtype).eps
     # What is left of a constant neuron is rounding of the means of blocks.
     constant = scatter.diagonal() <= moments.n * (8 * eps * mean) ** 2
+    if layer is None:
+        _not_too_small(scatter.diagonal(), mean, name)
     some_variance(scatter.diagonal()[~constant].sum(), name, (moments.n, len(mean)))
     if bool(constant.any()):
         scatter = scatter.masked_fill(constant | constant[:, None], 0.0)
@@ -248,10 +250,27 @@ def _of_sums(moments: Moments, name: str, layer: Rows | None = None) -> LayerMom
     rows = None if layer is None else Centred(layer, mean, ~constant)
     scale = 1.0 if layer is None else layer.scale
     found = LayerMoments(
-        name, moments.n, mean, ~constant, scatter, squares, rows, moments.numpy, moments.rounding,
-        scale,
+        name, moments.n, mean, ~constant, scatter, squares, rows, moments.numpy,
+        moments.rounding[0] if layer is None else layer.rounding, scale,
     )  # fmt: skip
     return found if layer is None else found.to(layer.dtype)
+
+
+def _not_too_small(scatter: Tensor, mean: Tensor, name: str) -> None:
+    """Raise where the squares of a stream vanished: it may vary, and nobody can tell.
+
+    Raises
+    ------
+    ValueError
+        If they did.
+    """
+    kind = torch.finfo(scatter.dtype)
+    largest = float(mean.abs().max())
+    if float(scatter.max()) < kind.tiny * _ROOM and 0 < largest < kind.tiny**0.5 * _ROOM:
+        raise ValueError(
+            f"{name} is too small to be squared in {scatter.dtype} (means up to {largest:.0e}); "
+            f"multiply the batches by one power of two"
+        )
 
 
 def centre(x: Tensor) -> tuple[Tensor, Tensor]:

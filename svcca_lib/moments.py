@@ -1,7 +1,7 @@
 """Rows become moments: means and scatter matrices of a layer, or of two, in constant memory.
 
-The second of the four stages: inputs, moments, subspace, measures. All that is decomposed or
-compared later is summed up here, in blocks: streams, and the rows of a layer (`svcca_lib.layer`).
+The second of four stages: inputs, moments, subspace, measures. All that is decomposed or compared
+is summed up here, in blocks: streams, and the rows of a layer (`svcca_lib.layer`).
 
 CCA needs a layer only through its second moments, so a stream of any length can be compared: feed
 batches to `Moments`, merge what several workers gathered, and give the result to `svcca`. Averaging
@@ -43,7 +43,7 @@ class Batch:
     centred : Tensor, shape (..., n, p)
     mean : Tensor, shape (..., p)
     spare : Tensor, shape (..., n + 1, p), or None
-        `centred` with room for one row more, which saves a pass over the scatter matrices.
+        `centred` with room for one row more, that of `PairMoments.add`.
     rounding : float
         Relative error of the numbers as they came, see `svcca_lib.inputs.rounding_of`.
     """
@@ -77,7 +77,7 @@ class PairMoments:
     def __init__(self) -> None:
         self.n = 0
         self.numpy = False
-        self.rounding = 0.0  # relative error of the coarsest numbers, see `inputs.rounding_of`
+        self.rounding = (0.0, 0.0)  # of the coarsest numbers of each layer, see `inputs`
         self.xy: Tensor | None = None  # (..., p, q)
         self._lengths: Lengths | None = None
         self._layers: tuple[Sums, ...] = ()  # two of a pair, none before the first batch
@@ -131,8 +131,7 @@ class PairMoments:
         if len(layers[0]) <= self._step(layers):
             self.sweep(layers)
             return
-        # A NaN in the last of many blocks must leave no trace, so that these add up elsewhere.
-        part = type(self)()
+        part = type(self)()  # a NaN in the last of many blocks must leave no trace
         part.sweep(layers)
         self.merge(part)
 
@@ -196,7 +195,7 @@ class PairMoments:
             raise ValueError(f"x must be {kind} of two layers (update(x, y)); it holds {what}")
         halves = type(self)(), type(self)()
         for i, (half, sizes) in enumerate(zip(halves, _halved(self._layout), strict=True)):
-            half.n, half.numpy, half.rounding = self.n, self.numpy, self.rounding
+            half.n, half.numpy, half.rounding = self.n, self.numpy, (self.rounding[i], 0.0)
             half._layers = self._layers[i : i + 1]  # noqa: SLF001 (another of this class)
             half._lengths = self._lengths and self._lengths.of(i)  # noqa: SLF001
             half._layout = (*sizes, *[0] * len(sizes))  # noqa: SLF001
@@ -222,7 +221,8 @@ class PairMoments:
             if not self.n:
                 self._lengths = Lengths.about(other._lengths.pilots)
             self._lengths = self._lengths.joined(other.lengths_about(self._lengths.pilots))
-        self.rounding = max(self.rounding, other.rounding)
+        (a, b), (c, d) = self.rounding, other.rounding
+        self.rounding = max(a, c), max(b, d)
         for mine, theirs in zip(self._scatters(), other._scatters(), strict=True):
             mine += theirs
         self._absorb(other.n, other.means)
@@ -252,7 +252,7 @@ class PairMoments:
         blank = [0] * self._SIZES, [2**31] * self._SIZES
         largest, smallest = (
             torch.tensor(
-                [*(self._layout or b), int(self.numpy), self.rounding],
+                [*(self._layout or b), int(self.numpy), *self.rounding],
                 dtype=torch.float64,
                 device=device,
             )
@@ -260,18 +260,18 @@ class PairMoments:
         )
         dist.all_reduce(largest, dist.ReduceOp.MAX, group)
         dist.all_reduce(smallest, dist.ReduceOp.MIN, group)
-        *sizes, numpy, rounding = largest.tolist()
+        *sizes, numpy, of_x, of_y = largest.tolist()
         layout = [int(size) for size in sizes]
         if not any(layout):
             return
-        least = [int(size) for size in smallest.tolist()[:-2]]
+        least = [int(size) for size in smallest.tolist()[:-3]]
         if layout != least:
             raise ValueError(
                 f"every process must hold the same layers; sizes range from "
                 f"{tuple(least)} to {tuple(layout)}"
             )
         self.match(tuple(layout), device)
-        self.numpy, self.rounding = bool(numpy), rounding
+        self.numpy, self.rounding = bool(numpy), (of_x, of_y)
 
         n = torch.tensor([self.n], dtype=torch.float64, device=device)
         own = self.n
@@ -373,7 +373,8 @@ class PairMoments:
 
     def add(self, *batches: Batch) -> None:
         """Add a checked batch of each layer, see `batch` and `match`."""
-        self.rounding = max(self.rounding, *(batch.rounding for batch in batches))
+        (a, b), (c, d, *_) = self.rounding, [*(batch.rounding for batch in batches), 0.0]
+        self.rounding = max(a, c), max(b, d)
         n, means = batches[0].n, [batch.mean for batch in batches]
         if self._lengths is not None:
             known = self._lengths if self.n else Lengths.about(means)

@@ -11,7 +11,7 @@ from svcca_lib._linalg import thin_svd
 from svcca_lib.inputs import ArrayLike, as_tensor
 from svcca_lib.layer import centre
 from svcca_lib.outputs import like_input
-from svcca_lib.subspace import rank_cut
+from svcca_lib.rank import rank_cut
 
 
 def project(x: ArrayLike, weights: ArrayLike, k: int | None = None) -> Any:

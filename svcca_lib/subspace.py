@@ -25,123 +25,9 @@ from svcca_lib.errors import UnresolvedError, one_of, some_variance
 from svcca_lib.inputs import ArrayLike, Precision, resolved, rows_of
 from svcca_lib.layer import LayerMoments, Responses, moments_of
 from svcca_lib.outputs import Value, handed_out
+from svcca_lib.rank import GRAM_IS_SAFE, directions_needed, is_clear, noise_norm, rank_cut
 
 Energy: TypeAlias = Literal["variance", "singular_values"]
-
-# The Gram matrix has the squared condition number. A direction whose eigenvalue is this fraction of
-# the largest one is still known to about eps / fraction; below that the thin SVD takes over.
-GRAM_IS_SAFE = {torch.float64: 1e-6, torch.float32: 1e-3}
-
-
-def rank_cut(
-    values: Tensor,
-    shape: tuple[int, ...],
-    *,
-    squared: bool = False,
-    offset: float = 0.0,
-    noise: float = 0.0,
-) -> int:
-    """Count the values that stand above rounding: ``s > max(n, p) * eps * s[0]``.
-
-    The cut is relative, so that no result depends on the unit of the activations. Without it, dead
-    ReLUs, duplicated neurons, softmax outputs or n <= p would contribute directions of pure
-    rounding noise, and with them correlations that are not there (up to 10.3 in one peer).
-
-    Parameters
-    ----------
-    values : Tensor, shape (k,)
-        In descending order: singular values, or the eigenvalues of a Gram matrix.
-    shape : tuple of int
-        Shape of the layer they belong to.
-    squared : bool, default False
-        Whether they are eigenvalues. Those carry the rounding of sums over the longer side, which
-        grows as its square root (Higham and Mary 2019); cut at ``max(n, p) * eps``, a float32 layer
-        of 20,000 datapoints would lose every direction below 5 % of the largest.
-    offset : float, default 0
-        Norm of what centring took away. The data were rounded before that, relative to their means,
-        so that dependent neurons are no longer quite dependent under a mean large against s[0].
-    noise : float, default 0
-        Norm of the rounding of numbers that were made in less than float64, see `noise_norm`. Their
-        cut is then that of eigenvalues in any case: one answer for arrays and for moments.
-    """
-    eps = torch.finfo(values.dtype).eps
-    of_sums = (min(shape) + 4 * math.sqrt(max(shape))) * eps
-    relative = of_sums if squared else max(max(shape) * eps, math.sqrt(of_sums) if noise else 0.0)
-    rounding = max(4 * eps * offset, noise) ** (2 if squared else 1)
-    # Not >=, or a layer of zeros would have full rank.
-    return int((values > max(relative * float(values[0]), rounding)).sum())
-
-
-def noise_norm(rounding: float, squares: Tensor, n: int) -> float:
-    r"""Norm of the rounding of a layer, as large as a direction can be that is nothing else.
-
-    A matrix of n independent rows, whose entry j has standard deviation :math:`\sigma_j`, has a
-    largest singular value of about :math:`\sqrt n \max_j \sigma_j + \lVert\sigma\rVert`
-    (Bandeira and van Handel, "Sharp nonasymptotic bounds on the norm of random matrices with
-    independent entries", Annals of Probability 44, 2016). Rounding is relative to the numbers, so
-    that :math:`\sigma_j` is `rounding` times the root mean square of neuron j, before centring.
-
-    Measured, dependent directions of linear layers, softmax and LayerNorm reach 0.5 to 4 of this
-    with eps for `rounding` in float32 (30 under LayerNorm of inputs whose mean is five deviations),
-    and 0.3 in float16 and bfloat16; see `svcca_lib.inputs.rounding_of` for what is taken. A
-    direction of float32 numbers is real from about 1e-5 of their size on.
-
-    Parameters
-    ----------
-    rounding : float
-        Relative error of the numbers.
-    squares : Tensor, shape (p,)
-        Mean square of each neuron.
-    n : int
-        Datapoints.
-    """
-    if not rounding or not len(squares):
-        return 0.0
-    total, largest = float(squares.detach().sum()), float(squares.detach().max())
-    return rounding * (math.sqrt(n * largest) + math.sqrt(total))
-
-
-def directions_needed(
-    singular_values: Tensor, rank: int, keep: float, energy: Energy = "variance"
-) -> int:
-    r"""Count the leading directions that hold the fraction `keep` of the layer.
-
-    The paper states this cut twice, differently. Section 2: the directions that explain 99 % of the
-    *variance*, :math:`\sum_{i \le k} s_i^2 \ge 0.99 \sum_i s_i^2`. Appendix A: the same with the
-    *singular values* themselves. The second keeps more, on some layers twice as many.
-
-    Parameters
-    ----------
-    singular_values : Tensor, shape (p,)
-        In descending order.
-    rank : int
-        How many of them are more than rounding.
-    keep : float
-        Fraction in (0, 1]; 1 keeps the full rank.
-    energy : {"variance", "singular_values"}
-    """
-    if keep == 1:
-        return rank
-    # Rounding below the rank holds no variance, but its singular values add up.
-    s = (singular_values if energy == "variance" else singular_values[:rank]).double()
-    held = torch.cumsum(s**2 if energy == "variance" else s, dim=0)
-    # The smallest k with held[k - 1] >= keep * total. The slack lets an exact share, as of four
-    # equal directions at keep = 0.75, not be missed for a rounding error: of each value in its own
-    # precision, of their sum in float64.
-    slack = 8 * torch.finfo(singular_values.dtype).eps + 4 * torch.finfo(s.dtype).eps * rank
-    return min(rank, int((held < (keep - slack) * held[-1]).sum()) + 1)
-
-
-def _is_clear(values: Tensor, k: int, keep: float, energy: Energy) -> bool:
-    """Whether the number of directions kept would be the same with the sums of float64.
-
-    Trace and spectrum of a float32 Gram matrix were good to 3 eps of the trace in all that was
-    tried; where the share `keep` is met or missed by less than ten times that, it is not known.
-    """
-    held = torch.cumsum(values.double() ** (2 if energy == "variance" else 1), dim=0)
-    margin = 32 * torch.finfo(values.dtype).eps * held[-1]
-    wanted = keep * held[-1]
-    return bool(held[k - 1] >= wanted + margin and (k == 1 or held[k - 2] < wanted - margin))
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +177,7 @@ class Subspace:
             Of what: squared singular values (section 2 of the paper, the default) or singular
             values (its Appendix A).
         precision : {"float64", "float32"}
-            float32 is faster; a similarity is then good to about 1e-3, of the same directions as
+            float32 is faster; a similarity is then good to about 1e-4, of the same directions as
             with float64, which takes over where float32 cannot tell them.
 
         Raises
@@ -395,8 +281,8 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
     some_variance(gram.detach().diagonal().sum(), name, (n, p))
     eigenvalues, vectors = descending_eigh(gram.detach())
     values = eigenvalues.sqrt()
-    cut = _cut_of(layer)
-    rank = min(rank_cut(eigenvalues, (n, p), squared=True, **cut), n - 1)
+    offset, noise = _cut_of(layer)
+    rank = min(rank_cut(eigenvalues, (n, p), squared=True, offset=offset, noise=noise), n - 1)
     some_variance(eigenvalues[:rank].sum(), name, (n, p))
     k = directions_needed(values, rank, keep, energy)
     left = None
@@ -409,10 +295,10 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
     # Nor may what lies below the rank, and may be more than rounding, decide how many are kept.
     resolved &= keep == 1 or coarse or k == directions_needed(values, len(values), keep, energy)
     if gram.dtype == torch.float32:
-        resolved &= keep == 1 or _is_clear(values, k, keep, energy)
+        resolved &= keep == 1 or is_clear(values, k, keep, energy)
     uneven = keep == 1 and not layer.dual and not gram.requires_grad and _is_uneven(layer)
     if uneven and gram.dtype == torch.float64 and not (resolved and rank == len(values)):
-        return _equilibrated(layer)
+        return _equilibrated(layer, float(eigenvalues[0]))
     if layer.rows is None or (resolved and not layer.dual):
         directions, weights = vectors[:, :k], _whitening(gram, eigenvalues, vectors, k)
     elif resolved:
@@ -429,7 +315,7 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
         )
     else:  # the thin SVD: the one exception, which does not square the data
         left, values, directions = thin_svd(layer.rows())
-        rank = min(rank_cut(values, (n, p), **cut), n - 1)
+        rank = min(rank_cut(values, (n, p), offset=offset, noise=noise), n - 1)
         k = directions_needed(values, rank, keep, energy)
         left, directions = left[:, :k], directions[:, :k]
         weights = directions / values[:k]
@@ -476,15 +362,13 @@ def _found(
     )
 
 
-def _cut_of(layer: LayerMoments, unit: Tensor | None = None) -> dict[str, float]:
+def _cut_of(layer: LayerMoments, unit: Tensor | None = None) -> tuple[float, float]:
     """What `rank_cut` has to know of the rounding of a layer, its neurons in other units."""
     unit = torch.ones_like(layer.mean) if unit is None else unit
     mean = (layer.mean * layer.varies).detach() / unit
     squares = (layer.squares / unit**2)[layer.varies]
-    return {
-        "offset": math.sqrt(layer.n) * float(mean.norm()),
-        "noise": noise_norm(layer.rounding, squares, layer.n),
-    }
+    offset = math.sqrt(layer.n) * float(mean.norm())
+    return offset, noise_norm(layer.rounding, squares, layer.n)
 
 
 def _units(layer: LayerMoments) -> Tensor:
@@ -503,26 +387,31 @@ def _is_uneven(layer: LayerMoments) -> bool:
     return bool(sizes.max() > 16 * sizes.min())
 
 
-def _equilibrated(layer: LayerMoments) -> Subspace:
+def _equilibrated(layer: LayerMoments, largest: float) -> Subspace:
     """Decompose a whole layer whose neurons are in units far apart.
 
     What is more than rounding is told with each neuron in its own unit: the Gram matrix is then
     known to its last digits (Demmel and Veselic, "Jacobi's method is more accurate than QR", SIAM
     Journal on Matrix Analysis 13, 1992). The subspace, all that CCA sees, is that of any units.
+    A neuron that is rounding of `largest`, the largest eigenvalue, as a whole has none.
     """
-    unit = _units(layer)
-    gram, n, p = layer.gram / (unit[:, None] * unit), layer.n, len(unit)
+    unit, n, p = _units(layer), layer.n, len(layer.mean)
+    least = (n * torch.finfo(unit.dtype).eps) ** 2 * largest
+    unit = unit.masked_fill(layer.gram.diagonal() <= least, torch.inf)
+    gram = layer.gram / unit[:, None] / unit
     eigenvalues, vectors = descending_eigh(gram)
-    cut = _cut_of(layer, unit)
-    rank = min(rank_cut(eigenvalues, (n, p), squared=True, **cut), n - 1)
+    offset, noise = _cut_of(layer, unit)
+    rank = min(rank_cut(eigenvalues, (n, p), squared=True, offset=offset, noise=noise), n - 1)
     values, left = eigenvalues.sqrt(), None
-    last = rank - 1 if layer.rounding else int(layer.varies.sum()) - 1
+    last = rank - 1 if layer.rounding else int((layer.varies & unit.isfinite()).sum()) - 1
     if layer.rows is not None and eigenvalues[last] < GRAM_IS_SAFE[gram.dtype] * eigenvalues[0]:
         left, values, vectors = thin_svd(layer.rows() / unit)
-        rank = min(rank_cut(values, (n, p), **cut), n - 1)
+        rank = min(rank_cut(values, (n, p), offset=offset, noise=noise), n - 1)
         left = left[:, :rank]
     weights = vectors[:, :rank] / values[:rank] / unit[:, None]
-    held = weights.T @ layer.gram if left is None else left.T @ layer.rows()
+    held = weights.T @ layer.gram
+    if left is not None and layer.rows is not None:
+        held = left.T @ layer.rows()
     turn, values, directions = thin_svd(held)  # in the neurons' own units, by descending variance
     turned = None if left is None else left @ turn
     return _found(layer, rank, directions, values, weights @ turn, turned)

@@ -148,7 +148,7 @@ def test_integers_that_float64_would_round_are_refused(kind):
     x = (X * 1000).astype(np.int64)
     assert cca(kind(x), kind(Y)).similarity == cca(x.astype(float), Y).similarity
     x[0, 0] = 2**53 + 1
-    with pytest.raises(ValueError, match=r"^x holds integers beyond 2\*\*53"):
+    with pytest.raises(ValueError, match=r"^x holds integers from 2\*\*53"):
         cca(kind(x), kind(Y))
 
 
@@ -163,6 +163,15 @@ def test_the_unit_of_a_layer_does_not_matter(measure, scale):
     assert scaled.similarity == pytest.approx(plain.similarity, abs=1e-12)
     variates = (scale * (X - X.mean(0))) @ scaled.x_weights
     np.testing.assert_allclose(variates.T @ variates, np.eye(variates.shape[1]), atol=1e-9)
+
+
+def test_a_stream_too_small_to_be_squared_says_so():
+    m = Moments()
+    m.update(1e-200 * X)
+    with pytest.raises(
+        ValueError, match=r"^x is too small to be squared in torch\.float64"
+    ):
+        moments_of(m, "x")
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e300])

@@ -71,7 +71,7 @@ def test_moments_take_the_coarsest_numbers_they_were_fed():
     other.update(x.double(), y.double())
     exact = other.rounding
     other.merge(m)
-    assert (exact, other.rounding) == (0.0, m.rounding)
+    assert (exact, other.rounding) == ((0.0, 0.0), m.rounding)
     assert cca(m).y_kept == 32
 
 
@@ -112,6 +112,15 @@ def test_quiet_neurons_beside_loud_ones_are_no_rounding(loud):
     for r in (cca(quiet, y), cca(moments(quiet, y))):
         assert (r.x_kept, r.y_kept) == (33, 32)
         assert r.similarity == pytest.approx(1, abs=1e-4)
+
+
+def test_a_neuron_that_is_rounding_as_a_whole_is_no_direction():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(300, 4)) * [1.0, 1.0, 1.0, 1e-6]
+    left_over = (x[:, :1] * 3.0 - x[:, :1] - x[:, :1] * 2.0) + 1e-17 * rng.normal(size=(300, 1))
+    x = np.hstack([x, left_over])
+    assert Subspace.fit(x, keep=1).rank == 4
+    assert cca(moments(torch.from_numpy(x), torch.from_numpy(x))).x_kept == 4
 
 
 def test_integers_are_exact():

@@ -12,7 +12,8 @@ from svcca_lib import Moments, Subspace, cca, pairwise, pwcca, svcca
 from svcca_lib import subspace as subspace_module
 from svcca_lib._linalg import descending_eigh, singular_values, thin_svd
 from svcca_lib.layer import moments_of
-from svcca_lib.subspace import decompose, directions_needed, rank_cut
+from svcca_lib.rank import directions_needed, rank_cut
+from svcca_lib.subspace import decompose
 
 SHAPES = {"tall": (200, 7), "square": (30, 30), "wide": (12, 40)}
 

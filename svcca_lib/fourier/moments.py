@@ -127,14 +127,14 @@ def _of_sums(moments: FourierMoments, name: str, layer: Rows | None = None) -> S
     squares = _squares(sums, moments)
     if layer is None:
         return SpectralMoments(
-            name, moments.n, moments.size, gram, None, squares, moments.rounding, moments.numpy
+            name, moments.n, moments.size, gram, None, squares, moments.rounding[0], moments.numpy
         )
 
     # Asked for where the Gram matrix falls short.
     spectra = functools.cache(lambda: _spectra(layer.values))
     kind = layer.dtype.to_complex()
     return SpectralMoments(
-        name, moments.n, moments.size, gram.to(kind), spectra, squares, moments.rounding,
+        name, moments.n, moments.size, gram.to(kind), spectra, squares, layer.rounding,
         moments.numpy, layer.scale,
     )  # fmt: skip
 

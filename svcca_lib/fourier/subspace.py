@@ -17,14 +17,8 @@ from svcca_lib.fourier.grid import Size, grid_of
 from svcca_lib.fourier.moments import SpectralMoments, spectral_moments_of
 from svcca_lib.inputs import ArrayLike, Precision, images_of, resolved
 from svcca_lib.outputs import Value, handed_out, like_input
-from svcca_lib.subspace import (
-    GRAM_IS_SAFE,
-    Energy,
-    check_cut,
-    directions_needed,
-    noise_norm,
-    rank_cut,
-)
+from svcca_lib.rank import GRAM_IS_SAFE, directions_needed, noise_norm, rank_cut
+from svcca_lib.subspace import Energy, check_cut
 
 Cut: TypeAlias = Literal["layer", "frequency"]
 

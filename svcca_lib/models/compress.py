@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from svcca_lib._linalg import thin_svd
 from svcca_lib.inputs import ArrayLike, as_tensor
 from svcca_lib.models.selection import bare, near
-from svcca_lib.subspace import rank_cut
+from svcca_lib.rank import rank_cut
 
 Projection: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
 
