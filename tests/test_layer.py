@@ -168,9 +168,7 @@ def test_the_unit_of_a_layer_does_not_matter(measure, scale):
 def test_a_stream_too_small_to_be_squared_says_so():
     m = Moments()
     m.update(1e-200 * X)
-    with pytest.raises(
-        ValueError, match=r"^x is too small to be squared in torch\.float64"
-    ):
+    with pytest.raises(ValueError, match=r"^x is too small to be squared in torch\.float64"):
         moments_of(m, "x")
 
 

@@ -141,7 +141,7 @@ def positions_as_neurons(
     _four(x)
     if not len(positions):
         raise ValueError("positions must hold at least one place (row, column); got none")
-    read = []
+    read: list[Any] = []
     for place in positions:
         if len(place) != 2 or not all(0 <= part < 1 for part in place):
             raise ValueError(

@@ -123,7 +123,7 @@ def biased_on_few_inputs(seed: int = 0) -> Mistake:
     torch.manual_seed(seed)
     x, y = torch.randn(2, 100, 64).double()
     moments = Moments()
-    for a, b in zip(x.split(20), y.split(20), strict=True):
+    for a, b in zip(torch.split(x, 20), torch.split(y, 20), strict=True):
         moments.update(a, b)
     return Mistake(
         "CKA of few inputs at face value",
@@ -142,7 +142,7 @@ def rows_out_of_step(seed: int = 0) -> Mistake:
     models = nn.Sequential(nn.Linear(6, 4)), nn.Sequential(nn.Linear(12, 4))
 
     def batches(data: Tensor, order: Tensor) -> list[dict[str, Tensor]]:
-        return [{"input": data[i], "index": ids[i]} for i in order.split(100)]
+        return [{"input": data[i], "index": ids[i]} for i in torch.split(order, 100)]
 
     def score(order: Tensor) -> float:
         one, other = batches(x, ids), batches(y, order)
