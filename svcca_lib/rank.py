@@ -17,6 +17,7 @@ def rank_cut(
     shape: tuple[int, ...],
     *,
     squared: bool = False,
+    blocked: bool = False,
     offset: float = 0.0,
     noise: float = 0.0,
 ) -> int:
@@ -36,6 +37,9 @@ def rank_cut(
         Whether they are eigenvalues. Those carry the rounding of sums over the longer side, which
         grows as its square root (Higham and Mary 2019); cut at ``max(n, p) * eps``, a float32 layer
         of 20,000 datapoints would lose every direction below 5 % of the largest.
+    blocked : bool, default False
+        Whether float32 sums are of blocks that were added up in float64: good to 1 eps in all that
+        was tried, and taken to be good to 32.
     offset : float, default 0
         Norm of what centring took away. The data were rounded before that, relative to their means,
         so that dependent neurons are no longer quite dependent under a mean large against s[0].
@@ -45,7 +49,7 @@ def rank_cut(
     """
     eps = torch.finfo(values.dtype).eps
     size = min(shape) + 4 * math.sqrt(max(shape))
-    if values.dtype == torch.float32:  # blocks are added up in float64: 1 eps in all that was tried
+    if blocked and values.dtype == torch.float32:
         size = min(size, 32.0)
     of_sums = size * eps
     relative = of_sums if squared else max(max(shape) * eps, math.sqrt(of_sums) if noise else 0.0)

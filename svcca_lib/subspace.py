@@ -282,7 +282,9 @@ def decompose(layer: LayerMoments, keep: float, energy: Energy) -> Subspace:
     eigenvalues, vectors = descending_eigh(gram.detach())
     values = eigenvalues.sqrt()
     offset, noise = _cut_of(layer)
-    rank = min(rank_cut(eigenvalues, (n, p), squared=True, offset=offset, noise=noise), n - 1)
+    rank = min(
+        rank_cut(eigenvalues, (n, p), squared=True, blocked=True, offset=offset, noise=noise), n - 1
+    )
     some_variance(eigenvalues[:rank].sum(), name, (n, p))
     k = directions_needed(values, rank, keep, energy)
     left = None
