@@ -187,8 +187,8 @@ def measure_named(name: str, options: Mapping[str, Any]) -> Measure[Any]:
     """
     if not isinstance(name, str):
         given = getattr(name, "name", None) or getattr(name, "__name__", None)
-        hint = f": give {given!r}" if given in MEASURES else ""
-        raise TypeError(f"measure must be the name of a measure{hint}; got {name!r}")
+        hint = f", such as {given!r}" if given in MEASURES else ""
+        raise TypeError(f"measure must be the name of a measure{hint}; got {type(name).__name__}")
     if name not in MEASURES:
         known = ", ".join(map(repr, MEASURES))
         raise ValueError(f"measure must be one of {known}; got {name!r}{_meant(name)}")

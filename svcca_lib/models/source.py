@@ -16,7 +16,7 @@ from svcca_lib.models.capture import Recording, View, recording
 from svcca_lib.models.masks import Mask
 from svcca_lib.models.null import Inputs
 from svcca_lib.models.readings import Conv, Reading, Tokens
-from svcca_lib.models.selection import LayerSpec
+from svcca_lib.models.selection import LayerSpec, bare
 from svcca_lib.models.stream import Held, Outputs, Wanted
 
 
@@ -62,7 +62,7 @@ class Source:
     @property
     def device(self) -> torch.device | None:
         """Where the first model is."""
-        return next((p.device for p in self.models[0][0].parameters()), None)
+        return next((p.device for p in bare(self.models[0][0]).parameters()), None)
 
     @property
     def read_once(self) -> bool:

@@ -915,13 +915,16 @@ def test_bad_options_get_one_clear_sentence(call, message):
         ),
         (
             lambda: pairwise([GOOD], measure=cka),
-            f"measure must be the name of a measure: give 'cka'; got {cka!r}",
+            "measure must be the name of a measure, such as 'cka'; got function",
         ),
         (
             lambda: pairwise([GOOD], measure=MEASURES["cka"]),
-            f"measure must be the name of a measure: give 'cka'; got {MEASURES['cka']!r}",
+            "measure must be the name of a measure, such as 'cka'; got ABCMeta",
         ),
-        (lambda: pairwise([GOOD], measure=None), "measure must be the name of a measure; got None"),
+        (
+            lambda: pairwise([GOOD], measure=None),
+            "measure must be the name of a measure; got NoneType",
+        ),
         (
             lambda: pairwise({"c1": moments_of_one()}),
             f"xs['c1'] {LACKING}",
