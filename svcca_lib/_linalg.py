@@ -1,8 +1,9 @@
 """Decompositions and products: NumPy's on CPUs, torch's on GPUs and where a gradient is asked for.
 
-On CPUs NumPy's BLAS computes half of a symmetric product, for which torch has no call. The
-decompositions follow it there: two libraries that take turns keep two pools of threads, and one
-waits on the cores that the other needs.
+On CPUs NumPy's BLAS computes half of a symmetric product, for which torch has no call. All that is
+large follows it there: libraries that take turns keep a pool of threads each, and one waits on the
+cores that the threads of the other still hold. (SciPy's, which could add in place, holds Python's
+lock besides.)
 """
 
 from __future__ import annotations
@@ -48,12 +49,27 @@ def empty(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
     return torch.from_numpy(np.empty(shape, str(dtype).removeprefix("torch.")))
 
 
+def zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Allocate as `empty` does, filled with zeros; on a CPU the kernel hands them out."""
+    if like.device.type != "cpu":
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+    return torch.from_numpy(np.zeros(shape, str(like.dtype).removeprefix("torch.")))
+
+
 def mean_of(x: Tensor) -> Tensor:
     """Mean over the datapoints (n, p), as a product: sums of blocks, in all threads."""
     if on_cpu(x):
         with np.errstate(over="ignore", invalid="ignore"):  # not finite: gets its own sentence
-            return torch.from_numpy(np.ones(len(x), x.numpy().dtype) @ x.numpy()) / len(x)
+            return torch.from_numpy(np.ones(len(x), x.numpy().dtype) @ x.numpy() / len(x))
     return x.mean(dim=0)
+
+
+def squared_lengths(x: Tensor) -> Tensor:
+    """Sum of the squares of each row of (n, p), (n,)."""
+    if on_cpu(x):
+        rows = x.numpy()
+        return torch.from_numpy(np.einsum("ij,ij->i", rows, rows))
+    return (x * x).sum(1)
 
 
 def difference(x: Tensor, mean: Tensor, out: Tensor | None = None) -> Tensor:
@@ -75,12 +91,23 @@ def inner(x: Tensor, y: Tensor | None = None) -> Tensor:
     return x.T @ y
 
 
-def product(x: Tensor, y: Tensor, out: Tensor) -> None:
-    """``out = x y``."""
-    if on_cpu(x, y):
-        np.matmul(x.numpy(), y.numpy(), out=out.numpy())
+def add_inner(out: Tensor, x: Tensor, y: Tensor) -> None:
+    """``out += x^T y`` of real layers (n, p) and (n, q); the sum may be of wider numbers."""
+    if on_cpu(x, y, out):
+        total = out.numpy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.add(total, x.numpy().T @ y.numpy(), out=total)
     else:
-        torch.matmul(x, y, out=out)
+        out += x.T @ y
+
+
+def product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``x y`` of real matrices, in `out` where there is one."""
+    if on_cpu(x, y):
+        return torch.from_numpy(
+            np.matmul(x.numpy(), y.numpy(), None if out is None else out.numpy())
+        )
+    return torch.matmul(x, y, out=out)
 
 
 def add_complex(out: Tensor, x: Tensor, y: Tensor) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 from svcca_lib._linalg import difference, empty, inner, product
 from svcca_lib.errors import same_rows, some_variance
 from svcca_lib.inputs import Rows
-from svcca_lib.moments import BLOCK, Moments, PairMoments, Swept
+from svcca_lib.moments import BLOCK, Moments, Swept
+from svcca_lib.pair_moments import PairMoments
 
 M = TypeVar("M", bound=PairMoments)
 

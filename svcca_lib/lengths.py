@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from svcca_lib._linalg import product, squared_lengths
+
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
@@ -46,16 +48,17 @@ class Lengths:
         shifts = [mean - pilot for mean, pilot in zip(means, self.pilots, strict=True)]
         squares = torch.stack(
             [
-                (x * x).sum(1) + 2 * (x @ shift) + shift @ shift
+                squared_lengths(x) + 2 * product(x, shift[:, None])[:, 0] + shift @ shift
                 for x, shift in zip(rows, shifts, strict=True)
             ]
         )
         total = squares.sum(1)
         vectors = tuple(
-            known + squares @ x + total[:, None] * shift
+            known + product(squares, x) + total[:, None] * shift
             for known, x, shift in zip(self.vectors, rows, shifts, strict=True)
         )
-        return Lengths(self.pilots, self.products + squares @ squares.T, vectors)
+        products = self.products + product(squares, squares.T)
+        return Lengths(self.pilots, products, vectors)
 
     def joined(self, other: Lengths) -> Lengths:
         """The sums of both, which are about the same pilots."""

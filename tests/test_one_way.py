@@ -28,7 +28,12 @@ def stage(path):
     name = path.removeprefix("fourier/").removeprefix("measures/").removesuffix(".py")
     if name in ("canonical", "alignment", "dft_cca", "chance", "similarity"):
         return "measures"
-    return {"spectra": "moments", "layer": "moments", "rank": "subspace"}.get(name, name)
+    return {
+        "spectra": "moments",
+        "layer": "moments",
+        "pair_moments": "moments",
+        "rank": "subspace",
+    }.get(name, name)
 
 
 def holds_data(value):

@@ -21,7 +21,7 @@ from svcca_lib.fourier.grid import Size, grid_of, shared_frequencies
 from svcca_lib.fourier.spectra import size_of, transformed
 from svcca_lib.inputs import Rows, images_of
 from svcca_lib.layer import centre, in_range, swept
-from svcca_lib.moments import Batch, PairMoments, Sums
+from svcca_lib.pair_moments import Batch, PairMoments, Sums
 
 BLOCK = 2**23  # values transformed and multiplied at a time
 

@@ -9,7 +9,7 @@ import torch
 
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inputs import ArrayLike
-from svcca_lib.moments import PairMoments
+from svcca_lib.pair_moments import PairMoments
 from svcca_lib.permutations import Groups as Groups
 from svcca_lib.permutations import members_of as members_of
 from svcca_lib.subspace import Subspace

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from svcca_lib._linalg import inner, singular_values, thin_svd
+from svcca_lib._linalg import inner, product, singular_values, thin_svd
 from svcca_lib.chance import chance_correlation
 from svcca_lib.inputs import Precision, resolved, rows_of
 from svcca_lib.layer import joint_moments_of, moments_of, products
@@ -68,7 +68,7 @@ class _OnSubspaces(Measure[Similarity]):
         # What the cross-scatter says of directions that no Gram matrix resolves is rounding.
         if x.left is not None or y.left is not None:
             return alignment(a, b)
-        return x.weights.T @ products @ y.weights
+        return product(inner(x.weights, products), y.weights)
 
     def _cut(self) -> tuple[float, Energy]:
         return 1.0, "variance"

@@ -37,8 +37,8 @@ from svcca_lib.inputs import Precision, images_of, resolved
 from svcca_lib.measures.canonical import EUCLIDEAN, MeanOver, Side
 from svcca_lib.measures.measure import Coordinates, Measure, function, in_one_precision
 from svcca_lib.measures.similarity import Similarity
-from svcca_lib.moments import PairMoments
 from svcca_lib.outputs import HandedOut, Value, like_input
+from svcca_lib.pair_moments import PairMoments
 from svcca_lib.subspace import Energy
 
 

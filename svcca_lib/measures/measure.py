@@ -24,7 +24,8 @@ from svcca_lib.errors import SampleSizeWarning, one_of, same_kind, same_rows
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.measures.reservoir import Reservoir
 from svcca_lib.measures.similarity import Similarity
-from svcca_lib.moments import Moments, PairMoments
+from svcca_lib.moments import Moments
+from svcca_lib.pair_moments import PairMoments
 from svcca_lib.subspace import Subspace
 
 P = ParamSpec("P")

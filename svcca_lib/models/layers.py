@@ -18,7 +18,7 @@ from svcca_lib.models.budget import Shape, in_words, most_products, own_moments
 from svcca_lib.models.products import Frame
 from svcca_lib.models.rows import Reader, narrow
 from svcca_lib.models.stream import Outputs, Stream
-from svcca_lib.moments import PairMoments
+from svcca_lib.pair_moments import PairMoments
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from svcca_lib.models.layers import prepared_layer
 from svcca_lib.models.readings import Conv, Reading, Tokens
 from svcca_lib.models.rows import Reader
 from svcca_lib.models.table import LayerTable
-from svcca_lib.moments import Batch, PairMoments, accumulate, summed
+from svcca_lib.pair_moments import Batch, PairMoments, accumulate, summed
 
 Size: TypeAlias = tuple[int, ...]  # (h, w), or () of a layer without space
 _Place: TypeAlias = tuple[Size, slice]  # which group, which columns of it

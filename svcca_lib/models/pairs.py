@@ -26,7 +26,7 @@ from svcca_lib.models.products import (
 )
 from svcca_lib.models.rows import Reader
 from svcca_lib.models.stream import Outputs, Stream
-from svcca_lib.moments import Batch
+from svcca_lib.pair_moments import Batch
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from svcca_lib.fourier.grid import shared_frequencies
 from svcca_lib.measures.measure import Coordinates
-from svcca_lib.moments import Batch
+from svcca_lib.pair_moments import Batch
 
 Size: TypeAlias = tuple[int, ...]  # (h, w), or () of a layer without space
 Pieces: TypeAlias = Sequence[Tensor]  # (rows, kept) at each frequency; one of a layer without space

@@ -14,7 +14,8 @@ from svcca_lib.inputs import as_tensor
 from svcca_lib.measures.measure import Measure
 from svcca_lib.measures.registry import measure_named
 from svcca_lib.models.readings import Reading
-from svcca_lib.moments import Batch, Moments, PairMoments
+from svcca_lib.moments import Moments
+from svcca_lib.pair_moments import Batch, PairMoments
 
 # With conv="dft" a measure becomes the one that sees the same directions at each frequency.
 _IN_FOURIER: dict[str, dict[str, float]] = {

@@ -96,7 +96,8 @@ def _nearer(rng: np.random.Generator) -> dict[str, bool]:
     seeds = [(x, x + a, x + b) for x, a, b in rng.normal(size=(5, 3, 150, NEURONS))]
     seed = int(rng.integers(2**31))
     over_datapoints = difference_test(*seeds[0], n_resamples=50, seed=seed)
-    over_seeds = difference_test(*map(list, zip(*seeds, strict=True)))
+    xs, ys, zs = map(list, zip(*seeds, strict=True))
+    over_seeds = difference_test(xs, ys, zs)
     return {
         "over datapoints (difference_test)": over_datapoints.p_value <= LEVEL,
         "over five seeds (difference_test)": over_seeds.p_value <= LEVEL,
