@@ -164,7 +164,7 @@ def compare(
     References
     ----------
     Raghu et al. 2017, Figures 4 and 7. Westfall and Young, "Resampling-based multiple testing",
-    Wiley (1993). Groeger et al. 2026, arXiv 2602.14486.
+    Wiley (1993). Gröger, Wen, Brbić 2026, arXiv 2602.14486.
 
     Examples
     --------

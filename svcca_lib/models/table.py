@@ -49,8 +49,9 @@ class LayerTable:
         (Westfall and Young 1993). None without `null`.
     calibrated : ndarray, shape as `matrix`, or None
         ``(matrix - level) / (1 - level)`` with ``level`` the mean of `null`: 0 for what shuffled
-        inputs give at this width and number of inputs, 1 for layers that agree (Groeger et al.
-        2026, arXiv 2602.14486). None without `null`.
+        inputs give at this width and number of inputs, 1 for layers that agree. (Gröger et al.
+        2026, arXiv 2602.14486, take an upper quantile for the level, so that 0 is also the edge of
+        significance; here `p_values` say that.) None without `null`.
 
     Notes
     -----
