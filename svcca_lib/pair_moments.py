@@ -441,11 +441,20 @@ def _halved(layout: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 _LONG = 1024
 
 
+# Numbers up to which a product may be held beside the sum that it is added to.
+_SMALL = 2**22
+
+
+def _worth(out: Tensor, x: Tensor, y: Tensor) -> bool:
+    """Whether a product is for NumPy, which halves that of a layer with itself, but holds it."""
+    return len(x) >= _LONG and (x is y or out.numel() <= _SMALL)
+
+
 def accumulate(out: Tensor, x: Tensor, y: Tensor) -> None:
     """``out += x^H y``; the sum may be of wider numbers than the products."""
     if not x.is_cuda and out.ndim == 3:
         add_complex(out, x, y)
-    elif out.ndim == 2 and (x.dtype != out.dtype or len(x) >= _LONG):
+    elif out.ndim == 2 and (x.dtype != out.dtype or _worth(out, x, y)):
         add_inner(out, x, y)
     elif x.dtype != out.dtype:
         out += x.mH @ y
