@@ -78,8 +78,10 @@ def bootstrap_interval(
     :math:`b / \sqrt n`; halves of the data show how fast the bias grows, and the interval reaches
     from what the second law says to what the first one says, each with its standard error:
 
-    .. math:: [\hat\theta - (1 + \sqrt 2) D - t\,e_2,\ \hat\theta - D + t\,e_1], \qquad
-        D = \bar\theta_{n/2} - \hat\theta.
+    .. math::
+        D &= \bar\theta_{n/2} - \hat\theta, \\
+        \mathrm{low} &= \hat\theta - (1 + \sqrt 2)\, D - t\,e_2, \\
+        \mathrm{high} &= \hat\theta - D + t\,e_1.
 
     `linear_regression` and `cka` (which is estimated by its debiased form) are smooth functions of
     the moments; for them the first law alone is used. How many directions endless data would keep
@@ -123,8 +125,8 @@ def bootstrap_interval(
     Covers the datapoints, not the random seeds of training: see `paired_difference`. Measured on
     layers whose truth is known, with 8 to 50 datapoints a neuron (`cka` from 2) and from few strong
     correlations to many weak ones or none, 95 % intervals covered at least 92 % in 159 cells of 100
-    draws and 89 % in one; the table, and what makes it again, are in
-    ``svcca_lib/paper/experiments/interval_coverage.py``. Where many correlations are zero the
+    draws and 89 % in one; the guide has the table, and what makes it
+    again is ``interval_coverage`` of the paper's experiments. Where many correlations are zero the
     interval is four to six times as wide as the spread of the number itself would ask for, because
     a sample cannot tell zero from small. Use 100 halves or more: from few the standard errors are
     rough.

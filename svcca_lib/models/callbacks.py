@@ -199,7 +199,7 @@ class PastSimilarity:
         return Callback()
 
     def hugging_face(self) -> Any:
-        """Make a callback for ``transformers.Trainer(callbacks=[...])``; needs transformers.
+        """Make a callback for the ``callbacks`` of ``transformers.Trainer``; needs transformers.
 
         After every step that is a multiple of `every`, similarities go to ``state.log_history``.
 
