@@ -8,13 +8,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from memory import PEAK
 
 from svcca_lib.models.budget import Shape, available, duration, in_words, own_moments, parsed
 from svcca_lib.models.layers import Layer
 from svcca_lib.models.pairs import planned
 from svcca_lib.models.products import Frame
 
-MEASURED = """
+MEASURED = (
+    PEAK
+    + """
 import json, logging, resource, sys
 import torch
 from torch import nn
@@ -41,9 +44,9 @@ plan = tabulate.Comparison.plan
 tabulate.Comparison.plan = lambda *args: plans.append(plan(*args)) or plans[-1]
 before = resident()
 table = compare(a, b, x, measure={measure!r}, memory=memory, progress=False)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps([peak - before, plans[0].bytes, len(plans[0].shares), table.matrix.tolist()]))
+print(json.dumps([peak() - before, plans[0].bytes, len(plans[0].shares), table.matrix.tolist()]))
 """
+)
 
 
 def measured(**given):

@@ -137,10 +137,27 @@ def _cost(started: float) -> dict[str, float]:
     with suppress(ImportError):  # Windows has none
         import resource
 
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        cost["memory_mb"] = round(max(resource.getrusage(w).ru_maxrss for w in whose) / unit)
+        children = _mb(resource.getrusage(resource.RUSAGE_CHILDREN))
+        cost["memory_mb"] = round(max(_own_peak(), children))
     return cost
+
+
+def _own_peak() -> float:
+    """Return the peak memory of this process in MB.
+
+    On Linux `getrusage` counts that of the process which started this one as well: it is handed
+    over when the program is replaced.
+    """
+    import resource
+
+    with suppress(OSError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    return _mb(resource.getrusage(resource.RUSAGE_SELF))
+
+
+def _mb(usage: Any) -> float:
+    return float(usage.ru_maxrss) / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def read(path: Path) -> dict[str, Any] | None:
