@@ -110,6 +110,9 @@ def product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.matmul(x, y, out=out)
 
 
+_FREQUENCIES = 8  # whose products one thread holds at a time
+
+
 def add_complex(out: Tensor, x: Tensor, y: Tensor) -> None:
     """``out += x^H y`` of complex layers (F, n, p) and (F, n, q) on a CPU.
 
@@ -120,16 +123,16 @@ def add_complex(out: Tensor, x: Tensor, y: Tensor) -> None:
     total = torch.view_as_real(out).numpy()
     left, right = (torch.view_as_real(t).flatten(2).numpy() for t in (x, y))
 
-    def at(some: slice) -> None:
-        parts = np.matmul(left[some].transpose(0, 2, 1), right[some]).reshape(-1, p, 2, q, 2)
+    def at(start: int) -> None:
+        some = slice(start, start + _FREQUENCIES)
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum is scaled, or refused
+            parts = np.matmul(left[some].transpose(0, 2, 1), right[some]).reshape(-1, p, 2, q, 2)
         total[some, :, :, 0] += parts[:, :, 0, :, 0]
         total[some, :, :, 0] += parts[:, :, 1, :, 1]
         total[some, :, :, 1] += parts[:, :, 0, :, 1]
         total[some, :, :, 1] -= parts[:, :, 1, :, 0]
 
-    with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum is scaled, or refused
-        for start in range(0, len(x), 16):
-            at(slice(start, start + 16))
+    one_thread_each(at, range(0, len(x), _FREQUENCIES))
 
 
 def descending_eigh(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,6 +181,8 @@ def one_thread_each(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
     costs some twenty times the work of one, as they wait for each other. Here the items share the
     threads that torch has, and both libraries keep to one for each.
     """
+    if len(items) == 1:
+        return [work(items[0])]
     with _one_thread() as threads, ThreadPoolExecutor(threads) as pool:
 
         def alone(item: A) -> B:

@@ -45,6 +45,25 @@ def grid_of(size: Size) -> Grid:
     return Grid(keys, places, len(single))
 
 
+@lru_cache(maxsize=64)
+def runs_of(size: Size) -> tuple[tuple[slice, slice], ...]:
+    """Return where frequencies lie in rfft2's flattened layout, as (frequencies, places).
+
+    Few slices, for these are copied without a list of places: each is of places at one distance.
+    """
+    places = grid_of(size).places
+    runs: list[tuple[slice, slice]] = []
+    start = 0
+    while start < len(places):
+        step = max(1, places[start + 1] - places[start]) if start + 1 < len(places) else 1
+        stop = start + 1
+        while stop < len(places) and places[stop] - places[stop - 1] == step:
+            stop += 1
+        runs.append((slice(start, stop), slice(places[start], places[stop - 1] + 1, step)))
+        start = stop
+    return tuple(runs)
+
+
 @lru_cache(maxsize=256)
 def shared_frequencies(a: Size, b: Size) -> tuple[list[int], list[int], int]:
     """Return the positions of the frequencies that two grids share, and the number of real ones."""

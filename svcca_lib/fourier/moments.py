@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from svcca_lib._linalg import empty
+from svcca_lib._linalg import empty, mean_of
 from svcca_lib.errors import same_kind, same_rows
 from svcca_lib.fourier.blocks import products, select
 from svcca_lib.fourier.grid import Size, grid_of, shared_frequencies
@@ -214,7 +214,7 @@ class FourierMoments(PairMoments):
     @staticmethod
     def _block(rows: Rows, start: int, stop: int, buffer: Tensor | None) -> Batch:
         images = rows.block(start, stop).detach()
-        mean = images.mean(0)
+        mean = mean_of(images.flatten(1)).view(images.shape[1:])
         n, c = images.shape[:2]
         if buffer is None:
             entries = len(grid_of(size_of(images)).keys)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from svcca_lib._linalg import empty
-from svcca_lib.fourier.grid import Size, grid_of
+from svcca_lib._linalg import empty, on_cpu, one_thread_each
+from svcca_lib.fourier.grid import Size, grid_of, runs_of
 
 CHUNK = 2**18  # values transformed at a time: the FFT's temporaries stay small
 
@@ -21,16 +21,22 @@ def transformed(images: Tensor, mean: Tensor, out: Tensor | None = None) -> Tens
     The mean is taken off before the transform: a large mean would leave its rounding everywhere.
     """
     n, c, h, w = images.shape
-    places = torch.tensor(grid_of((h, w)).places, device=images.device)
     if out is None:
-        out = empty((len(places), n, c), images, images.dtype.to_complex())
+        out = empty((len(grid_of((h, w)).keys), n, c), images, images.dtype.to_complex())
     rows = max(1, CHUNK // (c * h * w))
-    for first in range(0, n, rows):
+
+    def at(first: int) -> None:
         chunk = images[first : first + rows] - mean
-        flat = torch.fft.rfft2(chunk, norm="ortho").reshape(len(chunk) * c, -1)
-        # Transposed as a whole and then selected: faster than the other way round.
-        some = flat.T.contiguous()[places].view(len(places), len(chunk), c)
-        out[:, first : first + rows] = some
+        spectra = torch.fft.rfft2(chunk, norm="ortho").flatten(2).permute(2, 0, 1)
+        for run, places in runs_of((h, w)):
+            out[run, first : first + rows] = spectra[places]
+
+    starts = range(0, n, rows)
+    if on_cpu(images):
+        one_thread_each(at, starts)  # a chunk stays in the cache of its core
+    else:
+        for first in starts:
+            at(first)
     return out
 
 
