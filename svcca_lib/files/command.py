@@ -104,7 +104,7 @@ def parser(others: str = "") -> argparse.ArgumentParser:
     )
     compare.add_argument(
         "--conv",
-        choices=("mean", "pixels", "channels", "dft"),
+        choices=("mean", "pixels", "channels", "positions", "dft"),
         help="how layers (n, c, h, w) are read: the mean over space, every pixel a neuron, pixels "
         "as datapoints, or one CCA a frequency",
     )

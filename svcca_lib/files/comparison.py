@@ -99,7 +99,7 @@ def _readable(layers: list[Layer], measure: str, conv: str | None, tokens: str |
         if layer.ndim == 4 and conv is None and measure != "dft_cca":
             raise ValueError(
                 f"{layer.place} has shape {layer.shape}, (n, c, h, w); take --measure dft_cca, or "
-                "say how to read it: --conv mean, pixels, channels or dft"
+                "say how to read it: --conv mean, pixels, channels, positions or dft"
             )
         if layer.ndim > 4:
             raise ValueError(

@@ -66,13 +66,15 @@ def compare(
         As in `capture`, which lists the forms. `layers_b` is by default as `layers_a`.
     measure : str
         "svcca", "cca", "pwcca", "linear_regression", "cka" (linear), "procrustes" or "dft_cca".
-    conv : {"dft", "channels", "mean", "pixels"}
+    conv : {"dft", "channels", "mean", "pixels", "positions"}
         How layers with channels over space are read: (n, c, h, w), also with the channels last,
-        (n, c, length) of one-dimensional convolutions, and, but for ``"dft"``, (n, c, z, h, w).
+        (n, c, length) of one-dimensional convolutions, and, but for ``"dft"`` and
+        ``"positions"``, (n, c, z, h, w).
         ``"dft"``: one CCA a frequency, between layers of any
         size, a vector meeting the frequency zero (`dft_cca`; for svcca and cca).
         ``"channels"``: pixels as datapoints, for layers of one size. ``"mean"``: the mean over
-        space. ``"pixels"``: every pixel of every channel a neuron.
+        space. ``"pixels"``: every pixel of every channel a neuron. ``"positions"``: the channels
+        at four places around the centre, the same in all layers (`positions_as_neurons`).
     tokens : {"datapoints", "mean", "first", "last"}, optional
         How layers (n, tokens, d), or (tokens, n, d) with ``batch_first=False``, are read. It must
         be said where there are any. ``"first"`` and ``"last"`` are a sequence's first and last real

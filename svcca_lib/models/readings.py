@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
 from svcca_lib.errors import one_of
-from svcca_lib.fourier.convolutions import channels_as_neurons
+from svcca_lib.fourier.convolutions import channels_as_neurons, positions_as_neurons
 from svcca_lib.models.axes import Axes
 
-Conv: TypeAlias = Literal["dft", "channels", "mean", "pixels"]
+Conv: TypeAlias = Literal["dft", "channels", "mean", "pixels", "positions"]
 Tokens: TypeAlias = Literal["datapoints", "mean", "first", "last"]
 
 _IN_WORDS = {
@@ -20,6 +20,7 @@ _IN_WORDS = {
     "channels": "places as datapoints",
     "mean": "mean over space",
     "pixels": "every place of every channel a neuron",
+    "positions": "every channel at four places around the centre a neuron",
     "datapoints": "tokens as datapoints",
     "mean of tokens": "mean over tokens",
     "first": "first token",
@@ -35,7 +36,7 @@ class Reading:
     tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
-        one_of(self.conv, ("dft", "channels", "mean", "pixels"), "conv")
+        one_of(self.conv, get_args(Conv), "conv")
         if self.tokens is not None:
             one_of(self.tokens, ("datapoints", "mean", "first", "last"), "tokens")
 
@@ -55,6 +56,9 @@ class Reading:
             if self.conv == "channels":
                 rows: Tensor = channels_as_neurons(output)
                 return rows
+            if self.conv == "positions":
+                neurons: Tensor = positions_as_neurons(output)
+                return neurons
             return output.flatten(1)
         return output
 
@@ -93,10 +97,11 @@ class Reading:
             )
         if output.ndim == 4:
             return output
-        if self.conv == "dft":
+        if self.conv in ("dft", "positions"):
             raise ValueError(
-                f"layer {name!r} gives {axes.letters} = {tuple(output.shape)}, and the DFT is of "
-                f"one or two dimensions of space; read it by conv='mean', 'channels' or 'pixels'"
+                f"layer {name!r} gives {axes.letters} = {tuple(output.shape)}, and "
+                f"conv={self.conv!r} is of one or two dimensions of space; read it by "
+                f"conv='mean', 'channels' or 'pixels'"
             )
         return output.flatten(2, -2)
 

@@ -95,7 +95,7 @@ def compare(
     second: Annotated[str, typer.Argument(help="Another one, or the same.")],
     layers: Annotated[str, typer.Option(help="Names or patterns with commas.")] = "",
     measure: Annotated[str, typer.Option(help="svcca, cca, pwcca, cka, ...")] = "svcca",
-    conv: Annotated[str, typer.Option(help="dft, channels, mean or pixels.")] = "mean",
+    conv: Annotated[str, typer.Option(help="dft, channels, mean, pixels or positions.")] = "mean",
     images: Annotated[int, typer.Option(help="Training images, at most.", min=2)] = 10_000,
     batch_size: Annotated[int, typer.Option(help="Of the forward passes.", min=1)] = 250,
     inputs: Annotated[str, typer.Option(help="MODULE:NAME of batches of your own.")] = "",
