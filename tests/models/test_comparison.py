@@ -19,6 +19,7 @@ from svcca_lib import (
     dft_cca,
     gather,
     pairwise,
+    positions_as_neurons,
 )
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.paper.training.networks import NetworkConfig, build
@@ -72,15 +73,16 @@ def test_every_measure_equals_the_arrays(measure, same):
     assert abs(table.chance[0, 2] - one.chance) < 1e-9
 
 
-@pytest.mark.parametrize("conv", ["mean", "pixels", "channels"])
+@pytest.mark.parametrize("conv", ["mean", "pixels", "channels", "positions"])
 def test_readings_of_a_convolution(conv):
     a, b = cnn(0), cnn(1)
-    layers = ["0", "1"] if conv != "mean" else ["0", "3", "5"]
+    layers = ["0", "1"] if conv in ("pixels", "channels") else ["0", "3", "5"]
     table = compare(a, b, IMAGES[:60], layers, measure="cka", conv=conv, progress=False)
     read = {
         "mean": lambda x: x.mean((2, 3)) if x.ndim == 4 else x,
         "pixels": lambda x: x.flatten(1),
         "channels": channels_as_neurons,
+        "positions": lambda x: positions_as_neurons(x) if x.ndim == 4 else x,
     }[conv]
     xs, ys = (
         {name: read(x.double()) for name, x in capture(m, layers, IMAGES[:60]).items()}

@@ -1,0 +1,77 @@
+"""Chapter 4: how near many ways to compute a cell come to the paper's Figure 4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from svcca_lib.paper.figures.palette import BLUE, GREY, INK, ORANGE
+from svcca_lib.paper.figures.strokes import DOTTED, LONG, Style
+from svcca_lib.paper.figures.style import drawn, key, row
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Rank correlations of one cut: beside each reading, by what is summed."""
+
+    readings: Sequence[str]
+    summed: Mapping[str, Sequence[np.ndarray]]  # by a name of `KINDS`; one array a reading
+    chosen: tuple[str, float] | None  # a reading and the place of its way that is circled
+
+
+KINDS: Mapping[str, Style] = {
+    "correlations": {"marker": "o", "markerfacecolor": "none", "color": GREY},
+    "correlations, less chance": {"marker": "o", "color": GREY},
+    "squares": {"marker": "s", "markerfacecolor": "none", "color": BLUE},
+    "squares, less chance": {"marker": "s", "color": BLUE},
+}
+CIRCLE: Style = {"marker": "o", "markersize": 10, "fillstyle": "none", "color": ORANGE}
+MARKS: tuple[Style, ...] = (
+    {"color": INK, "linewidth": 0.9, "linestyle": DOTTED},
+    {"color": INK, "linewidth": 0.9, "linestyle": LONG},
+)
+
+
+@drawn
+def readings(cuts: Mapping[str, Ways], marks: Mapping[str, float], label: str) -> Figure:
+    """Rank correlations of all ways with the paper's cells: a panel a cut, a row a reading.
+
+    `marks` are lines to compare with, by name, at most two; `label` is of the x axis.
+    """
+    figure, shown = row(cuts, 2.9, "", grid=False, phone=2.3)
+    for ax, ways in shown:
+        heights = -np.arange(len(ways.readings))
+        for i, (kind, style) in enumerate(KINDS.items()):
+            values = ways.summed[kind]
+            at = [np.full(len(v), h + (1.5 - i) * 0.18) for v, h in zip(values, heights, strict=True)]
+            ax.plot(
+                np.concatenate(values),
+                np.concatenate(at),
+                linestyle="",
+                markersize=3.5,
+                label=kind,
+                **style,
+            )
+        if ways.chosen is not None:
+            reading, place = ways.chosen
+            ax.plot(
+                [place], [heights[list(ways.readings).index(reading)]], label="chosen", **CIRCLE
+            )
+        for style, (name, place) in zip(MARKS, marks.items(), strict=False):
+            ax.axvline(place, label=name, **style)
+        ax.set(xlabel=label, ylim=(heights[-1] - 0.6, 0.6))
+        ax.set_yticks(heights, ways.readings)
+        ax.grid(axis="x")
+    points = {kind: {**style, "linestyle": ""} for kind, style in KINDS.items()}
+    key(
+        figure,
+        {
+            **points,
+            "chosen": {**CIRCLE, "linestyle": ""},
+            **{name: style for style, name in zip(MARKS, marks, strict=False)},
+        },
+    )
+    return figure
