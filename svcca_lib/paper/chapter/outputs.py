@@ -61,7 +61,7 @@ def unpacked(text: str) -> str:
     """
     stored = base64.b64decode(text)
     of_gzip = stored.startswith(b"\x1f\x8b")  # by older code
-    return (gzip if of_gzip else lzma).decompress(stored).decode()
+    return (gzip.decompress(stored) if of_gzip else lzma.decompress(stored)).decode()
 
 
 def noted(name: str, value: float) -> Output:

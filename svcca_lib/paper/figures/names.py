@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axis import Axis, XAxis
@@ -26,22 +27,24 @@ class Names(Formatter):
 class Fitting(Locator):
     """Ticks at given places, or at every second, third ... of them where all would touch."""
 
-    def __init__(self, places: Collection[int]) -> None:
-        self.places = np.array(sorted(places), dtype=np.float64)
+    axis: Axis
 
-    def __call__(self) -> np.ndarray:
+    def __init__(self, places: Collection[int]) -> None:
+        self.places = sorted(places)
+
+    def __call__(self) -> Sequence[float]:
         """Return the places of those ticks that have room."""
         return self.tick_values(*self.axis.get_view_interval())
 
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         """Return the places of those ticks that have room between two ends of the axis."""
-        axis = self.axis
-        size = axis.axes.get_window_extent()
-        across = isinstance(axis, XAxis)
-        length = (size.width if across else size.height) * 72 / axis.axes.figure.dpi
-        gaps = np.diff(self.places)
-        nearest = gaps.min() * length / abs(vmax - vmin) if gaps.size else np.inf
-        return self.places[:: max(1, int(np.ceil(ROOM / nearest)))]
+        panel = self.axis.axes.get_window_extent()
+        across = isinstance(self.axis, XAxis)
+        figure = self.axis.get_figure()
+        assert figure is not None, "an axis is drawn with its figure"
+        length = (panel.width if across else panel.height) * 72 / figure.dpi
+        gap = min((b - a for a, b in pairwise(self.places)), default=np.inf)
+        return self.places[:: max(1, int(np.ceil(ROOM * abs(vmax - vmin) / (gap * length))))]
 
 
 def name_ticks(

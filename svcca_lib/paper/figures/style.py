@@ -13,7 +13,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib.style
 import numpy as np
@@ -126,8 +126,8 @@ def panels(
     phone: float = 2.0,
     across: int = 1,
     by_columns: bool = False,
-    sharex: bool | str = False,
-    sharey: bool | str = False,
+    sharex: bool | Literal["col"] = False,
+    sharey: bool | Literal["row"] = False,
     width_ratios: Sequence[float] | None = None,
     height_ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, np.ndarray]:

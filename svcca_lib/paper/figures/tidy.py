@@ -77,7 +77,7 @@ def plain(text: str) -> str:
 
 def name_of(ax: Axes) -> str:
     """Return the name of a panel: its label, or its title."""
-    return plain(ax.get_label() or ax.get_title(loc="left"))
+    return plain(str(ax.get_label()) or ax.get_title(loc="left"))
 
 
 def labels_of(figure: Figure, ax: Axes) -> tuple[str, str]:
