@@ -31,8 +31,12 @@ def definitions(
     figure, axes = panels(1, 3, height=3.4)
     left, middle, right = axes[0]
     dashes = ("-", DASHED, (0, (1, 1.2)))
+    energies: tuple[Style, ...] = (
+        {"color": BLUE},
+        {"color": VERMILLION, "marker": "s", "markersize": 2.5},
+    )
     styles: dict[str, Style] = {
-        name: {"color": (BLUE, VERMILLION)[i // 3], "linestyle": dashes[i % 3], "linewidth": 1.4}
+        name: {**energies[i // 3], "linestyle": dashes[i % 3], "linewidth": 1.3}
         for i, name in enumerate(own)
     }
     at = np.arange(len(layers))

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from svcca_lib.paper.figures.curves import Curve, draw_curve
 from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, VERMILLION
 from svcca_lib.paper.figures.strokes import CHANCE, FINE, LONG, SHORT, Style
-from svcca_lib.paper.figures.style import beside, drawn, key, row
+from svcca_lib.paper.figures.style import beside, drawn, for_phone, key, row
 
 DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.2}
 LINES_2A: Mapping[str, Style] = {
@@ -21,7 +21,10 @@ LINES_2A: Mapping[str, Style] = {
     "most active neurons": {"color": VERMILLION, "linestyle": SHORT},
     "random, others silent": {"color": GREY, "linestyle": "-.", "linewidth": 1.2},
 }
-SUBSETS = VERMILLION, GREEN  # of neurons, in Figure 2b
+SUBSETS: tuple[Style, ...] = (  # of neurons, in Figure 2b
+    {"color": VERMILLION},
+    {"color": GREEN, "marker": "o", "markersize": 2.2},
+)
 WAYS = {  # of leaving a layer with m neurons: name and dashes
     "read": ("read from m neurons", LONG),
     "silent": ("other neurons silent", FINE),
@@ -69,13 +72,14 @@ def figure_2b(
     for (ax, subsets), free in zip(shown, (directions[name] for name in layers), strict=True):
         _accuracy_axis(ax, full, chance)
         draw_curve(ax, free, DIRECTIONS, "all neurons")
-        for colour, (neurons, curves) in zip(SUBSETS, subsets.items(), strict=True):
+        for subset, (neurons, curves) in zip(SUBSETS, subsets.items(), strict=True):
             for kind, (name, dashes) in WAYS.items():
-                style: Style = {"color": colour, "linestyle": dashes}
+                style = {**subset, "linestyle": dashes}
                 draw_curve(ax, curves[kind], style, f"m = {neurons}, {name}")
         one, other = (curves["read"].rows[:, -1].mean() for curves in subsets.values())
-        for colour, neurons, height in zip(SUBSETS, subsets, apart(one, other, 0.06), strict=True):
-            end = free.counts[-1], height
+        heights = apart(one, other, 0.06 if not for_phone() else 0.09)
+        for subset, neurons, height in zip(SUBSETS, subsets, heights, strict=True):
+            colour, end = subset["color"], (free.counts[-1], height)
             beside(ax, f"m = {neurons}", end, (4, 0), color=colour, va="center")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="SVCCA directions, k", xlim=(0, None))

@@ -16,7 +16,7 @@ from svcca_lib.paper.figures.heatmaps import colour_bar, heat_map
 from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, ORANGE
 from svcca_lib.paper.figures.strokes import CHANCE, FINE, LEVEL, LONG, SHORT, Style
-from svcca_lib.paper.figures.style import drawn, for_phone, key, label_up, letters, panels, row
+from svcca_lib.paper.figures.style import SMALLEST, drawn, key, label_up, letters, panels, row
 
 TIMES: tuple[Style, ...] = (
     {"color": GREY, "linestyle": FINE},
@@ -49,11 +49,8 @@ def figure_4(
     for line, (title, matrices) in zip(axes, rows.items(), strict=True):
         for ax, time, matrix in zip(line, times, matrices, strict=True):
             image = heat_map(ax, matrix, layers, layers, "SVCCA similarity", named=named)
-            ax.set_label(f"{title}, {time}")
-            ax.set_title(f"{title}, {time}" if for_phone() else time)
+            ax.set_title(f"{title}, {time}", fontsize=SMALLEST, weight="normal")
             ax.label_outer()
-        if not for_phone():
-            line[0].set_ylabel(title)
     figure.supxlabel("layer at the end of training", fontsize=7.5)
     figure.supylabel("layer during training", fontsize=7.5)
     colour_bar(figure, image, axes, "SVCCA similarity", shrink=0.6, pad=0.01, aspect=30)

@@ -181,9 +181,10 @@ def row(
 
 
 def label_up(beside_each_other: Sequence[Axes], label: str) -> None:
-    """Say what the y axis of panels is: at the first of them, or at each where they are stacked."""
-    for ax in beside_each_other if for_phone() else beside_each_other[:1]:
+    """Say what the y axis of panels is: seen at the first, or at each where they are stacked."""
+    for i, ax in enumerate(beside_each_other):
         ax.set_ylabel(label)
+        ax.yaxis.label.set_visible(i == 0 or for_phone())
 
 
 def letters(axes: Iterable[Axes], *, pad: float | None = None) -> None:

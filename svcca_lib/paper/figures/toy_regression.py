@@ -62,6 +62,8 @@ def appendix_figure_1(
     figure = page(4.2, phone=9.5)
     mosaic = "A;B;C;D;E" if for_phone() else "AABBCC;DDDEEE"
     axes = original, mixed, found, left, right = figure.subplot_mosaic(mosaic).values()
+    for ax in axes:
+        ax.set_label("")  # they are named by their titles
     for j, colour in enumerate((BLUE, VERMILLION, GREEN)):
         name = f"neuron {j + 1}"
         dashes = ("-", LONG, SHORT)[j]
@@ -69,7 +71,7 @@ def appendix_figure_1(
         mix: Style = {"color": GREY, "linestyle": dashes, "label": f"mixture {j + 1}"}
         mixed.plot(index, distorted[:, j], **mix)
         found.plot(index, neurons[:, j], color=colour, linewidth=4, alpha=0.3, label=name)
-        again: Style = {"color": colour, "linestyle": DASHED, "linewidth": 1.2}
+        again: Style = {"color": colour, "linestyle": dashes, "linewidth": 1.2}
         found.plot(index, recovered[:, j], label=f"found for {name}", **again)
     titles = "Three neurons", "The same, mixed", "Found by CCA"
     for ax, title in zip((original, mixed, found), titles, strict=True):
@@ -86,10 +88,10 @@ def appendix_figure_1(
     left.legend(loc="lower left", title="layers compared", alignment="left")
 
     lines: tuple[Style, ...] = {"color": BLUE}, {"color": VERMILLION, "linestyle": DASHED}
-    for line, (name, share) in zip(lines, variances.items(), strict=True):
+    for i, (line, (name, share)) in enumerate(zip(lines, variances.items(), strict=True)):
         k = kept[name]
         right.semilogy(np.arange(1, len(share) + 1), share, label=f"{name}: {k} kept", **line)
-        last: Style = {"color": line["color"], "marker": "o", "linestyle": "", "markersize": 4}
+        last: Style = {"color": line["color"], "marker": "os"[i], "linestyle": "", "markersize": 4}
         right.plot(k, share[k - 1], **last, label=f"{name}, the last kept")
     plain_numbers(right.yaxis)
     right.set(xlabel="singular direction", ylabel="share of variance")
