@@ -57,9 +57,11 @@ def make_sweep(folder, values, chapter="stand-in"):
         layout.results(job.name).mkdir(parents=True)
         ledger = Ledger(chapter, "quick", job.parameters["seed"], "digits", (claim,))
         ledger.write(layout.results(job.name))
-        frame = pd.DataFrame({"curve.x": [0, 1, 2], "curve.y": [value, value + 1, value + 2]})
+        curve = {"series": "curve", "mark": "line", "x": [0, 1, 2]}
+        frame = pd.DataFrame({**curve, "y": [value, value + 1, value + 2]})
         frame.to_csv(layout.results(job.name) / "figure-1.csv", index=False)
-        pd.DataFrame({"n": range(int(value))}).to_csv(layout.results(job.name) / "odd.csv")
+        odd = pd.DataFrame({"series": "odd", "mark": "line", "x": range(int(value)), "y": 0})
+        odd.to_csv(layout.results(job.name) / "odd.csv", index=False)
         layout.notebook(job.name).parent.mkdir(parents=True, exist_ok=True)
         layout.notebook(job.name).write_text("{}")
         write_json(layout.record(job.name), {"seconds": 1.5, "cpu_seconds": 1.0})

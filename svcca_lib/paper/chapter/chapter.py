@@ -14,24 +14,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from svcca_lib.paper.chapter import tables
 from svcca_lib.paper.chapter.claims import Claim, intervals
-from svcca_lib.paper.chapter.drawings import Drawing
+from svcca_lib.paper.chapter.drawings import SHOWN, Drawing
 from svcca_lib.paper.chapter.ledger import Ledger
-from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, noted, packed
+from svcca_lib.paper.chapter.outputs import (
+    CAPTION_METADATA,
+    FIGURE_METADATA,
+    LEDGER_METADATA,
+    heading,
+    noted,
+    packed,
+    plain,
+)
 from svcca_lib.paper.chapter.provenance import Making, ShownFigure, UsedNetwork
 from svcca_lib.paper.chapter.register import Register, registered
 from svcca_lib.paper.chapter.trainings import default_store, train
 from svcca_lib.paper.experiments.statistics import Interval
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
     from svcca_lib.paper.data.images import ImageData
     from svcca_lib.paper.data.sources import Data
+    from svcca_lib.paper.figures.style import Drawn
     from svcca_lib.paper.profiles import Profile
     from svcca_lib.paper.store.store import Store
     from svcca_lib.paper.training.trained import TrainedNetwork
@@ -134,42 +139,42 @@ class Chapter:
 
     def show(
         self,
-        figure: Figure,
+        figure: Drawn,
         name: str,
         *,
         alt: str,
         caption: str = "",
-        data: Mapping[str, ArrayLike | pd.DataFrame] | None = None,
     ) -> None:
-        """Display a figure, and with `out` write it as SVG and its data as CSV.
+        """Display a figure and its caption, and with `out` write it as SVG and its numbers as CSV.
 
         The notebook keeps both as well, compressed, so that a page built from it can offer them.
+        The numbers are all that is drawn, see `svcca_lib.paper.figures.tidy`.
 
         Parameters
         ----------
         figure
-            The drawing; it is closed.
+            The drawings, as the functions of `svcca_lib.paper.figures` return them.
         name
             Such as ``"figure-2a"``: the target of references in the book (``{numref}`figure-2a```)
             and the name of the files.
         alt
-            What a reader who cannot see the figure has to know.
+            What a reader who cannot see the figure has to know: what it shows, and the result.
         caption
             MyST Markdown, understandable alone. With one, the figure is numbered.
-        data
-            The numbers drawn, each at most 2-D. Their summary is the text form of the figure, which
-            the notebook tests compare.
-        """
-        import matplotlib.pyplot as plt
 
+        Raises
+        ------
+        ValueError
+            For a name that is none or is taken, without an alt text, and where something is drawn
+            that has no name in the table of numbers.
+        """
         if not _NAME.fullmatch(name):
             raise ValueError(f"name needs lower-case words joined by hyphens, got {name!r}")
         if name in self._figures:
             raise ValueError(f"chapter {self.name!r} shows {name!r} twice: give each its own name")
         if not alt.strip():
             raise ValueError(f"{name!r} needs an alt text: say what the figure shows")
-        drawing = Drawing.of(figure, name, data or {})
-        plt.close(figure)  # or the notebook would display it a second time
+        drawing = Drawing.of(figure, name, heading(caption) or name)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
             for kind, text in drawing.files.items():
@@ -178,10 +183,10 @@ class Chapter:
         _display(
             {
                 "image/png": drawing.png,
-                "text/plain": "\n".join([f"{name}: {alt}", *drawing.summary]),
+                "text/plain": f"{name}: {alt}",
             },
             {
-                "image/png": {"width": drawing.width},
+                "image/png": {"width": SHOWN, "alt": alt},
                 FIGURE_METADATA: {
                     "name": name,
                     "alt": alt,
@@ -192,6 +197,13 @@ class Chapter:
                 },
             },
         )
+        if caption:
+            # For JupyterLab and nbconvert; a page of the book has it in the figure.
+            said = plain(caption)
+            _display(
+                {"text/markdown": said, "text/plain": said},
+                {CAPTION_METADATA: name},
+            )
 
     def note(self, **numbers: float) -> None:
         """Record numbers for the prose, which names them: {glue:text}`few-directions:.2f`.

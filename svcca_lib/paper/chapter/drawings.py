@@ -1,25 +1,29 @@
-"""A figure as files: a sharp image, a vector drawing, its numbers, and their summary as text.
+"""A figure as files: a sharp image, a vector drawing for page and phone, and its numbers.
 
-The same figure gives the same bytes each time, so that files can be compared.
+The same figure gives the same bytes each time, so that files can be compared. The numbers are read
+from the figure itself, see `svcca_lib.paper.figures.tidy`. In a vector drawing text is text, which
+can be found, copied and read aloud; the letters that it needs travel with it, for a machine that
+lacks the font would set it wider.
 """
 
 from __future__ import annotations
 
+import base64
+import functools
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from svcca_lib.paper.chapter.claims import number
+from svcca_lib.paper.figures.style import FONT, Drawn
+from svcca_lib.paper.figures.tidy import table
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
-SCALE = 2  # pixels per CSS pixel: sharp on high-density screens
+SHOWN = 760  # CSS pixels, as wide as the text of a page
+PIXELS = 1320  # of the image, for screens of high density
 
 
 @dataclass(frozen=True)
@@ -27,28 +31,20 @@ class Drawing:
     """The forms of one figure."""
 
     png: bytes
-    # by ending, for readers to download: "svg" and, where numbers were given, "csv"
-    files: Mapping[str, str]
-    # a line for each array that was drawn, which changes with its numbers
-    summary: tuple[str, ...]
+    files: Mapping[str, str]  # by ending, for readers to download: "svg", "phone.svg" and "csv"
 
     @classmethod
-    def of(cls, figure: Figure, name: str, data: Mapping[str, ArrayLike | pd.DataFrame]) -> Drawing:
-        """Draw a figure; `name` seeds the ids in its SVG. ValueError for data not 1-D or 2-D."""
-        import pandas as pd
+    def of(cls, drawn: Drawn, name: str, title: str) -> Drawing:
+        """Take a figure's forms; `name` seeds the ids in its drawings, `title` is in them.
 
-        tables = {key: _table(key, values) for key, values in data.items()}
-        image, files = png(figure), {"svg": svg(figure, name)}
-        if tables:
-            # Side by side; where lengths differ, the shorter ones end in empty cells.
-            joined = pd.concat(list(tables.values()), axis="columns")
-            files["csv"] = joined.to_csv(index=False, float_format="%.7g")
-        return cls(image, files, tuple(_summary(*item) for item in tables.items()))
-
-    @property
-    def width(self) -> int:
-        """The width at which a page shows the image, in CSS pixels, from the PNG's header."""
-        return int.from_bytes(self.png[16:20], "big") // SCALE
+        ValueError if something is drawn without a name.
+        """
+        files = {
+            "svg": svg(drawn.page, name, title),
+            "phone.svg": svg(drawn.phone, f"{name}-phone", title),
+            "csv": table(drawn.page).to_csv(index=False, float_format="%.7g"),
+        }
+        return cls(png(drawn.page), files)
 
 
 def png(figure: Figure) -> bytes:
@@ -57,49 +53,53 @@ def png(figure: Figure) -> bytes:
     figure.savefig(
         buffer,
         format="png",
-        dpi=SCALE * figure.dpi,
-        bbox_inches="tight",
+        dpi=PIXELS / figure.get_figwidth(),
         metadata={"Software": None},
+        pil_kwargs={"optimize": True},
     )
     return buffer.getvalue()
 
 
-def svg(figure: Figure, name: str) -> str:
+def svg(figure: Figure, name: str, title: str) -> str:
     """Return the figure as SVG, the same text each time; `name` seeds the ids in it."""
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue()
+    style: Any = {"svg.hashsalt": name, "svg.fonttype": "none", "font.sans-serif": [FONT]}
+    with matplotlib.rc_context(style):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
+    text = buffer.getvalue()
+    return text.replace(" <defs>", f" <style>{_faces(text)}</style>\n <defs>", 1)
 
 
-def _table(key: str, values: ArrayLike | pd.DataFrame) -> pd.DataFrame:
-    """Return `values` as a table whose columns start with `key`; a named index is a column."""
-    import pandas as pd
-
-    if isinstance(values, pd.DataFrame):
-        plain = isinstance(values.index, pd.RangeIndex)
-        frame = values.reset_index(drop=plain)
-    else:
-        array = np.asarray(values)
-        if array.ndim not in (1, 2):
-            raise ValueError(f"data[{key!r}] needs 1 or 2 dimensions, got {array.ndim}")
-        if array.ndim == 1:
-            return pd.DataFrame({key: array})
-        frame = pd.DataFrame(array)
-    return frame.rename(columns=lambda column: f"{key}.{column}")
+def _faces(text: str) -> str:
+    """Return style rules with the letters that a drawing needs, regular and bold."""
+    words = re.findall(r"<text style=\"([^\"]*)\"[^>]*>([^<]*)", text)
+    rules = []
+    for weight in ("normal", "bold"):
+        bold = weight == "bold"
+        letters = "".join(sorted({c for how, of in words if bold == ("700" in how) for c in of}))
+        if letters:
+            source = f"url(data:font/woff;base64,{_letters(weight, letters)})"
+            rules.append(
+                f"@font-face {{font-family: '{FONT}'; font-weight: {weight}; src: {source}}}"
+            )
+    return " ".join(rules)
 
 
-def _summary(key: str, table: pd.DataFrame) -> str:
-    values = table.select_dtypes("number").to_numpy(np.float64)
-    if not values.size or np.isnan(values).all():
-        return f"  {key}: {len(table)} rows"
-    ends = np.array([np.nanmin(values), np.nanmean(values), np.nanmax(values)])
-    # What is left of a mean of opposites, or of a zero, is rounding: three digits of the largest
-    # value count, which is itself rounded first: 0.9999999 has as many decimals as 1.
-    if largest := float(f"{np.abs(ends).max():.3g}"):
-        ends = ends.round(2 - int(np.floor(np.log10(largest))))
-    low, mean, high = ends.tolist()
-    shape = " x ".join(map(str, values.shape))
-    return f"  {key}: {shape}, from {number(low)} to {number(high)}, mean {number(mean)}"
+@functools.cache
+def _letters(weight: str, letters: str) -> str:
+    """Return the font with these letters alone, as WOFF in base64."""
+    from fontTools.subset import Options, Subsetter
+    from fontTools.ttLib import TTFont
+    from matplotlib.font_manager import FontProperties, findfont
+
+    font = TTFont(findfont(FontProperties(FONT, weight=weight)), recalcTimestamp=False)
+    wanted = Options(hinting=False, layout_features=[], notdef_outline=True, name_IDs=[])
+    subsetter = Subsetter(wanted)
+    subsetter.populate(text=letters)
+    subsetter.subset(font)
+    font.flavor = "woff"
+    buffer = io.BytesIO()
+    font.save(buffer)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import lzma
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,16 +21,36 @@ if TYPE_CHECKING:
 
 Output = tuple[dict[str, Any], dict[str, Any]]  # data and metadata, as a notebook stores them
 
-# Of a figure: its caption and description, the networks behind it, and its drawing and numbers in
-# the forms that a reader can download.
+# Of a figure: its caption and description, the networks behind it, its drawings and its numbers.
 FIGURE_METADATA = "svcca_figure"
+CAPTION_METADATA = "svcca_caption"  # of a caption that is shown by itself: whose it is
 LEDGER_METADATA = "svcca_ledger"  # of a ledger: all of it, full digits included
 RECORD = "application/papermill.record/"  # where myst-nb looks for the numbers of the prose
 
 
+def heading(caption: str) -> str:
+    """Return what a caption begins with in bold letters, as plain text; empty if nothing.
+
+    >>> heading("**Two seeds (Appendix Figure 4).** All layers.")
+    'Two seeds (Appendix Figure 4)'
+    """
+    bold = re.match(r"\*\*(.+?)\.?\*\*", caption)
+    return bold[1] if bold else ""
+
+
+def plain(caption: str) -> str:
+    """Return a caption in the Markdown that every reader of notebooks knows, without roles.
+
+    >>> plain("Rows of {numref}`figure-4`, $k$ of them.")
+    'Rows of figure-4, $k$ of them.'
+    """
+    return re.sub(r"\{\w+\}`([^`]+)`", r"\1", caption)
+
+
 def packed(text: str) -> str:
     """Return `text` compressed, in characters that JSON takes as they are."""
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+    # Tables repeat themselves over long distances, which xz sees and gzip does not.
+    return base64.b64encode(lzma.compress(text.encode())).decode("ascii")
 
 
 def unpacked(text: str) -> str:
@@ -37,7 +59,9 @@ def unpacked(text: str) -> str:
     >>> unpacked(packed("k,accuracy"))
     'k,accuracy'
     """
-    return gzip.decompress(base64.b64decode(text)).decode()
+    stored = base64.b64decode(text)
+    of_gzip = stored.startswith(b"\x1f\x8b")  # by older code
+    return (gzip.decompress(stored) if of_gzip else lzma.decompress(stored)).decode()
 
 
 def noted(name: str, value: float) -> Output:

@@ -6,7 +6,7 @@ output at full digits, and are taken from there. Each number has an address:
 =============================  ====================================================================
 ``text 3``                     the third number in the streams, texts and captions of the cell
 ``html 3``                     the third number in its HTML
-``csv figure-2a accuracy.0``   a column of the numbers drawn in a figure
+``csv figure-2a (a) fc1, p y`` a column of what is drawn in a figure, of one panel and series
 ``claim some-id.interval.0``   a number of a claim
 ``glue some-name``             a number noted for the prose
 =============================  ====================================================================
@@ -44,6 +44,8 @@ DRAWN = ROUND_OFF + 1e-6
 EXACT = 1e-12
 SHARE = 0.1  # the ceiling of a tolerance, as a share of the number
 COUNT_SHARE = 0.05  # the same for an integer
+NUMBERS = ("x", "y", "low", "high", "value")  # columns of what is drawn that hold numbers
+SHARED = {"low": "ends", "high": "ends"}  # those that are on one scale
 MARK = "\N{REPLACEMENT CHARACTER}"  # stands for a number in the text around it
 
 # A number is not glued to a letter (c1, but 2e-15), nor hyphenated to a word (ResNet-32, 8-bit),
@@ -184,10 +186,8 @@ class Printed:
                 self._read("text", "".join(content))
             elif not form.startswith("image/") and "widget" not in form:
                 self._say(form, json.dumps(content, sort_keys=True))
-        if figure := metadata.get(FIGURE_METADATA):
-            self._read("text", figure.get("caption", ""))
-            if "csv" in figure["files"]:
-                self._draw(figure["name"], unpacked(figure["files"]["csv"]))
+        if (figure := metadata.get(FIGURE_METADATA)) and "csv" in figure["files"]:
+            self._draw(figure["name"], unpacked(figure["files"]["csv"]))
         if ledger := metadata.get(LEDGER_METADATA):
             # How it came about, versions and times, is no result.
             rest = {key: ledger[key] for key in ledger if key not in ("claims", "making")}
@@ -216,22 +216,32 @@ class Printed:
                 self._say(address, json.dumps(value, ensure_ascii=False))
 
     def _draw(self, figure: str, text: str) -> None:
-        head, *rows = csv.reader(io.StringIO(text))
-        self._say(f"csv {figure}", f"{len(rows)} rows of {', '.join(head)}")
-        columns = dict(zip(head, zip(*rows, strict=True), strict=True)) if rows else {}
-        largest: dict[str, float] = {}
-        for name, cells in columns.items():
-            values = [abs(float(cell)) for cell in cells if _NUMBER.fullmatch(cell)]
-            largest[_array(name)] = max([largest.get(_array(name), 0.0), *values])
-        for name, cells in columns.items():
-            address, scale = f"csv {figure} {name}", largest[_array(name)]
+        rows = list(csv.DictReader(io.StringIO(text)))
+        head = ", ".join(rows[0]) if rows else text.strip()
+        self._say(f"csv {figure}", f"{len(rows)} rows of {head}")
+        drawn: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+        for at, row in enumerate(rows, start=1):
+            series = ", ".join(filter(None, (row.get("panel", ""), row["series"])))
+            if row["mark"] == "text":
+                self._read("text", series)  # its numbers are rounded, as in all that is read
+                continue
+            for column, cell in row.items():
+                drawn[series, column].append((at, cell))
+        largest: dict[tuple[str, str], float] = defaultdict(float)
+        for (series, column), cells in drawn.items():
+            values = [abs(float(cell)) for _, cell in cells if _NUMBER.fullmatch(cell)]
+            key = series, SHARED.get(column, column)
+            largest[key] = max([largest[key], *values])
+        for (series, column), cells in drawn.items():
+            address = f"csv {figure} {series} {column}"
+            scale = largest[series, SHARED.get(column, column)]
             noise = max(DRAWN * scale, EXACT)
-            for row, cell in enumerate(cells, start=1):
-                if _NUMBER.fullmatch(cell):
+            for at, cell in cells:
+                if column in NUMBERS and _NUMBER.fullmatch(cell):
                     value, _ = read(cell)
-                    self._add(Number(address, value, 0.0, scale, noise, cell, f"row {row}"))
-            shown = (MARK if _NUMBER.fullmatch(cell) else cell for cell in cells)
-            self._say(address, ",".join(shown))
+                    self._add(Number(address, value, 0.0, scale, noise, cell, f"row {at}"))
+            texts = (MARK if column in NUMBERS and _NUMBER.fullmatch(c) else c for _, c in cells)
+            self._say(address, ",".join(texts))
 
 
 def _noise(value: float) -> float:
@@ -258,9 +268,3 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _is_number(value: Any) -> TypeGuard[float]:
     kind = isinstance(value, int | float) and not isinstance(value, bool)
     return kind and math.isfinite(value)
-
-
-def _array(column: str) -> str:
-    """Return what a column belongs to: the columns of one array have numbers for names."""
-    name, dot, index = column.rpartition(".")
-    return name if dot and index.isdecimal() else column

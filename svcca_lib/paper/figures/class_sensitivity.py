@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
+from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import BLUE, INK, VERMILLION
-from svcca_lib.paper.figures.strokes import CHANCE, DASHED, Style
+from svcca_lib.paper.figures.strokes import CHANCE, DASHED, SHORT, Style
 from svcca_lib.paper.figures.style import drawn, key, row
 
 FIVE: tuple[Style, ...] = (
     {"color": BLUE},
     {"color": BLUE, "linestyle": DASHED},
-    {"color": VERMILLION},
-    {"color": VERMILLION, "linestyle": DASHED},
+    {"color": VERMILLION, "linestyle": "-."},
+    {"color": VERMILLION, "linestyle": SHORT},
     {"color": INK, "linewidth": 2.4},
 )
 
@@ -28,7 +29,8 @@ class Classes:
 
     similarity: np.ndarray  # (networks, layers, 5)
     chance: np.ndarray  # (layers,)
-    ticks: Mapping[int, str]  # layers to name, by position
+    layers: Sequence[str]
+    named: Collection[int]  # positions of the layers whose names are written
 
 
 @drawn
@@ -37,15 +39,14 @@ def figure_6(networks: Mapping[str, Classes], classes: Sequence[str]) -> Figure:
 
     The last of `classes` is the one apart.
     """
-    figure, shown = row(networks, 3.4, "DFT-CCA with the class logit")
+    figure, shown = row(networks, 3.0, "DFT-CCA with the class logit", phone=2.6)
     for ax, network in shown:
         depth = np.arange(len(network.chance))
-        for i, style in enumerate(FIVE):
-            draw_curve(ax, Curve(depth, network.similarity[:, :, i]), style, ranged=False)
-        ax.plot(depth, network.chance, **CHANCE)
-        ax.set_xticks(list(network.ticks), list(network.ticks.values()), rotation=90)
+        for i, (name, style) in enumerate(zip(classes, FIVE, strict=True)):
+            curve = Curve(depth, network.similarity[:, :, i])
+            draw_curve(ax, curve, style, name, ranged=False)
+        ax.plot(depth, network.chance, label="chance", **CHANCE)
+        name_ticks(ax.xaxis, network.layers, network.named, turn=90)
         ax.set(xlabel="layer, from the input", ylim=(0, 1.03), xlim=(0, depth[-1]))
-    longest = max(map(len, classes))
-    entries = {**dict(zip(classes, FIVE, strict=True)), "chance": CHANCE}
-    key(figure, entries, columns=3 if longest > 12 else 6)
+    key(figure, {**dict(zip(classes, FIVE, strict=True)), "chance": CHANCE})
     return figure

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.palette import BLUE, GREY, ORANGE, SKY, VERMILLION
-from svcca_lib.paper.figures.strokes import ASIDE, DASHED, FINE, LEVEL, LONG, Style
-from svcca_lib.paper.figures.style import beside, drawn, letters, lines, panels
+from svcca_lib.paper.figures.names import name_ticks
+from svcca_lib.paper.figures.palette import BLUE, GREY, INK, ORANGE, SKY, VERMILLION
+from svcca_lib.paper.figures.strokes import CHANCE, DASHED, FINE, LONG, Style
+from svcca_lib.paper.figures.style import drawn, key, label_up, letters, panels
 
 SHARES: tuple[Style, ...] = tuple(
     {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 3, "linewidth": 1.3}
@@ -22,10 +23,19 @@ SHARES: tuple[Style, ...] = tuple(
     )
 )
 ALL_FIVE: Mapping[str, Style] = {
-    "(a) two networks": {"color": VERMILLION, "linestyle": DASHED, "marker": "s", "markersize": 3},
-    "(b) logits": {"color": BLUE, "marker": "o", "markersize": 3},
-    "SVD alone": {"color": GREY, "linestyle": FINE},
+    "(a), all five layers": {
+        "color": VERMILLION,
+        "linestyle": DASHED,
+        "marker": "s",
+        "markersize": 3,
+    },
+    "(b), all five layers": {"color": BLUE, "marker": "o", "markersize": 3},
+    "SVD alone, all five layers": {"color": GREY, "linestyle": FINE},
 }
+WHOLES: tuple[Style, ...] = (  # the network as it is, on each kind of images
+    {"color": INK, "linewidth": 0.8, "linestyle": LONG},
+    {"color": INK, "linewidth": 0.8},
+)
 
 
 @drawn
@@ -44,45 +54,37 @@ def appendix_figure_5(
     the neurons, and at most four of them, `shares`, are followed layer by layer. `full` is the
     accuracy of the network as it is, by the name of the images.
     """
-    figure, axes = panels(1, 3, height=3.2)
+    figure, axes = panels(1, 3, height=3.2, phone=2.5)
     two, logits, svd = accuracy.values()
     at = [list(ratios).index(share) for share in shares]
-    compressed = np.arange(1, len(layers) + 1)
-    followed = dict(zip(shares, SHARES, strict=False))
+    compressed = np.arange(len(layers))
+    followed = {f"{s:g} of the directions": style for s, style in zip(shares, SHARES, strict=False)}
+    wholes = dict(zip((f"whole network, {name}" for name in full), WHOLES, strict=False))
     titles = "Two networks", "Layer against logits"
     for ax, curves, title in zip(axes[0, :2], (two, logits), titles, strict=True):
-        for i, style in zip(at, followed.values(), strict=True):
-            draw_curve(ax, Curve(compressed, curves[:, :, i]), style)
+        for i, (name, style) in zip(at, followed.items(), strict=True):
+            draw_curve(ax, Curve(compressed, curves[:, :, i]), style, name)
         ax.set_title(title)
-        ax.set_xticks(compressed, [f"+ {n}" if i else n for i, n in enumerate(layers)])
+        name_ticks(ax.xaxis, [f"+ {n}" if i else n for i, n in enumerate(layers)], turn=90)
         ax.set_xlabel("layers compressed")
     lowest, highest = min(c[:, :, at].min() for c in (two, logits)), max(full.values())
-    floor = max(0.0, lowest - 0.35 * (highest - lowest))  # room for the legend
+    margin = 0.06 * (highest - lowest)
     for ax in axes[0, :2]:
-        ax.set_ylim(floor, highest + 0.06 * (highest - floor))
-        entries = lines({f"{share:g}": style for share, style in followed.items()})
-        heading: Style = {"title": "share of directions kept", "title_fontsize": 7.5}
-        ax.legend(handles=entries, loc="lower left", ncols=2, **heading)
-    axes[0, 0].set_ylabel("test accuracy, no retraining")
-    axes[0, 1].tick_params(labelleft=False)
+        ax.set_ylim(max(0.0, lowest - margin), highest + margin)
+    label_up(axes[0], "test accuracy, no retraining")
     last = axes[0, 2]
-    for curves, style in zip((two, logits, svd), ALL_FIVE.values(), strict=True):
-        draw_curve(last, Curve(np.asarray(ratios), curves[:, -1]), style)
+    for curves, (name, style) in zip((two, logits, svd), ALL_FIVE.items(), strict=True):
+        draw_curve(last, Curve(np.asarray(ratios), curves[:, -1]), style, name)
     last.set_title("All five layers")
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 0.16)}
-    last.legend(handles=lines(ALL_FIVE), handlelength=1.5, **place)
-    last.set(xscale="log", ylim=(0, 1.06), xlabel="directions kept, share of neurons")
-    ticks = [r for r in (0.02, 0.05, 0.1, 0.22, 0.45, 1.0) if ratios[0] <= r <= ratios[-1]]
+    last.set(xscale="log", ylim=(0, 1.06), xlabel="share of the neurons kept")
+    ticks = [r for r in (0.02, 0.05, 0.15, 0.45, 1.0) if ratios[0] <= r <= ratios[-1]]
     last.set_xticks(ticks, [f"{r:g}" for r in ticks])
     last.minorticks_off()
-    last.axhline(chance, zorder=0, **LEVEL)
-    last.text(ratios[0], chance - 0.01, "guessing", va="top", **ASIDE)
+    last.axhline(chance, zorder=0, label="guessing", **CHANCE)
     for ax in axes[0]:
-        for name, height in full.items():
-            ax.axhline(height, zorder=0, **LEVEL)
-            if ax is not last:
-                edge = ax.get_yaxis_transform()
-                beside(ax, name, (1, height), (2, 0), xycoords=edge, va="center", **ASIDE)
+        for (name, style), height in zip(wholes.items(), full.values(), strict=True):
+            ax.axhline(height, zorder=0, label=name, **style)
         ax.grid(axis="y")
     letters(axes[0])
+    key(figure, {**followed, **ALL_FIVE, **wholes, "guessing": CHANCE})
     return figure

@@ -23,17 +23,19 @@ class Curve:
         return np.reshape(self.accuracy, (-1, len(self.counts)))
 
 
-def draw_curve(ax: Axes, curve: Curve, style: Style, *, ranged: bool = True) -> None:
-    """Draw the mean as a line and, if `ranged`, the range of several rows as a band."""
+def draw_curve(ax: Axes, curve: Curve, style: Style, name: str, *, ranged: bool = True) -> None:
+    """Draw the mean as a line and, if `ranged`, the range of several rows as a band, by a name."""
     rows = curve.rows
-    ax.plot(curve.counts, rows.mean(axis=0), **style)
+    ax.plot(curve.counts, rows.mean(axis=0), label=name, **style)
     if ranged and len(rows) > 1:
-        band(ax, curve.counts, rows.min(axis=0), rows.max(axis=0), style)
+        band(ax, curve.counts, rows.min(axis=0), rows.max(axis=0), style, name)
 
 
-def band(ax: Axes, at: np.ndarray, low: np.ndarray, high: np.ndarray, style: Style) -> None:
+def band(
+    ax: Axes, at: np.ndarray, low: np.ndarray, high: np.ndarray, style: Style, name: str
+) -> None:
     """Fill between two curves in the colour of a line."""
-    ax.fill_between(at, low, high, color=style["color"], alpha=0.16, linewidth=0)
+    ax.fill_between(at, low, high, color=style["color"], alpha=0.16, linewidth=0, label=name)
 
 
 def step_axis(ax: Axes) -> None:

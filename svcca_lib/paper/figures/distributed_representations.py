@@ -11,18 +11,28 @@ from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
 from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, VERMILLION
-from svcca_lib.paper.figures.strokes import ASIDE, FINE, LEVEL, LONG, SHORT, Style
-from svcca_lib.paper.figures.style import beside, drawn, key, row
+from svcca_lib.paper.figures.strokes import CHANCE, FINE, LONG, SHORT, Style
+from svcca_lib.paper.figures.style import beside, drawn, for_phone, key, row
 
-DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.4}
+DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.2}
 LINES_2A: Mapping[str, Style] = {
     "SVCCA directions": DIRECTIONS,
     "random neurons": {"color": GREEN, "linestyle": LONG},
     "most active neurons": {"color": VERMILLION, "linestyle": SHORT},
     "random, others silent": {"color": GREY, "linestyle": "-.", "linewidth": 1.2},
 }
-SUBSETS = VERMILLION, GREEN  # of neurons, in Figure 2b
-READ, SILENT = LONG, FINE
+SUBSETS: tuple[Style, ...] = (  # of neurons, in Figure 2b
+    {"color": VERMILLION},
+    {"color": GREEN, "marker": "o", "markersize": 2.2},
+)
+WAYS = {  # of leaving a layer with m neurons: name and dashes
+    "read": ("read from m neurons", LONG),
+    "silent": ("other neurons silent", FINE),
+}
+LEVELS: Mapping[str, Style] = {
+    "network as it is": {"color": GREY, "linewidth": 0.9},
+    "chance": CHANCE,
+}
 LABEL = "test accuracy, no retraining"
 
 
@@ -33,14 +43,14 @@ def figure_2a(layers: Mapping[str, Mapping[str, Curve]], *, full: float, chance:
     `layers` has for each, such as "fc1 (512 neurons)", a curve for each name in `LINES_2A`; `full`
     and `chance` are the accuracies of the network as it is and of guessing.
     """
-    figure, shown = row(layers, 2.9, LABEL)
+    figure, shown = row(layers, 2.7, LABEL)
     for ax, curves in shown:
         _accuracy_axis(ax, full, chance)
         for name, curve in curves.items():
-            draw_curve(ax, curve, LINES_2A[name])
+            draw_curve(ax, curve, LINES_2A[name], name)
         _log_axis(ax, max(curve.counts[-1] for curve in curves.values()))
-        ax.set_xlabel("directions or neurons kept, $k$")
-    key(figure, LINES_2A)
+        ax.set_xlabel("directions or neurons kept, k")
+    key(figure, {**LINES_2A, **LEVELS})
     return figure
 
 
@@ -58,22 +68,23 @@ def figure_2b(
     are read from these neurons) and "silent" (the others are silent); `directions` are those of
     each layer without a restriction.
     """
-    figure, shown = row(layers, 3.1, LABEL)
+    figure, shown = row(layers, 2.9, LABEL, phone=2.3)
     for (ax, subsets), free in zip(shown, (directions[name] for name in layers), strict=True):
         _accuracy_axis(ax, full, chance)
-        draw_curve(ax, free, DIRECTIONS)
-        for colour, curves in zip(SUBSETS, subsets.values(), strict=True):
-            for name, dashes in (("read", READ), ("silent", SILENT)):
-                draw_curve(ax, curves[name], {"color": colour, "linestyle": dashes})
+        draw_curve(ax, free, DIRECTIONS, "all neurons")
+        for subset, (neurons, curves) in zip(SUBSETS, subsets.items(), strict=True):
+            for kind, (name, dashes) in WAYS.items():
+                style = {**subset, "linestyle": dashes}
+                draw_curve(ax, curves[kind], style, f"m = {neurons}, {name}")
         one, other = (curves["read"].rows[:, -1].mean() for curves in subsets.values())
-        for colour, neurons, height in zip(SUBSETS, subsets, apart(one, other, 0.06), strict=True):
-            end = free.counts[-1], height
-            beside(ax, f"$m$ = {neurons}", end, (4, 0), color=colour, va="center")
+        heights = apart(one, other, 0.06 if not for_phone() else 0.09)
+        for subset, neurons, height in zip(SUBSETS, subsets, heights, strict=True):
+            colour, end = subset["color"], (free.counts[-1], height)
+            beside(ax, f"m = {neurons}", end, (4, 0), color=colour, va="center")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(xlabel="SVCCA directions, $k$", xlim=(0, None))
-    read, silent = ({"color": INK, "linestyle": dashes} for dashes in (READ, SILENT))
-    entries = {"read from $m$ neurons": read, "other neurons silent": silent}
-    key(figure, {"all neurons": DIRECTIONS, **entries})
+        ax.set(xlabel="SVCCA directions, k", xlim=(0, None))
+    ways = {name: {"color": INK, "linestyle": dashes} for name, dashes in WAYS.values()}
+    key(figure, {"all neurons": DIRECTIONS, **ways, **LEVELS})
     return figure
 
 
@@ -88,20 +99,17 @@ def apart(one: float, other: float, gap: float) -> tuple[float, float]:
 
 
 def _accuracy_axis(ax: Axes, full: float, chance: float) -> None:
-    """Make the y axis one of accuracies, the network as it is and guessing each named at a line."""
+    """Make the y axis one of accuracies, the network as it is and guessing a line each."""
     ax.set_ylim(0, 1.05)
     ax.set_yticks(np.linspace(0, 1, 6))
-    place = ax.get_yaxis_transform()
-    # Outside the band between the two, where the curves are.
-    for height, name, side in ((full, "whole layer", "bottom"), (chance, "chance", "top")):
-        ax.axhline(height, zorder=0, **LEVEL)
-        ax.text(0.99, height, name, transform=place, ha="right", va=side, **ASIDE)
+    for height, (name, style) in zip((full, chance), LEVELS.items(), strict=True):
+        ax.axhline(height, zorder=0, label=name, **style)
 
 
 def _log_axis(ax: Axes, most: float) -> None:
     """Make the x axis a logarithmic one of whole numbers, few enough to be read."""
     ticks = [t * d for d in (1, 10, 100, 1000) for t in (1, 2, 5) if t * d <= most]
     ax.set_xscale("log")
-    ax.set_xticks(ticks[:: 1 + len(ticks) // 9], minor=False)
+    ax.set_xticks(ticks[:: 1 + len(ticks) // 6], minor=False)
     ax.set_xticks([], minor=True)
     ax.xaxis.set_major_formatter("{x:,.0f}")

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from svcca_lib.paper.figures.heatmaps import colour_bar
 from svcca_lib.paper.figures.palette import BLUE, GREY, VERMILLION
 from svcca_lib.paper.figures.strokes import Style
-from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, note, panels
+from svcca_lib.paper.figures.style import (
+    ABOVE_NOTE,
+    drawn,
+    key,
+    label_up,
+    letters,
+    note,
+    panels,
+    plain_numbers,
+)
 
 FLAT: Style = {"color": VERMILLION, "marker": "s"}
 FOURIER: Style = {"color": BLUE, "marker": "o"}
@@ -26,23 +35,26 @@ def appendix_figure_2(covariances: Mapping[str, np.ndarray], off: Sequence[float
     Four absolute covariances (pixels, pixels), row by row, and the share of the energy of each
     that lies off its diagonal.
     """
-    figure, axes = panels(2, 2, height=6.5)
+    figure, axes = panels(2, 2, height=5.2, phone=2.9)
     shades = LogNorm(1e-4, 1, clip=True)
+    label = "|covariance|, largest of the panel = 1"
     for ax, (title, matrix), share in zip(axes.flat, covariances.items(), off, strict=True):
-        image = ax.imshow(matrix / matrix.max(), cmap="Greys", norm=shades, interpolation="nearest")
+        # Three digits are more than a shade of the scale tells; a table of all would be megabytes.
+        seen = np.vectorize(lambda share: float(f"{share:.3g}"))(matrix / matrix.max())
+        image = ax.imshow(seen, cmap="Greys", norm=shades, interpolation="nearest", label=label)
         ax.spines[:].set_visible(True)
         ax.set_title(title, pad=ABOVE_NOTE)
         percent = 0 if share < 1e-6 else 100 * share
-        note(ax, f"off the diagonal: {percent:.3g} % of the energy")
+        note(ax, f"{percent:.3g} % off the diagonal")
         ends = [0, len(matrix) - 1]
         ax.set_xticks(ends, ends)
         ax.set_yticks(ends, ends)
-    for column, label in zip(axes.T, ("pixel", "frequency"), strict=True):
+    for column, unit in zip(axes.T, ("pixel", "frequency"), strict=True):
         for ax in column:
-            ax.set_xlabel(label, labelpad=-6)
-            ax.set_ylabel(label, labelpad=-8)
-    label = "|covariance|, largest of the panel = 1"
-    colour_bar(figure, image, axes, label, shrink=0.5, aspect=30, pad=0.02)
+            ax.set_xlabel(unit)
+            ax.set_ylabel(unit)
+    bar = colour_bar(figure, image, axes, label, shrink=0.5, aspect=30, pad=0.02)
+    plain_numbers(bar.ax.yaxis)
     letters(axes.flat, pad=ABOVE_NOTE)
     return figure
 
@@ -62,20 +74,23 @@ class Scaling:
 @drawn
 def appendix_c(series: Mapping[str, Scaling]) -> Figure:
     """Measured cost of flat and Fourier CCA along each size of the layers, beside Appendix C's."""
-    figure, axes = panels(1, len(series), height=3.2, sharey=True)
+    figure, axes = panels(1, len(series), height=2.6, sharey=True)
     for ax, (label, s) in zip(axes[0], series.items(), strict=True):
-        for i, (values, style) in enumerate(((s.flat, FLAT), (s.fourier, FOURIER))):
-            ax.loglog(s.sizes, values, markersize=4.5, linewidth=1.4, **style)
+        for i, (name, values) in enumerate((("flat CCA", s.flat), ("DFT-CCA", s.fourier))):
+            style = (FLAT, FOURIER)[i]
+            ax.loglog(s.sizes, values, label=name, markersize=3.5, **style)
             if s.formulas is not None:
                 formula = s.formulas[i]
-                ax.loglog(s.sizes, formula * values[-1] / formula[-1], **FORMULA)
-            text, height = f"slope {s.slopes[i]:.1f}", 0.96 - 0.08 * i
-            ax.text(0.05, height, text, transform=ax.transAxes, va="top", color=style["color"])
+                grown = formula * values[-1] / formula[-1]
+                ax.loglog(s.sizes, grown, label=f"{name}, growth by Appendix C", **FORMULA)
+        flat, dft = s.slopes
+        note(ax, f"slopes {flat:.1f}, {dft:.1f}")
+        plain_numbers(ax.yaxis)
         ax.set_xlabel(label)
         ax.set_xticks(s.sizes, [f"{size:,.0f}" for size in s.sizes])
         ax.minorticks_off()
         ax.grid(axis="y")
-    axes[0, 0].set_ylabel("seconds")
-    letters(axes[0])
+    label_up(axes[0], "seconds")
+    letters(axes[0], pad=ABOVE_NOTE)
     key(figure, {"flat CCA": FLAT, "DFT-CCA": FOURIER, "growth by Appendix C": FORMULA})
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,37 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from svcca_lib.paper.figures.names import name_ticks
 
-def heat_map(ax: Axes, matrix: np.ndarray, ticks: Mapping[int, str], **drawing: Any) -> AxesImage:
-    """Draw similarities of layers, the input at the lower left, with labels at some layers."""
+
+def heat_map(
+    ax: Axes,
+    matrix: np.ndarray,
+    rows: Sequence[object],
+    columns: Sequence[object],
+    label: str,
+    *,
+    named: Collection[int] | None = None,
+    **drawing: Any,
+) -> AxesImage:
+    """Draw similarities of layers, the input at the lower left, with the names of layers.
+
+    `label` is what the colours are; `named` are the places of those names that are written, by
+    default all that there is room for.
+    """
     image = ax.imshow(
-        matrix, "viridis", vmin=0, vmax=1, origin="lower", interpolation="nearest", **drawing
+        matrix,
+        "viridis",
+        vmin=0,
+        vmax=1,
+        origin="lower",
+        interpolation="nearest",
+        label=label,
+        **drawing,
     )
-    ax.set_xticks(list(ticks), list(ticks.values()), rotation=90)
-    ax.set_yticks(list(ticks), list(ticks.values()))
-    ax.tick_params(length=0 if len(ticks) == len(matrix) else 2, labelsize=5.6, pad=1.5)
+    name_ticks(ax.xaxis, columns, named, turn=90)
+    name_ticks(ax.yaxis, rows, named)
+    ax.tick_params(length=0 if named is None else 2, pad=1.5)
     ax.spines[:].set_visible(False)
     return image
 

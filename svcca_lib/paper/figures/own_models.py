@@ -10,9 +10,12 @@ from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.dark import ON_BRIGHT, ON_DEEP
 from svcca_lib.paper.figures.heatmaps import colour_bar, heat_map
+from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import COLOURS, GREY
 from svcca_lib.paper.figures.strokes import Style
-from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
+from svcca_lib.paper.figures.style import SMALLEST, drawn, for_phone, key, letters, panels, row
+
+ROOMY = 0.38  # inches of a panel's share of the width for each cell: two digits fit into it
 
 
 @dataclass(frozen=True)
@@ -30,22 +33,17 @@ class Cells:
 def layer_tables(tables: Mapping[str, Cells], bar: str, height: float = 3.3) -> Figure:
     """Heat-maps of layers by layers, the input at the lower left, the numbers in the cells."""
     widths = [len(cells.columns) for cells in tables.values()]
-    figure, axes = panels(1, len(tables), height=height, width_ratios=widths)
-    small = max(widths) * len(tables) > 18
+    figure, axes = panels(1, len(tables), height=height, phone=3.0, width_ratios=widths)
+    room = figure.get_figwidth() / (1 if for_phone() else len(tables))
     for ax, (title, cells) in zip(axes[0], tables.items(), strict=True):
-        image = heat_map(ax, cells.matrix, {})
-        turn = 90 if max(len(str(name)) for name in cells.columns) > 2 else 0
-        ax.set_xticks(range(len(cells.columns)), cells.columns, rotation=turn)
-        ax.set_yticks(range(len(cells.rows)), cells.rows)
-        ax.tick_params(length=0, labelsize=6.5 if small else 7.5)
+        image = heat_map(ax, cells.matrix, cells.rows, cells.columns, bar)
         ax.set(title=title, xlabel=cells.across, ylabel=cells.down)
-        if max(cells.matrix.shape) > 9:
+        if room / max(cells.matrix.shape) < ROOMY:
             continue  # too small for numbers
         for (i, j), value in np.ndenumerate(cells.matrix):
             ink = ON_BRIGHT if value > 0.6 else ON_DEEP
             text = "–" if np.isnan(value) else f"{value:.2f}"
-            size = 5.5 if small else 7
-            ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
+            ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=SMALLEST)
     colour_bar(figure, image, axes, bar, shrink=0.75, pad=0.01, aspect=25)
     letters(axes[0])
     return figure
@@ -62,7 +60,7 @@ def by_layer(
     `panels_of` has for each title and reading the similarity and the chance, one value a layer,
     NaN where impossible; `layers` their names.
     """
-    figure, shown = row(panels_of, 2.9, label)
+    figure, shown = row(panels_of, 2.9, label, phone=2.8)
     names = list(dict.fromkeys(name for found in panels_of.values() for name in found))
     styles: dict[str, Style] = {
         name: {"marker": marker, "linestyle": "", "color": colour, "markersize": 4.5}
@@ -73,10 +71,12 @@ def by_layer(
             shift = 0.11 * (names.index(name) - (len(names) - 1) / 2)
             at = np.arange(len(own)) + shift
             colour = styles[name]["color"]
-            ax.vlines(at, chances, values, color=colour, linewidth=1, alpha=0.6)
-            ax.plot(at, chances, "_", color=colour, markersize=6)
-            ax.plot(at, values, **styles[name])
-        ax.set_xticks(range(len(own)), own, rotation=90)
+            above = f"{name}, above chance"
+            ax.vlines(at, chances, values, color=colour, linewidth=1, alpha=0.6, label=above)
+            ax.plot(at, chances, "_", color=colour, markersize=6, label=f"{name}, chance")
+            ax.plot(at, values, label=name, **styles[name])
+        name_ticks(ax.xaxis, own, turn=90)
+        ax.set_xlabel("layer")
         ax.set_ylim(0, 1.04)
     key(figure, {**styles, "chance": {"marker": "_", "linestyle": "", "color": GREY}})
     return figure

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve, step_axis
 from svcca_lib.paper.figures.palette import BLUE, COLOURS, GREY, VERMILLION
-from svcca_lib.paper.figures.strokes import ASIDE, CHANCE, DASHED, LONG, SHORT, Style
-from svcca_lib.paper.figures.style import beside, drawn, key, letters, panels
+from svcca_lib.paper.figures.strokes import CHANCE, DASHED, DOTTED, LONG, SHORT, Style
+from svcca_lib.paper.figures.style import drawn, key, letters, panels
 
 SEEDS = ("-", LONG, SHORT, "-.", (0, (7, 1.5, 1, 1.5, 1, 1.5)))  # dashes, for each in turn
 MARKERS = "os^Dv*"  # of layers, with `COLOURS`
@@ -22,14 +22,16 @@ def perplexity(steps: Sequence[int], curves: np.ndarray, unigram: float) -> Figu
 
     `unigram` is that of knowing only how frequent each token is.
     """
-    figure, axes = panels(height=2.5)
+    figure, axes = panels(height=2.5, phone=2.4)
     ax = axes[0, 0]
+    entries: dict[str, Style] = {}
     for offset, curve in enumerate(curves):
-        dashes = SEEDS[offset % len(SEEDS)]
-        ax.plot(steps, curve, color=BLUE, linestyle=dashes, label=f"LSTM, seed {offset}")
-    ax.axhline(unigram, color=VERMILLION, linewidth=1.2, linestyle=DASHED)
-    text, end = f"unigram model, {unigram:.3g}", (steps[-1], unigram)
-    beside(ax, text, end, (0, 3), ha="right", color=VERMILLION)
+        name = f"LSTM, seed {offset}"
+        entries[name] = {"color": BLUE, "linestyle": SEEDS[offset % len(SEEDS)]}
+        ax.plot(steps, curve, label=name, **entries[name])
+    name = "unigram model"
+    entries[name] = {"color": VERMILLION, "linewidth": 1.2, "linestyle": DASHED}
+    ax.axhline(unigram, label=name, **entries[name])
     ax.set(yscale="log", ylabel="perplexity on the test text")
     step_axis(ax)
     ax.set_xlim(0, steps[-1])
@@ -40,7 +42,7 @@ def perplexity(steps: Sequence[int], curves: np.ndarray, unigram: float) -> Figu
     ax.minorticks_off()
     ax.set_ylim(low, high)
     ax.grid(axis="y")
-    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.68))
+    key(figure, entries)
     return figure
 
 
@@ -58,24 +60,23 @@ def appendix_figure_6(
     it, and, as a `floor`, similarity to the final state on other sequences. The first layer, the
     embedding, is drawn in the left panel alone.
     """
-    figure, axes = panels(1, 2, height=3.1)
+    figure, axes = panels(1, 2, height=2.8)
     left, right = axes[0]
     styles: dict[str, Style] = {layers[0]: {"color": GREY, "linestyle": DASHED, "linewidth": 1.2}}
     for i, name in enumerate(layers[1:]):
         i %= len(MARKERS)
         styles[name] = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 3.5}
     for j, (name, style) in enumerate(styles.items()):
-        draw_curve(left, Curve(fractions, similarity[:, :, j]), style)
-        lowest = {**CHANCE, "color": style["color"]}
-        draw_curve(left, Curve(fractions, floor[:, :, j]), lowest, ranged=False)
+        draw_curve(left, Curve(fractions, similarity[:, :, j]), style, name)
+        lowest = {**style, "linestyle": DOTTED, "linewidth": 1}
+        draw_curve(left, Curve(fractions, floor[:, :, j]), lowest, f"{name}, floor", ranged=False)
         if name != layers[0]:
-            draw_curve(right, Curve(fractions, share[:, :, j]), style)
-    left.text(0.99, floor[:, -1].mean() + 0.05, "floor", ha="right", **ASIDE)
+            draw_curve(right, Curve(fractions, share[:, :, j]), style, name)
     left.set(ylabel="SVCCA to the final state", ylim=(0, 1.03), title="Similarity")
     right.set(ylabel="share of the way covered", ylim=(None, 1.03), title="Progress")
     for ax in (left, right):
         ax.set(xlabel="fraction of training", xlim=(0, 1))
         ax.grid(axis="y")
     letters([left, right])
-    key(figure, styles)
+    key(figure, {**styles, "floor, dotted": CHANCE})
     return figure

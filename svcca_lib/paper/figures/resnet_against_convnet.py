@@ -16,12 +16,10 @@ def figure_7(
     matrices: Mapping[str, np.ndarray], rows: Sequence[str], columns: Sequence[str]
 ) -> Figure:
     """Figure 7: layers of a ResNet, the rows, against layers of a ConvNet, each with its label."""
-    figure, shown = row(matrices, 6.8, "layers of the ResNet", grid=False)
+    label = "DFT-CCA similarity"
+    figure, shown = row(matrices, 7.0, "layers of the ResNet", grid=False, phone=6.6)
     for ax, matrix in shown:
-        image = heat_map(ax, matrix, dict(enumerate(columns)), aspect="auto")
-        ax.set_yticks(range(len(rows)), rows)
-        ax.tick_params(axis="x", labelsize=8)
-        ax.tick_params(axis="y", labelsize=7)
+        image = heat_map(ax, matrix, rows, columns, label, aspect="auto")
         ax.set_xlabel("layers of the ConvNet")
-    colour_bar(figure, image, figure.axes, "DFT-CCA similarity", shrink=0.5, pad=0.01, aspect=30)
+    colour_bar(figure, image, figure.axes, label, shrink=0.5, pad=0.01, aspect=30)
     return figure

@@ -14,4 +14,4 @@ LONG, SHORT, FINE = (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1.4))  # where more ar
 
 LEVEL: Style = {"color": GREY, "linewidth": 0.9, "linestyle": DOTTED}  # a height to compare with
 CHANCE: Style = {"color": GREY, "linewidth": 1, "linestyle": DOTTED}  # the same as a curve
-ASIDE: Style = {"color": GREY, "fontsize": 7.5}  # words at such a line
+ASIDE: Style = {"color": GREY, "fontsize": 7}  # words at such a line

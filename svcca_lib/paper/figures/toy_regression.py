@@ -11,11 +11,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from svcca_lib.paper.figures.palette import BLUE, COLOURS, GREEN, GREY, PALE, VERMILLION
-from svcca_lib.paper.figures.strokes import DASHED, Style
-from svcca_lib.paper.figures.style import ABOVE_NOTE, drawn, key, letters, note, page, panels
+from svcca_lib.paper.figures.strokes import DASHED, LONG, SHORT, Style
+from svcca_lib.paper.figures.style import (
+    ABOVE_NOTE,
+    SMALLEST,
+    drawn,
+    for_phone,
+    key,
+    label_up,
+    letters,
+    note,
+    page,
+    panels,
+    plain_numbers,
+)
 
-NET_1: Style = {"color": "#73b1d8", "linewidth": 2.4}  # light, and as light on black
-NET_2: Style = {"color": VERMILLION, "linewidth": 1.2, "linestyle": DASHED}
+NET_1: Style = {"color": "#73b1d8", "linewidth": 2}  # light, and as light on black
+NET_2: Style = {"color": VERMILLION, "linewidth": 1, "linestyle": DASHED}
+
+OUTPUTS: tuple[Style, ...] = tuple(
+    {"color": colour, "linestyle": dashes}
+    for colour, dashes in zip(COLOURS[:4], ("-", LONG, SHORT, "-."), strict=True)
+)
 
 
 class Pairs(Protocol):
@@ -42,35 +59,46 @@ def appendix_figure_1(
     what CCA finds in these. Then the canonical `correlations` of pairs of layers, such as "A, B",
     and the share of the variance in each singular direction of a layer, of which `kept` hold 99 %.
     """
-    figure = page(4.7)
-    axes = original, mixed, found, left, right = figure.subplot_mosaic("AABBCC;DDDEEE").values()
+    figure = page(4.2, phone=9.5)
+    mosaic = "A;B;C;D;E" if for_phone() else "AABBCC;DDDEEE"
+    axes = original, mixed, found, left, right = figure.subplot_mosaic(mosaic).values()
+    for ax in axes:
+        ax.set_label("")  # they are named by their titles
     for j, colour in enumerate((BLUE, VERMILLION, GREEN)):
-        original.plot(index, neurons[:, j], color=colour, linewidth=2)
-        mixed.plot(index, distorted[:, j], color=GREY, linestyle=("-", "--", ":")[j])
-        found.plot(index, neurons[:, j], color=colour, linewidth=4.5, alpha=0.3)
-        found.plot(index, recovered[:, j], color=colour, linestyle=DASHED, linewidth=1.4)
-    titles = "Three neurons", "The same, mixed", "Found again by CCA"
+        name = f"neuron {j + 1}"
+        dashes = ("-", LONG, SHORT)[j]
+        original.plot(index, neurons[:, j], color=colour, linestyle=dashes, label=name)
+        mix: Style = {"color": GREY, "linestyle": dashes, "label": f"mixture {j + 1}"}
+        mixed.plot(index, distorted[:, j], **mix)
+        found.plot(index, neurons[:, j], color=colour, linewidth=4, alpha=0.3, label=name)
+        again: Style = {"color": colour, "linestyle": dashes, "linewidth": 1.2}
+        found.plot(index, recovered[:, j], label=f"found for {name}", **again)
+    titles = "Three neurons", "The same, mixed", "Found by CCA"
     for ax, title in zip((original, mixed, found), titles, strict=True):
         ax.set_title(title)
         _index_axis(ax)
-    original.set_ylabel("activation")
+    label_up((original, mixed, found), "activation")
     found.set_ylim(original.get_ylim())
 
     wide: Style = {"color": BLUE, "linewidth": 4.5, "alpha": 0.4}
     for style, (pair, rho) in zip((wide, {"color": VERMILLION}), correlations.items(), strict=True):
         left.step(np.arange(1, len(rho) + 1), rho, where="mid", label=pair, **style)
-    left.set(ylim=(0, 1.08), xlabel="canonical pair $i$", ylabel=r"$\rho_i$")
+    left.set(ylim=(0, 1.08), xlabel="canonical pair", ylabel="correlation ρ")
     left.set_title("CCA alone sees no difference")
     left.legend(loc="lower left", title="layers compared", alignment="left")
 
     lines: tuple[Style, ...] = {"color": BLUE}, {"color": VERMILLION, "linestyle": DASHED}
-    for line, (name, share) in zip(lines, variances.items(), strict=True):
+    for i, (line, (name, share)) in enumerate(zip(lines, variances.items(), strict=True)):
         k = kept[name]
         right.semilogy(np.arange(1, len(share) + 1), share, label=f"{name}: {k} kept", **line)
-        right.plot(k, share[k - 1], "o", color=line["color"], markersize=5)
+        last: Style = {"color": line["color"], "marker": "os"[i], "linestyle": "", "markersize": 4}
+        right.plot(k, share[k - 1], **last, label=f"{name}, the last kept")
+    plain_numbers(right.yaxis)
     right.set(xlabel="singular direction", ylabel="share of variance")
     right.set_title("The SVD counts what matters")
-    right.legend(loc="center right", title="99 % of the variance", alignment="left")
+    kept_lines = right.lines[::2]
+    place: Style = {"loc": "center right", "alignment": "left"}
+    right.legend(handles=kept_lines, title="99 % of the variance", **place)
     letters(axes)
     return figure
 
@@ -83,23 +111,30 @@ def figure_1(index: np.ndarray, views: Mapping[str, Pairs], layers: Sequence[int
     sketched on the left; the last but one, which is shown, is shaded.
     """
     rows = max(len(pairs.correlations) for pairs in views.values())
-    figure, axes = panels(rows, 1 + len(views), height=4.6, width_ratios=[0.8] + [1] * len(views))
-    for ax in axes[:, 0]:
-        ax.remove()
-    sketch = figure.add_subplot(axes[0, 0].get_gridspec()[:, 0])
+    figure = page(4.2, phone=2 + 0.85 * rows * len(views))
+    if for_phone():
+        grid = figure.add_gridspec(1 + rows * len(views), 1, height_ratios=[2] + [1] * 3 * rows)
+        places = [[grid[1 + c * rows + i, 0] for i in range(rows)] for c in range(len(views))]
+        sketch = figure.add_subplot(grid[0, 0])
+    else:
+        grid = figure.add_gridspec(rows, 1 + len(views), width_ratios=[0.8] + [1] * len(views))
+        places = [[grid[i, 1 + c] for i in range(rows)] for c in range(len(views))]
+        sketch = figure.add_subplot(grid[:, 0])
+    axes = np.array([[figure.add_subplot(at) for at in column] for column in places])
     _sketch(sketch, layers)
-    for column, (title, pairs) in zip(axes[:, 1:].T, views.items(), strict=True):
+    for column, (title, pairs) in zip(axes, views.items(), strict=True):
         column[0].set_title(title)
         for i, (ax, rho) in enumerate(zip(column, pairs.correlations, strict=True)):
-            ax.plot(index, pairs.net_1[:, i], **NET_1)
-            ax.plot(index, pairs.net_2[:, i], **NET_2)
+            ax.set_label(f"{title}, pair {i + 1}")
+            ax.plot(index, pairs.net_1[:, i], label="network 1", **NET_1)
+            ax.plot(index, pairs.net_2[:, i], label="network 2", **NET_2)
             ax.spines["left"].set_visible(False)
             ax.set_yticks([])
             ax.margins(y=0.1)
-            note(ax, f"$r$ = {rho:.2f}")
+            note(ax, f"r = {rho:.2f}")
             _index_axis(ax)
             ax.xaxis.set_visible(i == rows - 1)
-    letters([sketch, *axes[0, 1:]], pad=ABOVE_NOTE)
+    letters([sketch, *axes[:, 0]], pad=ABOVE_NOTE)
     key(figure, {"network 1": NET_1, "network 2": NET_2})
     return figure
 
@@ -111,19 +146,20 @@ def figure_3(index: np.ndarray, outputs: Mapping[str, np.ndarray], fit: Sequence
     `outputs`, shape (n, 4), begin with the unrestricted one, of whose variance each has the share
     `fit`.
     """
-    figure, axes = panels(1, len(outputs), height=2.3, sharey=True)
+    figure, axes = panels(1, len(outputs), height=2.1, phone=1.5, sharey=True)
     original = next(iter(outputs.values()))
     for ax, (title, values), share in zip(axes[0], outputs.items(), fit, strict=True):
         if values is not original:
-            ax.plot(index, original, color=PALE, linewidth=2.6)
-        for column, colour in zip(values.T, COLOURS, strict=False):
-            ax.plot(index, column, color=colour, linewidth=1.3)
-        ax.set_title(title, fontsize=8.5, pad=ABOVE_NOTE)
+            for j, column in enumerate(original.T):
+                ax.plot(index, column, color=PALE, linewidth=2.2, label=f"output {j + 1}, all")
+        for j, (column, style) in enumerate(zip(values.T, OUTPUTS, strict=False)):
+            ax.plot(index, column, linewidth=1.1, label=f"output {j + 1}", **style)
+        ax.set_title(title, pad=ABOVE_NOTE)
         _index_axis(ax, label="")
         if values is not original:
-            note(ax, f"$R^2$ = {share:.4f}")
-    axes[0, 0].set_ylabel("output")
-    figure.supxlabel("datapoint", fontsize=8.5)  # no room for it between the ends of each axis
+            note(ax, f"R² = {share:.4f}")
+    label_up(axes[0], "output")
+    figure.supxlabel("datapoint", fontsize=7.5)
     return figure
 
 
@@ -135,7 +171,7 @@ def _index_axis(ax: Axes, label: str = "datapoint") -> None:
     left, right = ax.get_xticklabels()
     left.set_horizontalalignment("left")
     right.set_horizontalalignment("right")
-    ax.set_xlabel(label, labelpad=-6)  # between the two
+    ax.set_xlabel(label)
 
 
 def _sketch(ax: Axes, layers: Sequence[int], most: int = 7) -> None:
@@ -150,7 +186,7 @@ def _sketch(ax: Axes, layers: Sequence[int], most: int = 7) -> None:
         edge, face = (VERMILLION, "#f3c6a8") if i == len(layers) - 2 else (GREY, "white")
         at = np.full(len(column), i)
         ax.plot(
-            at, column, "o", markersize=5.5, markeredgecolor=edge, markerfacecolor=face, zorder=2
+            at, column, "o", markersize=4.5, markeredgecolor=edge, markerfacecolor=face, zorder=2
         )
-        ax.text(i, column[0] - 0.05, f"{width}", ha="center", va="top", fontsize=7)
+        ax.text(i, column[0] - 0.05, f"{width}", ha="center", va="top", fontsize=SMALLEST)
     ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(0, 1))

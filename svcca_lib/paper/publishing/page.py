@@ -9,10 +9,14 @@ every output, and `_config.yml` loads this module as a Sphinx extension.
 from __future__ import annotations
 
 import json
+import operator
+import posixpath
 import re
+from binascii import a2b_base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from docutils import nodes
 from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, create_figure_context
@@ -21,14 +25,29 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from svcca_lib.paper.chapter.dashboard import made
+from svcca_lib.paper.chapter.drawings import SHOWN
 from svcca_lib.paper.chapter.gathered import LEDGER
-from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, unpacked
+from svcca_lib.paper.chapter.outputs import CAPTION_METADATA, FIGURE_METADATA, unpacked
 from svcca_lib.paper.figures.dark import darkened
 
 _SOURCES = '<div class="citation-list">'
 DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
-SHOWN = {"parameters", "injected-parameters", "show-input"}  # tags of cells that are not folded
+# Vector drawings by their endings: what is added to their names, the class that shows them where
+# there are both, and their width in CSS pixels, where there is room for it.
+DRAWINGS = {"svg": ("", "on-page", SHOWN), "phone.svg": ("-phone", "on-phone", 480)}
+UNFOLDED = {"parameters", "injected-parameters", "show-input"}  # tags of cells that are not folded
 LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
+
+
+class Drawn(nodes.image):  # type: ignore[misc]
+    """An image whose place on the page is known before it is loaded, so that nothing moves then."""
+
+
+def _draw(self: Any, node: Drawn) -> None:
+    place = posixpath.join(self.builder.imgpath, quote(self.builder.images[node["uri"]]))
+    about = {name: node[name] for name in ("alt", "width", "height")}
+    # Lazy: of all versions, only the one that is seen is loaded.
+    self.body.append(self.emptytag(node, "img", "\n", src=place, loading="lazy", **about))
 
 
 class FigureRenderer(MimeRenderPlugin):  # type: ignore[misc]
@@ -39,29 +58,39 @@ class FigureRenderer(MimeRenderPlugin):  # type: ignore[misc]
         renderer: NbElementRenderer, data: MimeData, inline: bool
     ) -> list[nodes.Element] | None:
         """Return the drawing with its alt text, as a numbered figure if it has a caption."""
+        if CAPTION_METADATA in data.output_metadata:
+            return []  # it is in the figure
         shown = data.output_metadata.get(FIGURE_METADATA)
         if inline or shown is None or data.mime_type != "image/png":
             return None
         [image] = renderer.render_image(data)
         files = {kind: unpacked(text) for kind, text in shown.get("files", {}).items()}
-        if "svg" in files:
-            files["svg"] = slim(files["svg"])
+        vector = [kind for kind in DRAWINGS if kind in files]
+        files |= {kind: slim(files[kind]) for kind in vector}
         folder = Path(renderer.source).stem
 
         def write(name: str, text: str) -> str:
             return str(renderer.write_file([folder, name], text.encode(), overwrite=True))
 
-        drawings = [image]
-        if "svg" in files:
-            light, dark = image.deepcopy(), image.deepcopy()
-            light["uri"] = write(f"{shown['name']}.svg", files["svg"])
-            dark["uri"] = write(f"{shown['name']}-dark.svg", darkened(files["svg"]))
-            light["classes"].append("only-light")
-            dark["classes"].append("only-dark")
-            drawings = [light, dark]
-        for drawing in drawings:
-            drawing["alt"] = shown["alt"]
-            drawing["loading"] = "lazy"  # of two versions, only the one that is seen is loaded
+        def drawn(uri: str, size: tuple[int, int], *classes: str) -> Drawn:
+            width, height = size
+            about = {"alt": shown["alt"], "width": width, "height": height}
+            return Drawn("", uri=uri, classes=list(classes), **about)
+
+        drawings = []
+        for kind in vector:
+            added, fitting, width = DRAWINGS[kind]
+            classes = [fitting] if len(vector) > 1 else []
+            size = width, round(width / proportion(files[kind]))
+            for shade, ending in (("light", ""), ("dark", "-dark")):
+                text = darkened(files[kind]) if ending else files[kind]
+                uri = write(f"{shown['name']}{added}{ending}.svg", text)
+                drawings.append(drawn(uri, size, f"only-{shade}", *classes))
+        if not drawings:
+            pixels = a2b_base64(data.content)
+            shape = (int.from_bytes(pixels[i : i + 4], "big") for i in (16, 20))
+            ratio = operator.truediv(*shape)
+            drawings = [drawn(image["uri"], (SHOWN, round(SHOWN / ratio)))]
         card = nodes.container("", *drawings, classes=["drawing"])
         links = [
             download_reference(
@@ -106,7 +135,7 @@ def folded(notebook: str) -> str:
     content = json.loads(notebook)
     for cell in content["cells"]:
         tags = cell["metadata"].setdefault("tags", [])
-        if cell["cell_type"] == "code" and not SHOWN & set(tags):
+        if cell["cell_type"] == "code" and not UNFOLDED & set(tags):
             tags.append("hide-input")
     return json.dumps(content)
 
@@ -146,6 +175,19 @@ def slim(svg: str) -> str:
     svg = re.sub(r"\b([1-9]\d+\.\d)\d+", r"\1", svg)
     svg = re.sub(r"\b([1-9]\.\d\d)\d+", r"\1", svg)
     return re.sub(r"\b(0\.\d{4})\d+", r"\1", svg)
+
+
+def proportion(svg: str) -> float:
+    """Return how many times as wide as high a drawing is.
+
+    >>> proportion('<svg width="300pt" height="150pt" viewBox="0 0 300 150">')
+    2.0
+    """
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    if found is None:
+        raise ValueError("the drawing has no viewBox: it needs one to be given its place")
+    width, height = map(float, found.groups())
+    return width / height
 
 
 def _without_launch(app: Sphinx, config: Config) -> None:
@@ -212,6 +254,7 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Take part in a build, as a Sphinx extension."""
+    app.add_node(Drawn, html=(_draw, None))
     app.connect("config-inited", _without_launch)
     app.connect("source-read", _fold)
     app.connect("html-page-context", _dress, priority=900)  # after the theme's buttons

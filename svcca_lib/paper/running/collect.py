@@ -18,10 +18,12 @@ import numpy as np
 import pandas as pd
 
 from svcca_lib.paper.chapter.claims import Claim, intervals
+from svcca_lib.paper.chapter.drawings import svg
 from svcca_lib.paper.chapter.ledger import CLAIMS, Ledger
 from svcca_lib.paper.chapter.tables import flat, with_column
 from svcca_lib.paper.experiments.statistics import half_widths
 from svcca_lib.paper.figures.over_seeds import over_seeds
+from svcca_lib.paper.figures.tidy import WORDS
 from svcca_lib.paper.running import table
 from svcca_lib.paper.running.grid import point
 from svcca_lib.paper.running.plan import Job, Layout, Plan
@@ -160,21 +162,27 @@ def _figures(
     for path in sorted(folders[0].glob("*.csv")):
         paths = [folder / path.name for folder in folders]
         tables = [pd.read_csv(p) for p in paths if p.is_file()]
-        numbers = [table.select_dtypes("number") for table in tables]
-        first = numbers[0]
-        alike = all(n.shape == first.shape and list(n.columns) == list(first) for n in numbers)
+        # Words that are drawn say rounded numbers, of one seed.
+        tables = [table[table["mark"] != "text"].reset_index(drop=True) for table in tables]
+        first = tables[0]
+        words = first[first.columns.intersection(WORDS)]
+        alike = all(
+            list(table) == list(first) and table[words.columns].equals(words) for table in tables
+        )
         if len(tables) < len(folders) or not alike or first.empty:
             left_out.append(path.stem)
             continue
-        stacked = np.stack([table.to_numpy(np.float64) for table in numbers])
+        numbers = [column for column in first if column not in WORDS]
+        stacked = np.stack([table[numbers].to_numpy(np.float64) for table in tables])
         mean, half = stacked.mean(0), half_widths(stacked, level)
         parts = {"": mean, ".low": mean - half, ".high": mean + half}
-        frames = {end: pd.DataFrame(a, columns=first.columns) for end, a in parts.items()}
-        pd.concat([f.add_suffix(end) for end, f in frames.items()], axis="columns").to_csv(
+        frames = {end: pd.DataFrame(a, columns=numbers) for end, a in parts.items()}
+        pd.concat([words, *(f.add_suffix(end) for end, f in frames.items())], axis=1).to_csv(
             target / path.name, index=False, float_format="%.9g"
         )
-        figure = over_seeds(frames[""], frames[".low"], frames[".high"])
-        figure.savefig(target / f"{path.stem}.svg", metadata={"Date": None})
+        whole, low, high = (pd.concat([words, frame], axis=1) for frame in frames.values())
+        text = svg(over_seeds(whole, low, high).page, path.stem, f"{path.stem}: mean and interval")
+        (target / f"{path.stem}.svg").write_text(text, encoding="utf-8", newline="\n")
         drawn.append(path.stem)
     return tuple(drawn), tuple(left_out)
 

@@ -22,6 +22,7 @@ from svcca_lib.paper.figures import (
     toy_regression,
 )
 from svcca_lib.paper.figures.curves import Curve
+from svcca_lib.paper.figures.tidy import table
 
 RNG = np.random.default_rng(0)
 INDEX = np.linspace(0, 999, 50).astype(int)
@@ -104,7 +105,8 @@ def appendix_c():
 
 def figure_4():
     rows = {"this book": shares(4, 5, 5), "paper": shares(4, 5, 5)}
-    return dynamics.figure_4(rows, TIMES, {0: "c1", 2: "c3", 4: "fc"}), rows
+    layers = ["c1", "c2", "c3", "c4", "fc"]
+    return dynamics.figure_4(rows, TIMES, layers, [0, 2, 4]), rows
 
 
 def figure_4_differences():
@@ -117,7 +119,9 @@ def figure_4_differences():
 def appendix_figure_3():
     counted = np.array([True, True, True, True, False])
     networks = [
-        dynamics.Convergence(np.linspace(0, 1, 6), shares(6, 5), shares(5), counted, title)
+        dynamics.Convergence(
+            np.linspace(0, 1, 6), shares(6, 5), shares(5), counted, title, list("abcde")
+        )
         for title in ("ConvNet", "ResNet-32")
     ]
     return dynamics.appendix_figure_3(networks, 0.8), networks
@@ -148,7 +152,10 @@ def figure_5_cost():
 def figure_6():
     networks = {
         title: class_sensitivity.Classes(
-            shares(3, depth, 5), 0.3 * shares(depth), {0: "c1", depth - 1: "fc"}
+            shares(3, depth, 5),
+            0.3 * shares(depth),
+            [f"c{i}" for i in range(depth)],
+            [0, depth - 1],
         )
         for title, depth in (("One", 9), ("Another", 5))
     }
@@ -211,7 +218,9 @@ def by_layer():
 def curves():
     x = np.array([0, 1, 10, 100.0])
     shown = {
-        "One": series.Lines(x, {"p": shares(4), "q": shares(4)}, "x", scale="symlog", mark=0.5),
+        "One": series.Lines(
+            x, {"p": shares(4), "q": shares(4)}, "x", scale="symlog", marks={"m": 0.5}
+        ),
         "Two": series.Lines(x[1:], {"q": shares(3), "r": np.full(3, np.nan)}, "y", scale="log"),
         "Three": series.Lines(x, {"p": shares(4)}, "z"),
     }
@@ -236,9 +245,13 @@ def definitions():
 
 
 def means_over_seeds():
-    columns = ["a.x", "a.y", "b", *(f"m.{i}" for i in range(8))]
-    mean = pd.DataFrame(shares(5, len(columns)), columns=columns)
-    return over_seeds.over_seeds(mean, mean - 0.05, mean + 0.05), mean
+    mean = pd.concat([table(EXAMPLES[name]()[0].page) for name in ("curves", "figure_7", "dots")])
+    mean = mean.reset_index(drop=True)
+    low, high = (mean.copy() for _ in range(2))
+    for column in ("x", "y"):
+        low[column] -= 0.05
+        high[column] += 0.05
+    return over_seeds.over_seeds(mean, low, high), mean
 
 
 EXAMPLES = {

@@ -7,6 +7,7 @@ from svcca_lib.paper.figures.distributed_representations import LINES_2A, apart
 
 def test_figure_2a_draws_means_with_their_range_and_names_chance():
     figure, layers = EXAMPLES["figure_2a"]()
+    figure = figure.page
     assert titles(figure) == ["(a) p2 (64 neurons)", "(b) fc1 (48 neurons)"]
     for ax, curves in zip(figure.axes, layers.values(), strict=True):
         assert ax.get_xscale() == "log"
@@ -23,6 +24,7 @@ def test_figure_2a_draws_means_with_their_range_and_names_chance():
 
 def test_figure_2b_draws_the_directions_and_both_restrictions_of_each_subset():
     figure, (layers, directions) = EXAMPLES["figure_2b"]()
+    figure = figure.page
     assert titles(figure) == ["(a) fc1", "(b) p2"]
     for ax, (layer, subsets) in zip(figure.axes, layers.items(), strict=True):
         curves = [directions[layer], *(c for m in subsets.values() for c in m.values())]

@@ -4,6 +4,7 @@ from figure_examples import EXAMPLES, INDEX, has_line, titles
 
 def test_appendix_figure_1_draws_the_neurons_their_mixture_and_what_was_found():
     figure, args = EXAMPLES["appendix_figure_1"]()
+    figure = figure.page
     index, neurons, mixture, found, rho, variances, kept = args
     a, b, c, d, e = figure.axes
     for ax, columns in ((a, neurons), (b, mixture), (c, neurons), (c, found)):
@@ -21,6 +22,7 @@ def test_appendix_figure_1_draws_the_neurons_their_mixture_and_what_was_found():
 
 def test_figure_1_overlays_each_pair_and_states_its_correlation():
     figure, views = EXAMPLES["figure_1"]()
+    figure = figure.page
     panels = [ax for ax in figure.axes if ax.axison]
     assert len(panels) == 9
     for i, ax in enumerate(panels):
@@ -35,6 +37,7 @@ def test_figure_1_overlays_each_pair_and_states_its_correlation():
 
 def test_figure_3_draws_every_output_on_top_of_the_original():
     figure, outputs = EXAMPLES["figure_3"]()
+    figure = figure.page
     original = outputs["all"]
     for ax, values in zip(figure.axes, outputs.values(), strict=True):
         assert len(ax.lines) == (4 if values is original else 8)

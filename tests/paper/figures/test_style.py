@@ -1,5 +1,6 @@
 """What holds of every figure: compared by data, never by pixels."""
 
+import functools
 import importlib
 import pkgutil
 
@@ -16,10 +17,12 @@ from svcca_lib.paper.chapter.drawings import png
 from svcca_lib.paper.figures import distributed_representations, style, toy_regression
 
 
-# The numbers of other figures over the seeds are drawn as they come, without names.
-@pytest.fixture(params=[name for name in EXAMPLES if name != "over_seeds"])
+@pytest.fixture(
+    params=[(name, size) for name in EXAMPLES for size in ("page", "phone")], ids="-".join
+)
 def figure(request):
-    return EXAMPLES[request.param]()[0]
+    name, size = request.param
+    return getattr(EXAMPLES[name]()[0], size)
 
 
 def test_every_figure_has_an_example_here():
@@ -30,9 +33,9 @@ def test_every_figure_has_an_example_here():
     assert drawing == set(EXAMPLES)
 
 
-def test_every_figure_is_an_opaque_card_of_the_books_width(figure):
+def test_every_figure_is_an_opaque_card_as_wide_as_a_page_or_a_phone(figure):
     assert isinstance(figure, Figure)
-    assert figure.get_size_inches()[0] == style.WIDTH
+    assert figure.get_size_inches()[0] in (style.WIDTH, style.PHONE)
     assert same_color(figure.get_facecolor(), "white")
     assert figure.get_facecolor()[3] == 1
 
@@ -44,13 +47,71 @@ def test_nothing_sticks_out_of_a_figure(figure):
     assert drawn.height <= size[1] + 0.02
 
 
-def test_no_two_texts_of_a_figure_overlap(figure):
+@functools.cache
+def shown_texts(figure):
+    """Return all texts that are seen: titles, labels, ticks, keys, notes and numbers in cells."""
     figure.draw_without_rendering()
-    texts = [t for ax in figure.axes for t in ax.get_children() if isinstance(t, Text)]
-    boxes = [t.get_window_extent() for t in texts if t.get_text() and t.get_visible()]
+    hidden = set()
+    for ax in figure.axes:
+        if not ax.axison:
+            hidden |= {*ax.xaxis.findobj(Text), *ax.yaxis.findobj(Text)}
+        for axis in (ax.xaxis, ax.yaxis):
+            # Ticks beyond the ends of an axis are kept by it, but not drawn.
+            drawn = {label for tick in axis._update_ticks() for label in (tick.label1, tick.label2)}
+            hidden |= {t for tick in (*axis.majorTicks, *axis.minorTicks)
+                       for t in (tick.label1, tick.label2)} - drawn  # fmt: skip
+    texts = figure.findobj(lambda artist: isinstance(artist, Text))
+    return [
+        t
+        for t in dict.fromkeys(texts)
+        if t.get_text().strip() and t.get_visible() and t not in hidden
+    ]
+
+
+def test_no_two_texts_of_a_figure_overlap(figure):
+    texts = shown_texts(figure)
+    assert len(texts) > 3
+    boxes = [text.get_window_extent().padded(-0.5) for text in texts]
     for i, box in enumerate(boxes):
-        for other in boxes[:i]:
-            assert not box.overlaps(other)
+        for j, other in enumerate(boxes[:i]):
+            assert not box.overlaps(other), (texts[i].get_text(), texts[j].get_text())
+
+
+def test_no_curve_runs_through_a_text(figure):
+    """Of those that are not written on something: keys inside a panel, notes, names of lines."""
+    shown_texts(figure)
+    for ax in figure.axes:
+        legend = ax.get_legend()
+        texts = [*ax.texts, *(legend.get_texts() if legend else ())]
+        for text in texts:
+            box = text.get_window_extent()
+            for line in ax.lines:
+                path = line.get_transform().transform_path(line.get_path())
+                assert not path.intersects_bbox(box, filled=False), (text.get_text(), line)
+
+
+def test_no_letter_of_a_figure_is_smaller_than_seven_points(figure):
+    sizes = {text.get_text(): text.get_fontsize() for text in shown_texts(figure)}
+    assert min(sizes.values()) >= style.SMALLEST, sizes
+    # Formulas make their own, smaller letters.
+    assert not any("$" in text for text in sizes)
+
+
+# Told apart by where they are: a wide line under a thin one, the foot of a mark, the neighbours in
+# depth of a layer, whose third of the depth has its dashes.
+BY_PLACE = {"neuron 1", "mean, chance", "1: a", "3: c"}
+
+
+def test_no_series_of_a_panel_differs_from_another_by_its_colour_alone(figure):
+    for ax in figure.axes:
+        looks = {}
+        for line in ax.lines:
+            form = (str(line._unscaled_dash_pattern), line.get_marker(), line.get_linewidth(),
+                    line.get_alpha())  # fmt: skip
+            looks.setdefault(form, set()).add((line.get_color(), line.get_label()))
+        for form, same in looks.items():
+            colours, names = {str(colour) for colour, _ in same}, {name for _, name in same}
+            assert len(colours) == 1 or BY_PLACE & names, (form, same)
 
 
 def test_every_panel_says_what_its_axes_are(figure):
@@ -64,7 +125,7 @@ def test_every_panel_says_what_its_axes_are(figure):
 def test_the_style_ignores_the_readers_settings_and_leaves_them_alone():
     x = np.eye(4)
     with matplotlib.rc_context({"font.size": 31.0, "axes.facecolor": "black"}):
-        figure = toy_regression.figure_3(np.arange(4), {"all": x}, [1.0])
+        figure = toy_regression.figure_3(np.arange(4), {"all": x}, [1.0]).page
         assert matplotlib.rcParams["font.size"] == 31.0
     ax = figure.axes[0]
     assert ax.xaxis.label.get_fontsize() == style.STYLE["axes.labelsize"]
@@ -74,16 +135,23 @@ def test_the_style_ignores_the_readers_settings_and_leaves_them_alone():
 def test_a_figure_is_the_same_bytes_each_time():
     x = np.eye(4)
     once, again = (
-        png(toy_regression.figure_3(np.arange(4), {"all": x, "2": x}, [1, 0.5])) for _ in range(2)
+        png(toy_regression.figure_3(np.arange(4), {"all": x, "2": x}, [1, 0.5]).page)
+        for _ in range(2)
     )
     assert once == again
 
 
-@pytest.mark.parametrize(("entries", "across"), [(1, 1), (5, 5), (6, 3), (7, 4), (10, 5)])
+@pytest.mark.parametrize(("entries", "across"), [(1, 1), (5, 5), (9, 9), (10, 5), (11, 6)])
 def test_rows_of_a_key_are_about_as_long(entries, across):
-    figure = Figure()
-    style.key(figure, {str(i): {} for i in range(entries)}, columns=5)
+    figure = Figure(figsize=(5.5, 2))
+    style.key(figure, {str(i): {} for i in range(entries)})
     assert figure.legends[0]._ncols == across
+
+
+def test_a_key_takes_no_more_columns_than_fit():
+    figure = Figure(figsize=(5.5, 2))
+    style.key(figure, {f"a name of some length, the {i}.": {} for i in range(4)})
+    assert figure.legends[0]._ncols == 2
 
 
 @pytest.mark.parametrize(("panels", "found"), [(1, ["t"]), (2, ["(a) t", "(b) t"])])
