@@ -99,9 +99,14 @@ class Score:
     divisor: Divisor
     less_chance: bool
 
-    def __str__(self) -> str:
+    @property
+    def summed(self) -> str:
+        """What is summed, in words."""
         power = "squares" if self.squared else "correlations"
-        return f"{power} / {self.divisor}{', less chance' if self.less_chance else ''}"
+        return f"{power}{', less chance' if self.less_chance else ''}"
+
+    def __str__(self) -> str:
+        return f"{self.summed}, over {self.divisor}"
 
 
 SCORES: tuple[Score, ...] = tuple(
@@ -318,9 +323,9 @@ def table(
     Returns
     -------
     DataFrame
-        A row for each way: ``reading``, ``cut``, ``score`` (of `SCORES`), and ``rank`` and ``rmse``
-        on the panels that choose and on those that judge, with ``lowest`` and ``highest`` judged
-        ``rank`` of a network.
+        A row for each way: ``reading``, ``cut``, ``score`` (of `SCORES`) and what it ``summed``,
+        and ``rank`` and ``rmse`` on the panels that choose and on those that judge, with the
+        ``lowest`` and ``highest`` judged ``rank`` of a network.
     """
     rows = []
     for way in scans[0]:
@@ -334,6 +339,7 @@ def table(
                     "reading": way[0],
                     "cut": way[1],
                     "score": score,
+                    "summed": score.summed,
                     "choosing rank": choosing[:, 0].mean(),
                     "choosing rmse": choosing[:, 1].mean(),
                     "rank": judging[:, 0].mean(),
