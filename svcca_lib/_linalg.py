@@ -181,15 +181,24 @@ def one_thread_each(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
     costs some twenty times the work of one, as they wait for each other. Here the items share the
     threads that torch has, and both libraries keep to one for each.
     """
-    if len(items) == 1:
-        return [work(items[0])]
-    with _one_thread() as threads, ThreadPoolExecutor(threads) as pool:
+    if len(items) == 1 or _inside.one:  # a thread of another call has no threads to share
+        return list(map(work, items))
+    with _one_thread() as threads, ThreadPoolExecutor(threads, initializer=_enter) as pool:
+        return list(pool.map(work, items))
 
-        def alone(item: A) -> B:
-            torch.set_num_threads(1)
-            return work(item)
 
-        return list(pool.map(alone, items))
+class _Inside(threading.local):
+    """Whether this thread is one of those that work alone."""
+
+    one = False
+
+
+_inside = _Inside()
+
+
+def _enter() -> None:
+    _inside.one = True
+    torch.set_num_threads(1)
 
 
 class _OneThread:

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -76,4 +78,17 @@ def test_one_thread_each_keeps_the_order_and_gives_the_threads_back():
     ]
     with pytest.raises(ZeroDivisionError):
         one_thread_each(lambda i: 1 / i, [1, 0])
+    assert torch.get_num_threads() == before
+
+
+def test_one_thread_each_within_one_thread_each_keeps_to_that_thread():
+    before = torch.get_num_threads()
+
+    def inner(i):
+        found = one_thread_each(lambda j: (threading.get_ident(), torch.get_num_threads()), [0, 1])
+        return found, threading.get_ident(), torch.get_num_threads()
+
+    for found, own, threads in one_thread_each(inner, range(4)):
+        assert found == [(own, 1), (own, 1)]
+        assert threads == 1
     assert torch.get_num_threads() == before

@@ -33,11 +33,12 @@ def figure_4(
     times: Sequence[str],
     layers: Sequence[str],
     named: Collection[int],
+    label: str = "SVCCA similarity",
 ) -> Figure:
     """Figure 4: layers during training against layers at its end.
 
     `rows` has similarities (times, layers, layers) by title, such as "this book"; the names of
-    `layers` are written at the positions `named`.
+    `layers` are written at the positions `named`; `label` is what the colours are.
     """
     size: Style = {
         "height": 0.5 + 1.25 * len(rows),
@@ -48,12 +49,12 @@ def figure_4(
     figure, axes = panels(len(rows), len(times), sharex=True, sharey=True, **size)
     for line, (title, matrices) in zip(axes, rows.items(), strict=True):
         for ax, time, matrix in zip(line, times, matrices, strict=True):
-            image = heat_map(ax, matrix, layers, layers, "SVCCA similarity", named=named)
+            image = heat_map(ax, matrix, layers, layers, label, named=named)
             ax.set_title(f"{title}, {time}", fontsize=SMALLEST, weight="normal")
             ax.label_outer()
     figure.supxlabel("layer at the end of training", fontsize=7.5)
     figure.supylabel("layer during training", fontsize=7.5)
-    colour_bar(figure, image, axes, "SVCCA similarity", shrink=0.6, pad=0.01, aspect=30)
+    colour_bar(figure, image, axes, label, shrink=0.6, pad=0.01, aspect=30)
     return figure
 
 

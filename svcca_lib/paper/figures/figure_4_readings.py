@@ -36,7 +36,9 @@ MARKS: tuple[Style, ...] = (
 
 
 @drawn
-def readings(cuts: Mapping[str, Ways], marks: Mapping[str, float], label: str) -> Figure:
+def readings_against_the_paper(
+    cuts: Mapping[str, Ways], marks: Mapping[str, float], label: str
+) -> Figure:
     """Rank correlations of all ways with the paper's cells: a panel a cut, a row a reading.
 
     `marks` are lines to compare with, by name, at most two; `label` is of the x axis.
@@ -46,7 +48,9 @@ def readings(cuts: Mapping[str, Ways], marks: Mapping[str, float], label: str) -
         heights = -np.arange(len(ways.readings))
         for i, (kind, style) in enumerate(KINDS.items()):
             values = ways.summed[kind]
-            at = [np.full(len(v), h + (1.5 - i) * 0.18) for v, h in zip(values, heights, strict=True)]
+            at = [
+                np.full(len(v), h + (1.5 - i) * 0.18) for v, h in zip(values, heights, strict=True)
+            ]
             ax.plot(
                 np.concatenate(values),
                 np.concatenate(at),
