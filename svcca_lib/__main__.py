@@ -7,15 +7,16 @@ say so in a sentence.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from svcca_lib.files import command
 
+app: Any = None  # the commands of the reproduction, where its extra is installed
 try:
     from svcca_lib.paper.cli.app import app
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("svcca_lib"):
         raise
-    app = None  # type: ignore[assignment]
 
 EXTRA = "pip install 'svcca-lib[workflow]'"
 # What there is with the extra, for those who have not got it.

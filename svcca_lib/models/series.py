@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 from tqdm import tqdm
 
-from svcca_lib.errors import short_of_memory
+from svcca_lib.errors import is_whole, short_of_memory
 from svcca_lib.measures.pairwise import warn_once
 from svcca_lib.models.axes import Channels
 from svcca_lib.models.batches import Feed, random_order
@@ -241,7 +241,7 @@ def compare_series(
         progress=False,
     )
     if not isinstance(reference, nn.Module):
-        if isinstance(reference, bool) or not isinstance(reference, (int, np.integer)):
+        if not is_whole(reference):
             raise TypeError(
                 f"reference must be the place of a step or a model; got {type(reference).__name__}"
             )
@@ -337,7 +337,7 @@ class _Series:
             if not both:
                 raise ValueError("cells='diagonal' needs layers of the same name in both models")
             return both
-        if isinstance(self.asked, str):
+        if isinstance(self.asked, str):  # type: ignore[unreachable]
             raise ValueError(f"cells must be 'all', 'diagonal' or pairs; got {self.asked!r}")
         pairs = [(a, b) for a, b in self.asked]
         for pair in pairs:
