@@ -22,7 +22,7 @@ EXTRA = "pip install 'svcca-lib[workflow]'"
 # What there is with the extra, for those who have not got it.
 REPRODUCTION = (
     *("run", "resume", "list", "status", "clean", "collect"),
-    *("workflow", "reference", "ledger", "site", "pdf", "versions", "machines"),
+    *("workflow", "reference", "ledger", "site", "pdf", "archive", "versions", "machines"),
     *("train", "execute"),
 )
 _OTHERS = f"""\
