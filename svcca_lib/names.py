@@ -1,6 +1,6 @@
 r"""Names that come from data (layers, classes, folders), made harmless where readers meet them.
 
-A name is text and nothing else: no tag, no link, no formula, neither of mathematics nor of a
+A name is text and nothing else: no tag, no emphasis, no formula, neither of mathematics nor of a
 spreadsheet. Each function is for one border, and leaves ordinary names as they are.
 
 >>> markup("<b>$x$</b>").count("<b>"), markdown("a*b|c"), mathtext("$x$"), cell("=1+1")
@@ -19,17 +19,19 @@ T = TypeVar("T")
 # Spreadsheets take a cell that begins with one of these for a formula (OWASP, CSV injection).
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MATHS = re.compile(r"[$\\]")
-_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|$&~^:@\"'-])")
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>#|$&~^]")
 
 
 def markup(name: str) -> str:
     """Return a name as HTML text, which neither a browser nor MathJax reads anything into."""
-    return _MATHS.sub(r'<span class="tex2jax_ignore mathjax_ignore">\g<0></span>', html.escape(name))
+    return _MATHS.sub(
+        r'<span class="tex2jax_ignore mathjax_ignore">\g<0></span>', html.escape(name)
+    )
 
 
 def markdown(name: str) -> str:
     """Return a name as text of MyST Markdown; a line break is a space."""
-    return _MARKUP.sub(r"\\\1", " ".join(name.split()))
+    return _MARKUP.sub(r"\\\g<0>", " ".join(name.split()))
 
 
 def mathtext(name: str) -> str:
@@ -38,7 +40,7 @@ def mathtext(name: str) -> str:
 
 
 def cell(value: T) -> T | str:
-    """Return a value for a cell of a CSV table: text a spreadsheet would compute gets an apostrophe.
+    """Return a value for a CSV table: text that a spreadsheet would compute gets an apostrophe.
 
     Numbers stay numbers.
     """

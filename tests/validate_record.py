@@ -1,4 +1,4 @@
-"""Check a record's folder with the validators of RO-Crate and Croissant: ``validate_record.py DIR``.
+"""Check a record with the validators of RO-Crate and Croissant: ``validate_record.py FOLDER``.
 
 Runs in the environment of the group `checks`. Nothing is fetched: the context of RO-Crate, a page
 of the web, is the copy that rocrate ships, put where the validator looks first.

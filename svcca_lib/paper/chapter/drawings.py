@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from svcca_lib.names import cell
 from svcca_lib.paper.chapter.claims import number
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Drawing:
         if tables:
             # Side by side; where lengths differ, the shorter ones end in empty cells.
             joined = pd.concat(list(tables.values()), axis="columns")
-            files["csv"] = joined.to_csv(index=False, float_format="%.7g")
+            words = joined.select_dtypes(exclude="number")
+            named = joined.assign(**words.map(cell)).rename(columns=cell)
+            files["csv"] = named.to_csv(index=False, float_format="%.7g")
         return cls(image, files, tuple(_summary(*item) for item in tables.items()))
 
     @property

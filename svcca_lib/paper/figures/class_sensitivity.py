@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from svcca_lib.names import mathtext
 from svcca_lib.paper.figures.curves import Curve, draw_curve
 from svcca_lib.paper.figures.palette import BLUE, INK, VERMILLION
 from svcca_lib.paper.figures.strokes import CHANCE, DASHED, Style
@@ -46,6 +47,6 @@ def figure_6(networks: Mapping[str, Classes], classes: Sequence[str]) -> Figure:
         ax.set_xticks(list(network.ticks), list(network.ticks.values()), rotation=90)
         ax.set(xlabel="layer, from the input", ylim=(0, 1.03), xlim=(0, depth[-1]))
     longest = max(map(len, classes))
-    entries = {**dict(zip(classes, FIVE, strict=True)), "chance": CHANCE}
+    entries = {**dict(zip(map(mathtext, classes), FIVE, strict=True)), "chance": CHANCE}
     key(figure, entries, columns=3 if longest > 12 else 6)
     return figure

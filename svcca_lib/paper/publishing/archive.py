@@ -17,13 +17,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from svcca_lib.names import cell
+from svcca_lib.names import cells
 from svcca_lib.paper.chapter.gathered import Book, published
 from svcca_lib.paper.chapter.tables import flat
 from svcca_lib.paper.publishing import crate, croissant
 
 PROFILES = "quick"  # and those that are published
-DAWN = (1980, 1, 1, 0, 0, 0)  # the time of every file in the ZIP file, so that it has the same bytes
+DAWN = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the time of every file in the ZIP file, so that it has the same bytes
 
 
 def build(root: Path, folder: Path) -> Path:
@@ -94,7 +101,7 @@ def _claims(books: Mapping[str, Book]) -> str:
         for chapter, ledger in book.chapters.items()
         for claim in ledger.claims
     ]
-    return _table([[*rows[0]], *(map(cell, row.values()) for row in rows)])
+    return _table([[*rows[0]], *(cells(row.values()) for row in rows)])
 
 
 def _digits() -> str:
