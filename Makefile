@@ -50,6 +50,11 @@ reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 publish: $(VENV) ## Keep the chapters that `make book PROFILE=cifar10` executed as the published ones
 	@mkdir -p published/cifar10 && cp build/cifar10/book/*.ipynb published/cifar10/
 
+archive: $(VENV) $(CHECKS) ## Make the record for an archive, build/svcca-record.zip, and validate it
+	@$(CLI) archive build/svcca-record
+	@.venv/checks/bin/cffconvert --validate
+	@.venv/checks/bin/python tests/validate_record.py build/svcca-record
+
 lint: $(VENV) $(CHECKS) ## Check style, which way imports go, the workflows, and how the project is set up
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && .venv/bin/lint-imports --no-cache --no-logo
 	@.venv/checks/bin/zizmor --offline --quiet .github

@@ -41,7 +41,7 @@ def crate(folder: Path) -> list[str]:
             services.ValidationSettings(
                 rocrate_uri=folder,
                 profile_identifier="ro-crate-1.3",
-                requirement_severity=Severity.RECOMMENDED,
+                requirement_severity=Severity.REQUIRED,
                 offline=True,
                 cache_path=cache,
             )
