@@ -91,8 +91,7 @@ def _code(folder: Path) -> Iterable[Entity]:
     }
     for name, description in said.items():
         if (folder / name).is_dir():
-            kind = ["Dataset", "SoftwareSourceCode"]
-            yield _entity(name, kind, name.rstrip("/"), description)
+            yield _entity(name, "Dataset", name.rstrip("/"), description)
 
 
 def _notebooks(folder: Path) -> Iterable[Entity]:
