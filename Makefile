@@ -92,7 +92,7 @@ $(VENV): requirements.txt pyproject.toml
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(CHECKS): requirements-checks.txt | $(VENV)
+$(CHECKS): requirements-checks.txt
 	$(PYTHON) -m venv .venv/checks
 	.venv/checks/bin/python -m pip install --quiet --require-hashes --requirement requirements-checks.txt
 	@touch $@
