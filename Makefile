@@ -9,11 +9,12 @@ PYTHON ?= python3
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME CONDA_PREFIX PIP_REQUIRE_VIRTUALENV JUPYTER_PATH
 
 VENV := .venv/installed
+CHECKS := .venv/checks/installed
 PY := .venv/bin/python
 CLI := $(PY) -m svcca_lib
 
 .DEFAULT_GOAL := help
-.PHONY: help book site pdf check test machines bench reference publish lint types package format lock clean
+.PHONY: help book site pdf check test machines bench reference publish archive lint types package format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -32,14 +33,14 @@ check: lint types ## Style, imports, types, and tests of the measures: under a m
 	@$(PY) -m pytest -q -n 2 -m "not slow" tests/test_*.py tests/measures tests/fourier tests/inference \
 	   tests/models tests/files
 
-test: $(VENV) ## Unit, property, notebook and from-scratch tests
+test: $(VENV) $(CHECKS) ## Unit, property, notebook and from-scratch tests
 	@$(PY) -m pytest --nbval --foreign -n 2 --dist loadfile
 
 machines: $(VENV) ## Tests as on other machines, for hours; ONLY=haswell,oldest names some
 	@$(CLI) machines --only "$(ONLY)"
 
 bench: $(VENV) ## Times against peers, into benchmarks/results.md; wants a quiet machine
-	@grep -v '^-e' requirements.txt > .venv/constraints.txt
+	@sed -n 's/^\([a-z].*\) \\$$/\1/p' requirements.txt > .venv/constraints.txt # versions, without hashes
 	@$(PY) -m pip install --quiet -r benchmarks/requirements.txt -c .venv/constraints.txt
 	@$(PY) benchmarks/run.py
 
@@ -49,8 +50,15 @@ reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 publish: $(VENV) ## Keep the chapters that `make book PROFILE=cifar10` executed as the published ones
 	@mkdir -p published/cifar10 && cp build/cifar10/book/*.ipynb published/cifar10/
 
-lint: $(VENV) ## Check style, and which way imports go
+archive: $(VENV) $(CHECKS) ## Make the record for an archive, build/svcca-record.zip, and validate it
+	@$(CLI) archive build/svcca-record
+	@.venv/checks/bin/cffconvert --validate
+	@.venv/checks/bin/python tests/validate_record.py build/svcca-record
+
+lint: $(VENV) $(CHECKS) ## Check style, which way imports go, the workflows, and how the project is set up
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && .venv/bin/lint-imports --no-cache --no-logo
+	@.venv/checks/bin/zizmor --offline --quiet .github
+	@.venv/checks/bin/repo-review --show errskip .
 
 types: $(VENV) ## Check the types of the library, strictly
 	@$(PY) -m mypy
@@ -61,18 +69,30 @@ package: $(VENV) ## Build the wheel and the source distribution into dist/
 format: $(VENV) ## Mend style
 	@$(PY) -m ruff check --fix --extend-exclude "*.ipynb" . && $(PY) -m ruff format .
 
-lock: ## Remake requirements.txt from pyproject.toml (needs uv)
-	@{ echo '# The lock: exact versions of everything, for Python 3.11 to 3.13. Remake it with `make lock`.'; \
-	   uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	      --no-annotate --no-header --upgrade; \
-	   echo '-e .'; } > requirements.new && mv requirements.new requirements.txt
+LOCK = .venv/checks/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
+   --no-annotate --no-header --quiet --upgrade
+
+lock: $(CHECKS) ## Remake requirements.txt and requirements-checks.txt from pyproject.toml
+	@{ echo '# The lock: exact versions of everything and the hashes of their files, for Python 3.11 to 3.14.'; \
+	   echo '# `make lock` remakes it.'; \
+	   $(LOCK) pyproject.toml --extra files --extra pdf --extra workflow --group dev; } > requirements.new
+	@{ echo '# The lock of the group `checks` of pyproject.toml. `make lock` remakes it.'; \
+	   $(LOCK) --group checks; } > requirements-checks.new
+	@mv requirements.new requirements.txt && mv requirements-checks.new requirements-checks.txt
 
 clean: ## Remove what was built; the environment and the store of trained networks stay
 	rm -rf _build build .snakemake .pytest_cache .ruff_cache .hypothesis
 
+# The package itself has no hash: it is this folder. Its setuptools is that of the lock.
 $(VENV): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
-	  "error: needs Python 3.11 to 3.13, got %d.%d; name one with make PYTHON=python3.13" % v)'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+	  "error: needs Python 3.11 or later, got %d.%d; name one with make PYTHON=python3.14" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --requirement requirements.txt
+	$(PY) -m pip install --quiet --require-hashes --requirement requirements.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(CHECKS): requirements-checks.txt
+	$(PYTHON) -m venv .venv/checks
+	.venv/checks/bin/python -m pip install --quiet --require-hashes --requirement requirements-checks.txt
 	@touch $@

@@ -7,21 +7,22 @@ say so in a sentence.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from svcca_lib.files import command
 
+app: Any = None  # the commands of the reproduction, where its extra is installed
 try:
     from svcca_lib.paper.cli.app import app
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("svcca_lib"):
         raise
-    app = None  # type: ignore[assignment]
 
 EXTRA = "pip install 'svcca-lib[workflow]'"
 # What there is with the extra, for those who have not got it.
 REPRODUCTION = (
     *("run", "resume", "list", "status", "clean", "collect"),
-    *("workflow", "reference", "ledger", "site", "pdf", "versions", "machines"),
+    *("workflow", "reference", "ledger", "site", "pdf", "archive", "versions", "machines"),
     *("train", "execute"),
 )
 _OTHERS = f"""\

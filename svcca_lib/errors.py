@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TypeAlias
 
 import torch
@@ -27,6 +28,11 @@ class UnresolvedError(ValueError):
 
 class ConstantLayerError(ValueError):
     """No neuron of a layer varies over the data: there is nothing to compare."""
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, Python's or NumPy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from svcca_lib._linalg import thin_svd
+from svcca_lib.errors import is_whole
 from svcca_lib.inputs import ArrayLike, as_tensor
 from svcca_lib.layer import centre
 from svcca_lib.outputs import like_input
@@ -118,7 +119,7 @@ def _fit(x: ArrayLike, weights: ArrayLike, k: int | None) -> Any:
         )
     m = columns.shape[1]
     k = m if k is None else k
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= m:
+    if not is_whole(k) or not 1 <= k <= m:
         raise ValueError(f"k must be a number of directions from 1 to {m}; got {k!r}")
     rows, mean = centre(tensor)
     responses = rows @ columns[:, :k]

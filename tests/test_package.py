@@ -40,7 +40,7 @@ def test_import_is_fast_and_loads_nothing_of_the_reproduction():
 
 @pytest.mark.slow  # `make check` runs mypy itself
 def test_types_of_the_library_hold_strictly():
-    pytest.importorskip("mypy", reason="mypy is not installed; it comes with the dev extra")
+    pytest.importorskip("mypy", reason="mypy is not installed; it comes with the dev group")
     command = [sys.executable, "-m", "mypy"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

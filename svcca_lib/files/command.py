@@ -24,6 +24,7 @@ from svcca_lib.files.layers import SUFFIXES, names_file, open_layers
 from svcca_lib.files.paths import file_to_be
 from svcca_lib.measures.registry import MEASURES
 from svcca_lib.models.table import LayerTable
+from svcca_lib.names import cells_of
 
 FAILED, WRONG_USE = 1, 2  # exit statuses
 PROGRAM = "python -m svcca_lib" if sys.argv[0].endswith("__main__.py") else "svcca"
@@ -196,7 +197,7 @@ def _compare(given: argparse.Namespace) -> None:
         with open(given.csv, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(pairs[0]))
             writer.writeheader()
-            writer.writerows(pairs)
+            writer.writerows(map(cells_of, pairs))
     if given.json:
         said = {"measure": given.measure, "options": options, "a": given.a, "b": given.b}
         print(json.dumps({**said, "n": table.n, "pairs": [_known(pair) for pair in pairs]}))

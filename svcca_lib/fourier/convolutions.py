@@ -99,7 +99,7 @@ AROUND_THE_CENTRE = ((3 / 8, 3 / 8), (3 / 8, 5 / 8), (5 / 8, 3 / 8), (5 / 8, 5 /
 
 
 def positions_as_neurons(
-    x: ArrayLike, positions: Sequence[tuple[float, float]] = AROUND_THE_CENTRE
+    x: ArrayLike, positions: Sequence[Sequence[float]] = AROUND_THE_CENTRE
 ) -> Any:
     """Read all channels at a few places of the grid as neurons: (n, c, h, w) -> (n, m * c).
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from svcca_lib.errors import is_whole
 from svcca_lib.fourier.subspace import FourierSubspace
 from svcca_lib.inputs import ArrayLike
 from svcca_lib.pair_moments import PairMoments
@@ -23,7 +24,7 @@ def at_least(least: int, value: int, name: str) -> None:
     ValueError
         If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    if not is_whole(value) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
 
 

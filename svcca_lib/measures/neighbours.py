@@ -21,7 +21,7 @@ import scipy  # its parts are loaded when used: the import stays fast
 import torch
 from torch import Tensor
 
-from svcca_lib.errors import some_variance
+from svcca_lib.errors import is_whole, some_variance
 from svcca_lib.inputs import Precision, rows_of
 from svcca_lib.layer import centre
 from svcca_lib.measures.measure import Measure, function
@@ -186,7 +186,7 @@ x, y : array_like, shape (n, p) and (n, q)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:
+        if not is_whole(self.k) or self.k < 1:
             raise ValueError(f"k must be a whole number of neighbours, at least 1; got {self.k!r}")
 
     @property

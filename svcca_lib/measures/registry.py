@@ -175,7 +175,7 @@ def register(measure: M) -> M:
     return measure
 
 
-def measure_named(name: str, options: Mapping[str, Any]) -> Measure[Any]:
+def measure_named(name: object, options: Mapping[str, Any]) -> Measure[Any]:
     """Look a measure up and give it its options.
 
     Raises

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svcca_lib.errors import same_rows
+from svcca_lib.errors import is_whole, same_rows
 from svcca_lib.inputs import ArrayLike, as_tensor
 from svcca_lib.outputs import handed_out
 
@@ -59,7 +59,7 @@ class Reservoir:
     """
 
     def __init__(self, size: int = 2048, seed: int = 0) -> None:
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 2:
+        if not is_whole(size) or size < 2:
             raise ValueError(f"size must be a whole number of rows, at least 2; got {size!r}")
         self.size = int(size)
         self.n = 0

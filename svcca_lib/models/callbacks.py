@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import nn
 
-from svcca_lib.errors import one_of
+from svcca_lib.errors import is_whole, one_of
 from svcca_lib.models.axes import Channels
 from svcca_lib.models.batches import Feed
 from svcca_lib.models.budget import MARGIN, Memory, in_words, parsed
@@ -95,7 +95,7 @@ class PastSimilarity:
         log: Log | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        if not is_whole(every) or every < 1:
             raise ValueError(f"every must be a number of steps, at least 1; got {every!r}")
         self._every, self._past_is = every, one_of(past, ("previous", "first"), "past")
         self._layers, self._measure, self._options = layers, measure, options
@@ -186,7 +186,7 @@ class PastSimilarity:
         """
         watch = self
 
-        class Callback(_base("lightning.pytorch", "pytorch_lightning").Callback):  # type: ignore
+        class Callback(_base("lightning.pytorch", "pytorch_lightning").Callback):  # type: ignore[misc]
             def on_train_batch_end(
                 self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
             ) -> None:
@@ -210,7 +210,7 @@ class PastSimilarity:
         """
         watch = self
 
-        class Callback(_base("transformers").TrainerCallback):  # type: ignore
+        class Callback(_base("transformers").TrainerCallback):  # type: ignore[misc]
             def on_step_end(
                 self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
             ) -> None:

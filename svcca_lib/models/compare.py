@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from svcca_lib.errors import short_of_memory
+from svcca_lib.errors import is_whole, short_of_memory
 from svcca_lib.models.axes import Channels
 from svcca_lib.models.batches import Feed, Ids
 from svcca_lib.models.budget import MARGIN, Memory, in_one_reading, parsed
@@ -203,7 +203,7 @@ def compare(
         feed=feed,
         progress=progress,
     )
-    if isinstance(null, bool) or not isinstance(null, int) or null < 0:
+    if not is_whole(null) or null < 0:
         raise ValueError(f"null must be a whole number of permutations, 0 for none; got {null!r}")
     budget, once = parsed(memory, source.device), source.read_once
     source = source.held(budget // 4)

@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 from tqdm import tqdm
 
-from svcca_lib.errors import short_of_memory
+from svcca_lib.errors import is_whole, short_of_memory
 from svcca_lib.measures.pairwise import warn_once
 from svcca_lib.models.axes import Channels
 from svcca_lib.models.batches import Feed, random_order
@@ -28,6 +28,7 @@ from svcca_lib.models.source import Source
 from svcca_lib.models.stream import Held, Outputs, Stream, Wanted
 from svcca_lib.models.table import read_only
 from svcca_lib.models.tabulate import Comparison
+from svcca_lib.names import cells, mathtext
 
 Load: TypeAlias = Callable[[Any], nn.Module] | Sequence[nn.Module]
 Asked: TypeAlias = Literal["all", "diagonal"] | Sequence[Cell]
@@ -91,9 +92,9 @@ class LayerSeries:
         pairs, values = self._columns()
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["step", *(f"{a} with {b}" for a, b in pairs)])
+            writer.writerow(cells(["step", *(f"{a} with {b}" for a, b in pairs)]))
             for step, row in zip(self.steps, values, strict=True):
-                writer.writerow([step, *map(repr, row.tolist())])
+                writer.writerow([*cells([step]), *map(repr, row.tolist())])
 
     def plot(self, ax: Any = None, *, cmap: str = "viridis") -> Any:
         """Draw the similarity of each layer with its namesake against the steps.
@@ -116,9 +117,9 @@ class LayerSeries:
         names = [name for name in self.layers_a if name in self.layers_b]
         colours = plt.get_cmap(cmap)(np.linspace(0, 0.95, max(len(names), 1)))
         for name, colour, values in zip(names, colours, self.diagonal.T, strict=True):
-            ax.plot(range(len(self.steps)), values, color=colour, label=name, marker=".")
+            ax.plot(range(len(self.steps)), values, color=colour, label=mathtext(name), marker=".")
         shown = range(0, len(self.steps), max(1, math.ceil(len(self.steps) / 12)))
-        ax.set_xticks(list(shown), [str(self.steps[i]) for i in shown])
+        ax.set_xticks(list(shown), [mathtext(str(self.steps[i])) for i in shown])
         ax.set(xlabel="step", ylabel=self.measure, ylim=(None, 1.02), title=self.reading)
         if len(names) <= 20:
             ax.legend(fontsize="small", ncols=1 + len(names) // 10)
@@ -241,7 +242,7 @@ def compare_series(
         progress=False,
     )
     if not isinstance(reference, nn.Module):
-        if isinstance(reference, bool) or not isinstance(reference, (int, np.integer)):
+        if not is_whole(reference):
             raise TypeError(
                 f"reference must be the place of a step or a model; got {type(reference).__name__}"
             )
@@ -337,7 +338,7 @@ class _Series:
             if not both:
                 raise ValueError("cells='diagonal' needs layers of the same name in both models")
             return both
-        if isinstance(self.asked, str):
+        if isinstance(self.asked, str):  # type: ignore[unreachable]
             raise ValueError(f"cells must be 'all', 'diagonal' or pairs; got {self.asked!r}")
         pairs = [(a, b) for a, b in self.asked]
         for pair in pairs:

@@ -14,6 +14,7 @@ import numpy as np
 
 from svcca_lib.measures.similarity import Similarity
 from svcca_lib.models.calibration import calibrated, p_values
+from svcca_lib.names import cells, mathtext
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,9 +110,9 @@ class LayerTable:
         """Write the matrix as CSV with row and column labels, to full precision."""
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["layer", *self.layers_b])
+            writer.writerow(cells(["layer", *self.layers_b]))
             for name, row in zip(self.layers_a, self.matrix, strict=True):
-                writer.writerow([name, *map(repr, row.tolist())])
+                writer.writerow([*cells([name]), *map(repr, row.tolist())])
 
     def plot(self, ax: Any = None, *, cmap: str = "viridis") -> Any:
         """Draw the matrix as a heat-map of squares (needs matplotlib).
@@ -154,7 +155,9 @@ class LayerTable:
             cell = length / ax.figure.dpi * 72 / len(names)  # points
             size = min(10.0, max(6.0, cell * 0.85))
             shown = range(0, len(names), math.ceil(size * 1.15 / cell))
-            set_ticks(list(shown), [names[i] for i in shown], rotation=angle, fontsize=size)
+            set_ticks(
+                list(shown), [mathtext(names[i]) for i in shown], rotation=angle, fontsize=size
+            )
         ax.set(xlabel="model b", ylabel="model a")
         ax.set_title(self._title(), fontsize=10)
         ax.figure.colorbar(image, ax=ax, shrink=0.8, label="similarity")

@@ -142,7 +142,6 @@ def test_the_paper_profile_has_the_papers_steps_and_runs():
     assert (len(paper.seeds), paper.toy_points) == (10, 200_000)
 
 
-@pytest.mark.filterwarnings("ignore:the pydoc topics")
 def test_the_networks_of_the_quick_profile_are_small_enough_to_ship():
     quick = profile("quick")
     needed = {item for chapter in CHAPTERS for item in quick.trainings(chapter)}
@@ -154,7 +153,6 @@ def test_the_networks_of_the_quick_profile_are_small_enough_to_ship():
     assert total < 18e6  # of five seeds, which is what intervals on small networks need
 
 
-@pytest.mark.filterwarnings("ignore:the pydoc topics")
 def test_each_training_learns_from_its_own_kind_of_data():
     quick = profile("quick")
     kinds = {name: quick.bind(name, 0).load().kind for name in (*quick.recipes, "resnet-freeze")}
@@ -167,7 +165,6 @@ def test_each_training_learns_from_its_own_kind_of_data():
     }
 
 
-@pytest.mark.filterwarnings("ignore:the pydoc topics")
 def test_of_a_chapters_parameters_each_training_takes_those_that_mean_something(tmp_path):
     quick = profile("quick")
     (tmp_path / "a.txt").write_text("one two\n")

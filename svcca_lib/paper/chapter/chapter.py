@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from svcca_lib import names
 from svcca_lib.paper.chapter import tables
 from svcca_lib.paper.chapter.claims import Claim, intervals
 from svcca_lib.paper.chapter.drawings import SHOWN, Drawing
@@ -97,6 +98,7 @@ class Chapter:
         self._figures: dict[str, ShownFigure] = {}
         self._networks: dict[str, UsedNetwork] = {}  # by their keys
         self._datasets: dict[str, str] = {}  # label -> fingerprint, in the order of use
+        self._foreign: set[str] = set()  # names that come from data: labels and classes
 
     @cached_property
     def store(self) -> Store:
@@ -108,6 +110,7 @@ class Chapter:
         """The images, loaded at first use."""
         images = cast("ImageData", self.profile.dataset("convnet", self._spec))
         self._datasets[images.label] = images.fingerprint
+        self._foreign |= {images.label, *images.classes}
         return images
 
     def seeds(self, training: str) -> tuple[int, ...]:
@@ -190,7 +193,7 @@ class Chapter:
                 FIGURE_METADATA: {
                     "name": name,
                     "alt": alt,
-                    "caption": caption,
+                    "caption": self._as_text(caption),
                     "chapter": self.name,
                     "artefact": shown.artefact,
                     "files": {kind: packed(text) for kind, text in drawing.files.items()},
@@ -216,7 +219,13 @@ class Chapter:
 
     def say(self, text: str) -> None:
         """Display a sentence (Markdown) of the prose whose numbers come from the run."""
-        _display({"text/markdown": text, "text/plain": text})
+        _display({"text/markdown": self._as_text(text), "text/plain": text})
+
+    def _as_text(self, markdown: str) -> str:
+        """Return Markdown in which names that come from data are text, and no markup."""
+        for name in sorted(self._foreign, key=len, reverse=True):
+            markdown = markdown.replace(name, names.markdown(name))
+        return markdown
 
     def claim(
         self,

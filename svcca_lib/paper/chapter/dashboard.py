@@ -5,7 +5,6 @@ Each function gives one table of the ledger's chapter, `Claims` the longest of t
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import tomllib
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from svcca_lib.names import markup
 from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict, number
 from svcca_lib.paper.chapter.drift import on_other_machines
 from svcca_lib.paper.chapter.gathered import Book, Row
@@ -43,7 +43,7 @@ def figures(book: Book) -> Table:
 
 def _figure(row: Row) -> tuple[str, ...]:
     if not row.shown:
-        return (html.escape(row.figure), "not run", *4 * ("",))
+        return (markup(row.figure), "not run", *4 * ("",))
     anchors = "".join(f'<span id="{made(shown.name)}"></span>' for shown in row.shown)
     [ledger, *_] = row.chapters
     making = ledger.provenance
@@ -67,13 +67,13 @@ def _named(networks: Sequence[UsedNetwork]) -> str:
         return "none"
     names = [f"{name} {', '.join(map(str, sorted(of)))}" for name, of in seeds.items()]
     short = artefact([network.key for network in networks])
-    return "<br>".join([f"<code>{short}</code>", *map(html.escape, names)])
+    return "<br>".join([f"<code>{short}</code>", *map(markup, names)])
 
 
 def _decided(claim: Claim) -> str:
     """Return a claim's verdict, the number measured and, where it has one, the paper's."""
     paper = f", the paper {number(claim.paper)}" if claim.paper is not None else ""
-    return f"{claim.verdict.mark} {html.escape(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
+    return f"{claim.verdict.mark} {markup(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def movements(book: Book, root: Path = REPOSITORY) -> Table:
         there = elsewhere.get(key, ())
         rows.append(
             (
-                html.escape(f"{chapter[:2]} {id}"),
+                markup(f"{chapter[:2]} {id}"),
                 number(claim.measured),
                 number(float(np.ptp(claim.values))) + over if len(claim.values) > 1 else "",
                 number(float(np.ptp(there))) if there else "",
@@ -158,7 +158,7 @@ def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
                 for key in concerned
             )
             said = _filled(entry["text"], concerned[0], claims)
-            rows.append((named, f"<strong>{html.escape(entry['title'])}.</strong> {said}"))
+            rows.append((named, f"<strong>{markup(entry['title'])}.</strong> {said}"))
     return Table(("Claims", "What was looked into"), tuple(rows), kind="explanations")
 
 
@@ -177,7 +177,7 @@ def _filled(text: str, key: str, claims: Mapping[str, Claim]) -> str:
             raise ValueError(f"the explanation of {key} names a claim that is not made: {name}")
         return number(other.measured)
 
-    return re.sub(r"\{([\w/-]+)\}", value, html.escape(text))
+    return re.sub(r"\{([\w/-]+)\}", value, markup(text))
 
 
 def changes() -> Table:
@@ -186,12 +186,12 @@ def changes() -> Table:
         ("Claim", "Changed", "Was", "Is", "Why"),
         tuple(
             (
-                html.escape(f"{claim.chapter[:2]} {claim.id}"),
+                markup(f"{claim.chapter[:2]} {claim.id}"),
                 change.date.isoformat()
                 + (f" <code>{change.commit}</code>" if change.commit else ""),
-                html.escape(change.was),
-                html.escape(change.now),
-                html.escape(change.why),
+                markup(change.was),
+                markup(change.now),
+                markup(change.why),
             )
             for claim in registered().claims.values()
             for change in claim.changes
@@ -226,11 +226,11 @@ def networks(book: Book) -> Table:
         ("Network", "Seed", "Key", "Trained in", "On", "Commit"),
         tuple(
             (
-                html.escape(n.training),
+                markup(n.training),
                 str(n.seed),
                 f"<code>{n.key[:SHORT]}</code>",
                 duration(n.seconds),
-                html.escape(n.device),
+                markup(n.device),
                 f"<code>{short_commit(n.commit)}</code>",
             )
             for n in book.networks()
@@ -251,9 +251,9 @@ def environments(book: Book) -> Table:
         rows.append(
             (
                 ", ".join(ledger.chapter[:2] for ledger in ledgers),
-                html.escape(f"Python {at['python']}, {libraries}"),
-                html.escape(at["platform"]),
-                html.escape(f"{at['device']}, {at['threads']} threads"),
+                markup(f"Python {at['python']}, {libraries}"),
+                markup(at["platform"]),
+                markup(f"{at['device']}, {at['threads']} threads"),
             )
         )
     return Table(("Chapters", "Versions", "System", "Device"), tuple(rows))
@@ -269,7 +269,7 @@ def datasets(book: Book) -> Table:
         ("Data", "Fingerprint", "Chapters", "Seed of the chapters"),
         tuple(
             (
-                html.escape(label),
+                markup(label),
                 f"<code>{fingerprint[:SHORT]}</code>",
                 ", ".join(ledger.chapter[:2] for ledger in ledgers),
                 ", ".join(sorted({str(ledger.seed) for ledger in ledgers})),

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from svcca_lib.names import cell
 from svcca_lib.paper.figures.style import FONT, Drawn
 from svcca_lib.paper.figures.tidy import table
 
@@ -39,10 +40,12 @@ class Drawing:
 
         ValueError if something is drawn without a name.
         """
+        drawn_data = table(drawn.page)
+        words = drawn_data.select_dtypes(exclude="number")
         files = {
             "svg": svg(drawn.page, name, title),
             "phone.svg": svg(drawn.phone, f"{name}-phone", title),
-            "csv": table(drawn.page).to_csv(index=False, float_format="%.7g"),
+            "csv": drawn_data.assign(**words.map(cell)).to_csv(index=False, float_format="%.7g"),
         }
         return cls(png(drawn.page), files)
 

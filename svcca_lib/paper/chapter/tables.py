@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from svcca_lib.names import markup
 from svcca_lib.paper.chapter.claims import ROUND_OFF, Claim, number
 from svcca_lib.paper.chapter.ledger import Ledger
 
@@ -67,7 +68,7 @@ def of_chapters(ledgers: Iterable[Ledger], targets: Mapping[str, tuple[str, str]
     rows = []
     for ledger in ledgers:
         name = ledger.chapter
-        heading = f'<a href="{name}.html">{html.escape(name)}</a>: {html.escape(ledger.title)}'
+        heading = f'<a href="{html.escape(name)}.html">{markup(name)}</a>: {markup(ledger.title)}'
         rows.append(
             f'<tr class="chapter"><th colspan="{len(COLUMNS)}" scope="colgroup">{heading}</th></tr>'
         )
@@ -81,7 +82,8 @@ def of_chapters(ledgers: Iterable[Ledger], targets: Mapping[str, tuple[str, str]
 
 def link(chapter: str, target: str, text: str) -> str:
     """Return an HTML link from the ledger's page to a place in a chapter."""
-    return f'<a href="{chapter}.html#{html.escape(target)}">{html.escape(text)}</a>'
+    place = html.escape(f"{chapter}.html#{target}")
+    return f'<a href="{place}">{markup(text)}</a>'
 
 
 def flat(claim: Claim) -> dict[str, Any]:
@@ -136,9 +138,9 @@ def _claim(
     changed = ' <span class="kind">changed since, see the ledger</span>' if claim.changed else ""
     cells = (
         f'<span class="verdict-{style}">{claim.verdict.marked}</span>',
-        f"{html.escape(claim.statement)} <em>{support or html.escape(claim.figure)}</em> "
+        f"{markup(claim.statement)} <em>{support or markup(claim.figure)}</em> "
         f'<span class="kind">{_WHOSE[claim.kind]}</span>{changed}',
-        *(html.escape(numbers.get(key, "")) for key in ("measured", "needs", "null", "paper")),
+        *(markup(numbers.get(key, "")) for key in ("measured", "needs", "null", "paper")),
     )
     further = more or {}
     return _row((*COLUMNS, *further), (*cells, *further.values()), f"claim-{prefix}{claim.id}")
@@ -148,7 +150,7 @@ def _omitted(ledger: Ledger) -> list[str]:
     """Return a row for each registered claim that a run did not decide."""
     return [
         f'<tr><td data-title="{COLUMNS[0]}">not measured</td>'
-        f'<td colspan="{len(COLUMNS) - 1}">{html.escape(id)}: {html.escape(why)}</td></tr>'
+        f'<td colspan="{len(COLUMNS) - 1}">{markup(id)}: {markup(why)}</td></tr>'
         for id, why in ledger.omitted
     ]
 
@@ -164,7 +166,7 @@ def _row(columns: Sequence[str], cells: Sequence[str], id: str = "") -> str:
 
 def _table(columns: Iterable[str], rows: Iterable[str], kind: str = "", caption: str = "") -> str:
     head = "".join(f'<th scope="col">{title}</th>' for title in columns)
-    above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    above = f"<caption>{markup(caption)}</caption>" if caption else ""
     return (
         f'<table class="{f"claims {kind}".strip()}">{above}'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -1,4 +1,4 @@
-"""Commands of the book: workflow, reference, ledger, site, pdf, versions, machines."""
+"""Commands of the book: workflow, reference, ledger, site, pdf, archive, versions, machines."""
 
 from __future__ import annotations
 
@@ -113,6 +113,18 @@ def pdf(notebooks: Executed, staging: Staging, root: Root = Path()) -> None:
     with reported(FAILED):
         chosen = _executed(root, notebooks)
         print(pdf.build(root, chosen, staging, SITE.parent / pdf.NAME).resolve().as_uri())
+
+
+@commands.command()
+def archive(
+    folder: Annotated[Path, typer.Argument(help="Of the record; the ZIP file lies beside it.")],
+    root: Root = Path(),
+) -> None:
+    """Make the record for an archive: an RO-Crate of code, notebooks, networks, claims and data."""
+    from svcca_lib.paper.publishing import archive
+
+    with reported(FAILED):
+        print(archive.build(root.resolve(), folder).resolve().as_uri())
 
 
 @commands.command()

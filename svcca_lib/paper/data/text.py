@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import re
-import warnings
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,15 +13,6 @@ from torch import Tensor
 
 from svcca_lib.paper.data.fingerprint import fingerprint
 
-# The pydoc topics whose prose is the same in Python 3.11, 3.12 and 3.13.
-PYDOC_TOPICS = """
-    assert atom-literals bitwise bltin-code-objects bltin-ellipsis-object bltin-null-object
-    bltin-type-objects booleans break callable-types comparisons context-managers continue
-    conversions customization del dynamic-features else exceptions floating global id-classes if
-    imaginary import in integers lambda lists numbers numeric-types pass return sequence-types
-    slicings typesfunctions typesmodules unary while with yield
-"""
-PYDOC_FINGERPRINT = "a26b6a8f6f78d7201e4d52b621632157f7f46550d585fa6b24c5b06525951674"
 END_OF_LINE, UNKNOWN = "<eos>", "<unk>"
 
 
@@ -52,37 +40,17 @@ class TextData:
 
 
 def pydoc() -> TextData:
-    """Take the prose of the help topics that ship with Python, by character, lower case."""
-    from pydoc_data.topics import topics
+    """Take prose of Python's help topics, by character, lower case; it lies beside this module.
 
-    written = prose(topics[name] for name in PYDOC_TOPICS.split() if name in topics)
+    Python words its topics anew from version to version, and the numbers are those of one wording.
+    """
+    written = resources.files(__package__).joinpath("pydoc.txt").read_text(encoding="utf-8")
     vocabulary = tuple(sorted(set(written)))
     index = {character: i for i, character in enumerate(vocabulary)}
     tokens = torch.tensor([index[character] for character in written])
     found = fingerprint([tokens], vocabulary)
-    label = "pydoc topics"
-    if found != PYDOC_FINGERPRINT:
-        version = platform.python_version()
-        label = f"pydoc topics of Python {version}"
-        warnings.warn(
-            f"the pydoc topics of Python {version} are worded differently from those of the "
-            f"published numbers: expect other numbers where this text is used",
-            stacklevel=4,  # of `load`
-        )
     cut = len(tokens) * 9 // 10
-    return TextData("pydoc", label, tokens[:cut], tokens[cut:], vocabulary, found)
-
-
-def prose(pages: Iterable[str]) -> str:
-    """Keep what Python versions agree on: sentences, without markup, code, tables and headings."""
-    paragraphs: dict[str, None] = {}  # a set that keeps the order: some pages repeat others
-    for paragraph in "\n\n".join(pages).lower().split("\n\n"):
-        if paragraph.startswith(" ") or re.search(r"::=|\*\*\*|===", paragraph):
-            continue
-        plain = re.sub(r"[^a-z.,]+", " ", re.sub(r"[’'\"*`]", "", paragraph)).strip()
-        if plain:
-            paragraphs[plain] = None
-    return "\n".join(paragraphs) + "\n"
+    return TextData("pydoc", "pydoc topics", tokens[:cut], tokens[cut:], vocabulary, found)
 
 
 def words(train: Path, test: Path) -> TextData:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from svcca_lib.names import mathtext
 from svcca_lib.paper.figures.curves import Curve, draw_curve
 from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import BLUE, INK, VERMILLION
@@ -48,5 +49,5 @@ def figure_6(networks: Mapping[str, Classes], classes: Sequence[str]) -> Figure:
         ax.plot(depth, network.chance, label="chance", **CHANCE)
         name_ticks(ax.xaxis, network.layers, network.named, turn=90)
         ax.set(xlabel="layer, from the input", ylim=(0, 1.03), xlim=(0, depth[-1]))
-    key(figure, {**dict(zip(classes, FIVE, strict=True)), "chance": CHANCE})
+    key(figure, {**dict(zip(map(mathtext, classes), FIVE, strict=True)), "chance": CHANCE})
     return figure

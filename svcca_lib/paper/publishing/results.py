@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from svcca_lib.names import markdown
 from svcca_lib.paper.chapter.claims import Verdict, number
 from svcca_lib.paper.chapter.gathered import Book, Row
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES
@@ -51,7 +52,7 @@ def sentence(book: Book) -> str:
         f"Of the paper's {sum(own.values())} statements, {own.get(Verdict.HOLDS, 0)} hold, "
         f"{own.get(Verdict.FAILS, 0)} fail and {own.get(Verdict.OPEN, 0)} are not settled at this "
         f"scale. All kinds: {book.score}. "
-        f"Run at profile {' and '.join(book.profiles)}, on {'; '.join(labels)}."
+        f"Run at profile {' and '.join(book.profiles)}, on {'; '.join(map(markdown, labels))}."
     )
 
 
@@ -62,7 +63,7 @@ def _row(row: Row) -> str:
     counts = {v: sum(c.verdict is v for c in row.claims) for v in Verdict}
     cells = (
         f"{{ref}}`{row.figure} <{row.shown[0].name}>`",
-        claim.statement.replace("|", "\\|"),
+        markdown(claim.statement),
         number(claim.paper),
         number(claim.measured),
         claim.verdict.marked,

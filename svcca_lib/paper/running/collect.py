@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from svcca_lib.names import cells_of, markup
 from svcca_lib.paper.chapter.claims import Claim, intervals
 from svcca_lib.paper.chapter.drawings import svg
 from svcca_lib.paper.chapter.ledger import CLAIMS, Ledger
@@ -96,7 +97,7 @@ def collect(folder: Path, level: float = 0.95) -> list[Group]:
     groups = [_gather(layout, name, rows, level) for name, rows in sorted(together.items())]
     write_json(layout.collected / "ledger.json", [group.to_dict() for group in groups])
     lines = [_line(group, *each) for group in groups for each in _each(group)]
-    pd.DataFrame(lines).to_csv(layout.collected / "ledger.csv", index=False)
+    pd.DataFrame(map(cells_of, lines)).to_csv(layout.collected / "ledger.csv", index=False)
     layout.page.write_text(_page(groups, level), encoding="utf-8")
     return groups
 
@@ -212,7 +213,7 @@ def _page(groups: Sequence[Group], level: float) -> str:
     ]
     for group in groups:
         seeds = f"Seeds {', '.join(map(str, group.seeds))}." if group.seeds else ""
-        parts.append(f"<h2>{html.escape(group.name)}</h2><p>{seeds}")
+        parts.append(f"<h2>{markup(group.name)}</h2><p>{seeds}")
         if group.missing:
             parts.append(f" <strong>{table.counts(group.states)}.</strong>")
         if group.shared and len(group.seeds) > 1:
@@ -228,11 +229,10 @@ def _page(groups: Sequence[Group], level: float) -> str:
             source = html.escape(f"{group.name}/{figure}")
             parts.append(
                 f'<figure><img src="{source}.svg" alt="{html.escape(figure)}: mean and interval">'
-                f'<figcaption>{html.escape(figure)}, <a href="{source}.csv">numbers</a>'
+                f'<figcaption>{markup(figure)}, <a href="{source}.csv">numbers</a>'
                 "</figcaption></figure>"
             )
         if group.left_out:
-            parts.append(
-                f"<p>Drawn differently from seed to seed: {', '.join(group.left_out)}.</p>"
-            )
+            names = ", ".join(map(markup, group.left_out))
+            parts.append(f"<p>Drawn differently from seed to seed: {names}.</p>")
     return "\n".join([*parts, "</html>\n"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from svcca_lib.names import cells_of
 from svcca_lib.paper.chapter.provenance import duration
 from svcca_lib.paper.running import notebooks, progress
 from svcca_lib.paper.running.plan import Job, Layout, Plan, kept
@@ -103,7 +104,7 @@ def write(found: Sequence[Row], layout: Layout) -> None:
         for r in found
     ]
     write_json(layout.table_json, full)
-    write_whole(layout.table, pd.DataFrame(flat(found)).to_csv(index=False))
+    write_whole(layout.table, pd.DataFrame(map(cells_of, flat(found))).to_csv(index=False))
 
 
 def counts(states: Iterable[str]) -> str:

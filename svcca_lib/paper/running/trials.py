@@ -31,6 +31,7 @@ from svcca_lib.paper.running.outcomes import Outcome
 
 NOTEBOOKS, ORACLES, SCRATCH = "notebooks", "oracles", "scratch"
 PARTS = (NOTEBOOKS, ORACLES, SCRATCH)
+EXTRAS = ("files", "data", "book", "pdf", "workflow")  # what the tests need of pyproject.toml
 # What compares measures with closed forms, textbooks, other libraries and each other.
 TESTS = {
     NOTEBOOKS: ("--nbval", "book"),
@@ -205,7 +206,8 @@ def interpreter(machine: Machine, root: Path, folder: Path, say: Say = _say) -> 
     """
     if not machine.versions:
         return sys.executable
-    wanted = "\n".join(lowest((root / "pyproject.toml").read_text(encoding="utf-8")))
+    pyproject = (root / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = "\n".join(lowest(pyproject))
     venv, made = folder / "venv", folder / "constraints.txt"
     python = str(venv / "bin" / "python")
     if made.is_file() and made.read_text(encoding="utf-8") == wanted and Path(python).is_file():
@@ -213,7 +215,8 @@ def interpreter(machine: Machine, root: Path, folder: Path, say: Say = _say) -> 
     say(f"{machine.name}: installing the oldest versions into {venv}")
     asked = folder / "asked.txt"
     asked.write_text(wanted, encoding="utf-8")
-    install = [python, "-m", "pip", "install", "--quiet", "-c", str(asked), "-e", f"{root}[test]"]
+    install = [python, "-m", "pip", "install", "--quiet", "-c", str(asked)]
+    install += ["-e", f"{root}[{','.join(EXTRAS)}]", *_tools(pyproject)]
     # The oldest Python, too: those after it have no wheels of the oldest NumPy.
     base = shutil.which("python3.11") or sys.executable
     for step in ([base, "-m", "venv", "--clear", str(venv)], install):
@@ -228,10 +231,15 @@ def lowest(pyproject: str) -> list[str]:
     """Return constraints that hold every dependency of the tests at the oldest it may have."""
     project = tomllib.loads(pyproject)["project"]
     optional = project["optional-dependencies"]
-    extras = ("files", "data", "book", "pdf", "workflow", "test")
-    asked = [*project["dependencies"], *(r for name in extras for r in optional[name])]
+    of_extras = (needed for name in EXTRAS for needed in optional[name])
+    asked = [*project["dependencies"], *of_extras, *_tools(pyproject)]
     found = (re.fullmatch(r"([\w.-]+)>=([\w.]+)(,.*)?", r.replace(" ", "")) for r in asked)
     return sorted(f"{match[1]}=={match[2]}" for match in found if match)
+
+
+def _tools(pyproject: str) -> list[str]:
+    """Return what the group `test` of pyproject.toml asks for."""
+    return list(tomllib.loads(pyproject)["dependency-groups"]["test"])
 
 
 def _names(text: str, known: Collection[str], kind: str) -> tuple[str, ...]:
