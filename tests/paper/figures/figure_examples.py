@@ -200,7 +200,7 @@ def layer_tables():
             shares(10, 12), [str(i) for i in range(10)], [f"layer{i}" for i in range(12)]
         ),
     }
-    return own_models.layer_tables(tables, "SVCCA", height=4), tables
+    return own_models.layer_tables(tables, "SVCCA"), tables
 
 
 def by_layer():
