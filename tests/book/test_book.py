@@ -3,6 +3,8 @@
 import json
 import re
 import subprocess
+import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import nbformat
 import pytest
@@ -11,7 +13,8 @@ import yaml
 from svcca_lib.paper import profiles
 from svcca_lib.paper.chapter.gathered import LEDGER
 from svcca_lib.paper.chapter.ledger import Ledger
-from svcca_lib.paper.chapter.outputs import FIGURE_METADATA
+from svcca_lib.paper.chapter.outputs import CAPTION_METADATA, FIGURE_METADATA, unpacked
+from svcca_lib.paper.figures.style import PHONE, SMALLEST, WIDTH
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.running import notebooks
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
@@ -110,6 +113,36 @@ def test_every_figure_is_described_and_captioned(path):
             shown = output.metadata[FIGURE_METADATA]
             assert shown["alt"].strip()
             assert shown["caption"].strip()
+
+
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_every_figure_is_drawn_for_page_and_phone_with_text_that_can_be_read(path):
+    for output in outputs(path):
+        if FIGURE_METADATA not in output.get("metadata", {}):
+            continue
+        files = output.metadata[FIGURE_METADATA]["files"]
+        widths = {"svg": WIDTH, "phone.svg": PHONE}
+        assert set(files) == {*widths, "csv"}
+        for kind, width in widths.items():
+            drawing = unpacked(files[kind])
+            root = ET.fromstring(drawing)
+            assert float(root.get("width").removesuffix("pt")) == 72 * width
+            assert root.find("{*}title").text.strip()
+            assert [text for text in root.iter("{http://www.w3.org/2000/svg}text") if text.text]
+            assert min(map(float, re.findall(r"font-size: ([\d.]+)px", drawing))) >= SMALLEST
+
+
+@pytest.mark.parametrize("path", EXECUTED)
+def test_a_caption_is_there_without_the_book_too(path):
+    """Of what is executed with today's code."""
+    if site.behind(path.parent).get(path.stem):
+        pytest.skip("executed with older code")
+    shown = outputs(path)
+    for output, after in pairwise([*shown, {}]):
+        if FIGURE_METADATA in output.get("metadata", {}):
+            figure = output.metadata[FIGURE_METADATA]
+            assert after["metadata"][CAPTION_METADATA] == figure["name"]
+            assert after["data"]["text/markdown"].startswith("**")
 
 
 @pytest.mark.parametrize("path", EXECUTED)

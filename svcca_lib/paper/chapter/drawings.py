@@ -97,8 +97,9 @@ def _letters(weight: str, letters: str) -> str:
     from fontTools.ttLib import TTFont
     from matplotlib.font_manager import FontProperties, findfont
 
-    font = TTFont(findfont(FontProperties(FONT, weight=weight)), recalcTimestamp=False)
+    font = TTFont(findfont(FontProperties(family=FONT, weight=weight)), recalcTimestamp=False)
     wanted = Options(hinting=False, layout_features=[], notdef_outline=True, name_IDs=[])
+    wanted.drop_tables += ["FFTM"]  # when the font was made, which fontTools would complain about
     subsetter = Subsetter(wanted)
     subsetter.populate(text=letters)
     subsetter.subset(font)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ class Classes:
     similarity: np.ndarray  # (networks, layers, 5)
     chance: np.ndarray  # (layers,)
     layers: Sequence[str]
-    named: Collection[int]  # positions of the layers whose names are written
+    named: Mapping[int, str]  # what is written of them, by position
 
 
 @drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -32,13 +32,13 @@ def figure_4(
     rows: Mapping[str, np.ndarray],
     times: Sequence[str],
     layers: Sequence[str],
-    named: Collection[int],
+    named: Mapping[int, str],
     label: str = "SVCCA similarity",
 ) -> Figure:
     """Figure 4: layers during training against layers at its end.
 
-    `rows` has similarities (times, layers, layers) by title, such as "this book"; the names of
-    `layers` are written at the positions `named`; `label` is what the colours are.
+    `rows` has similarities (times, layers, layers) by title, such as "this book"; `named` has
+    what is written of the `layers`, by their positions; `label` is what the colours are.
     """
     size: Style = {
         "height": 0.5 + 1.25 * len(rows),
@@ -104,7 +104,8 @@ def appendix_figure_3(networks: Sequence[Convergence], threshold: float) -> Figu
             above.plot(100 * network.fractions, curve, label=f"{i + 1}: {name}", **style)
         above.axhline(threshold, label="threshold", **{**LEVEL, "color": INK})
         below.set_label(f"{network.title}, time to settle")
-        name_ticks(below.xaxis, ["", *network.layers], range(1, len(depth) + 1), turn=90)
+        numbers = [1, *range(step := 5 if len(depth) < 30 else 10, len(depth) + 1, step)]
+        name_ticks(below.xaxis, ["", *network.layers], {i: str(i) for i in numbers})
         above.set(title=network.title, xlabel="training time, %")
         for of, at in (("counted", network.counted), ("not counted", ~network.counted)):
             faces = shades[at] if of == "counted" else "none"

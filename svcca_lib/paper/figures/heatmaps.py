@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,12 @@ def heat_map(
     columns: Sequence[object],
     label: str,
     *,
-    named: Collection[int] | None = None,
+    named: Mapping[int, str] | None = None,
     **drawing: Any,
 ) -> AxesImage:
     """Draw similarities of layers, the input at the lower left, with the names of layers.
 
-    `label` is what the colours are; `named` are the places of those names that are written, by
+    `label` is what the colours are; `named` has what is written of them, by place; by
     default all that there is room for.
     """
     image = ax.imshow(

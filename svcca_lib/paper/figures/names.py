@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from itertools import pairwise
+from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
 from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import Formatter, Locator
 
@@ -13,19 +11,27 @@ ROOM = 8.0  # points that a line of the smallest letters takes
 
 
 class Names(Formatter):
-    """Names at the whole numbers of an axis from 0 on; what is drawn beside one is of its name."""
+    """Names at the whole numbers of an axis from 0 on; what is drawn beside one is of its name.
 
-    def __init__(self, names: Sequence[object]) -> None:
+    On the axis some may be written otherwise, `shown` by their places.
+    """
+
+    def __init__(self, names: Sequence[object], shown: Mapping[int, str]) -> None:
         self.names = [str(name) for name in names]
+        self.shown = shown
 
     def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return what is written at a place."""
+        return self.shown.get(round(x), self.name(x))
+
+    def name(self, x: float) -> str:
         """Return the name at a place; empty where there is none."""
         index = round(x)
         return self.names[index] if 0 <= index < len(self.names) else ""
 
 
 class Fitting(Locator):
-    """Ticks at given places, or at every second, third ... of them where all would touch."""
+    """Ticks at given places, without those that would touch the one before."""
 
     axis: Axis
 
@@ -43,14 +49,18 @@ class Fitting(Locator):
         figure = self.axis.get_figure()
         assert figure is not None, "an axis is drawn with its figure"
         length = (panel.width if across else panel.height) * 72 / figure.dpi
-        gap = min((b - a for a, b in pairwise(self.places)), default=np.inf)
-        return self.places[:: max(1, int(np.ceil(ROOM * abs(vmax - vmin) / (gap * length))))]
+        room = ROOM * abs(vmax - vmin) / length
+        fitting: list[float] = []
+        for place in self.places:
+            if not fitting or place - fitting[-1] >= room:
+                fitting.append(place)
+        return fitting
 
 
 def name_ticks(
-    axis: Axis, names: Sequence[object], shown: Collection[int] | None = None, turn: float = 0
+    axis: Axis, names: Sequence[object], shown: Mapping[int, str] | None = None, turn: float = 0
 ) -> None:
-    """Write names along an axis, at the places `shown` or at all, `turn` degrees to the left."""
+    """Write names along an axis, at all places or what is `shown` at some, turned by degrees."""
     axis.set_major_locator(Fitting(range(len(names)) if shown is None else shown))
-    axis.set_major_formatter(Names(names))
+    axis.set_major_formatter(Names(names, shown or {}))
     axis.set_tick_params(labelrotation=turn)

@@ -26,7 +26,8 @@ def over_seeds(mean: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> Fig
     lines with a band, points with an error bar along each axis. Bands and ranges, which are of one
     seed, and words are left out.
     """
-    whole = mean.reindex(columns=COLUMNS).fillna(dict.fromkeys(WORDS, ""))
+    whole = mean.reindex(columns=COLUMNS)
+    whole[list(WORDS)] = whole[list(WORDS)].astype(object).fillna("")
     shown = whole[whole["mark"].isin(["cells", "line", "steps", "points"])]
     groups = list(shown.groupby("panel", sort=False))
     columns = 1 if for_phone() else min(2, len(groups))

@@ -30,9 +30,12 @@ class Cells:
 
 
 @drawn
-def layer_tables(tables: Mapping[str, Cells], bar: str, height: float = 3.3) -> Figure:
+def layer_tables(tables: Mapping[str, Cells], bar: str) -> Figure:
     """Heat-maps of layers by layers, the input at the lower left, the numbers in the cells."""
     widths = [len(cells.columns) for cells in tables.values()]
+    # As high as square cells need: beside names of layers and a bar there is a width of 4.2 inches.
+    cell = (4.2 - 0.4 * len(tables)) / sum(widths)
+    height = 1.1 + cell * max(len(cells.rows) for cells in tables.values())
     figure, axes = panels(1, len(tables), height=height, phone=3.0, width_ratios=widths)
     room = figure.get_figwidth() / (1 if for_phone() else len(tables))
     for ax, (title, cells) in zip(axes[0], tables.items(), strict=True):

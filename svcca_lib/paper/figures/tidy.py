@@ -104,7 +104,7 @@ def _panel(figure: Figure, ax: Axes) -> Iterator[Rows]:
             for axis, side in ((ax.xaxis, "x"), (ax.yaxis, "y")):
                 names = axis.get_major_formatter()
                 if isinstance(names, Names) and rows.get(side) is not None:
-                    named[f"{side}_name"] = [names(at) for at in np.atleast_1d(rows[side])]
+                    named[f"{side}_name"] = [names.name(at) for at in np.atleast_1d(rows[side])]
             length = max(len(np.atleast_1d(values)) for values in named.values())
             yield {
                 column: values if np.ndim(values) else [values] * length

@@ -106,7 +106,7 @@ def appendix_c():
 def figure_4():
     rows = {"this book": shares(4, 5, 5), "paper": shares(4, 5, 5)}
     layers = ["c1", "c2", "c3", "c4", "fc"]
-    return dynamics.figure_4(rows, TIMES, layers, [0, 2, 4]), rows
+    return dynamics.figure_4(rows, TIMES, layers, {0: "c1", 2: "c3", 4: "fc"}), rows
 
 
 def figure_4_differences():
@@ -155,7 +155,7 @@ def figure_6():
             shares(3, depth, 5),
             0.3 * shares(depth),
             [f"c{i}" for i in range(depth)],
-            [0, depth - 1],
+            {0: "in", depth - 1: "fc"},
         )
         for title, depth in (("One", 9), ("Another", 5))
     }
@@ -200,7 +200,7 @@ def layer_tables():
             shares(10, 12), [str(i) for i in range(10)], [f"layer{i}" for i in range(12)]
         ),
     }
-    return own_models.layer_tables(tables, "SVCCA", height=4), tables
+    return own_models.layer_tables(tables, "SVCCA"), tables
 
 
 def by_layer():

@@ -14,10 +14,12 @@ SHARED = {
     "dark",
     "frame",
     "heatmaps",
+    "names",
     "palette",
     "series",
     "strokes",
     "style",
+    "tidy",
 }
 
 

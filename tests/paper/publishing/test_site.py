@@ -2,17 +2,18 @@
 
 import base64
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
 from ledgers import single
-from matplotlib.figure import Figure
 
 from svcca_lib.paper.chapter.chapter import Chapter
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, noted
 from svcca_lib.paper.chapter.provenance import Making, ShownFigure
 from svcca_lib.paper.chapter.tables import as_html
+from svcca_lib.paper.figures.style import drawn, panels
 from svcca_lib.paper.publishing import site
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
@@ -27,13 +28,18 @@ def shown(monkeypatch):
         "IPython.display.publish_display_data",
         lambda data, metadata=None: outputs.append((data, metadata)),
     )
-    drawing = Figure(figsize=(4, 3), dpi=100)
-    drawing.subplots().plot([0, 1], [0, 1])
-    Chapter(NAME).show(drawing, "figure-2a", alt='A "line" rises.', caption="It *rises*.")
-    [(data, metadata)] = outputs
+    Chapter(NAME).show(line(), "figure-2a", alt='A "line" rises.', caption="It *rises*.")
+    data, metadata = outputs[0]
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
     metadata[FIGURE_METADATA]["artefact"] = "abcd"
-    return data, metadata
+    return outputs
+
+
+@drawn
+def line():
+    figure, axes = panels(height=3)
+    axes[0, 0].plot([0, 1], [0, 1], label="p")
+    return figure
 
 
 def test_page_shows_caption_number_alt_text_and_where_a_figure_comes_from(tmp_path, shown):
@@ -42,7 +48,7 @@ def test_page_shows_caption_number_alt_text_and_where_a_figure_comes_from(tmp_pa
     displayed = ({"text/html": as_html(ledger)}, {LEDGER_METADATA: ledger.to_dict()})
     outputs = [
         nbformat.v4.new_output("display_data", data, metadata=metadata)
-        for data, metadata in (shown, displayed, noted("a-number", 0.87654))
+        for data, metadata in (*shown, displayed, noted("a-number", 0.87654))
     ]
     text = nbformat.v4.new_markdown_cell(
         "# Title\n\nSee {numref}`figure-2a`: it is {glue:text}`a-number:.2f`."
@@ -68,6 +74,19 @@ def test_page_shows_caption_number_alt_text_and_where_a_figure_comes_from(tmp_pa
     first = build()
     page = (first.parent / "book" / "02-x.html").read_text()
     assert 'alt="A &quot;line&quot; rises."' in page
+    assert page.count("<em>rises</em>") == 1, "the caption is in the figure alone"
+    drawings = re.findall(
+        r'<img class="([^"]*)".*?height="(\d+)".*?src="([^"]*)".*?width="(\d+)"', page
+    )
+    assert [(fit, Path(at).name) for fit, _, at, _ in drawings] == [
+        ("on-page only-light", "figure-2a.svg"),
+        ("on-page only-dark", "figure-2a-dark.svg"),
+        ("on-phone only-light", "figure-2a-phone.svg"),
+        ("on-phone only-dark", "figure-2a-phone-dark.svg"),
+    ]
+    shapes = [int(width) / int(height) for _, height, _, width in drawings]
+    assert shapes[0] == pytest.approx(5.5 / 3, rel=0.01)
+    assert shapes[2] == pytest.approx(3.5 / 2.3, rel=0.01)
     assert '<figure class="align-default" id="figure-2a">' in page
     assert '<span class="caption-number">Figure 1 </span>' in page
     assert 'See <a class="reference internal" href="#figure-2a">' in page

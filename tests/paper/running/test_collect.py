@@ -44,10 +44,11 @@ def test_collected_figures_have_mean_and_interval_of_every_number(tmp_path):
     assert group.figures == ("figure-1",)
     assert group.left_out == ("odd",)  # as many rows as the value: not alike
     table = pd.read_csv(tmp_path / "collected" / group.name / "figure-1.csv")
-    assert table["curve.y"].tolist() == [2, 3, 4]
+    assert table["y"].tolist() == [2, 3, 4]
     half = 12.706205  # t(0.975, 1), times the standard deviation sqrt(2) over sqrt(2)
-    assert (table["curve.y.high"] - table["curve.y"]).tolist() == pytest.approx([half] * 3)
-    assert table["curve.x.low"].tolist() == [0, 1, 2]
+    assert (table["y.high"] - table["y"]).tolist() == pytest.approx([half] * 3)
+    assert table["x.low"].tolist() == [0, 1, 2]
+    assert table["series"].tolist() == 3 * ["curve"]
     assert (tmp_path / "collected" / group.name / "figure-1.svg").stat().st_size > 1000
 
 
