@@ -1,4 +1,4 @@
-r"""Noise that is optimised until it scores high: what does a score of 0.9 say of what is in it?
+"""Noise that is optimised until it scores high, and what it then holds of a layer.
 
 Cloos et al. start from Gaussian noise of the shape of a layer and follow the gradient of a
 similarity. On the way they ask which principal components of the layer the noise holds by now, and
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from svcca_lib import Subspace
-from svcca_lib.paper.experiments.component_deletion import probe
+from svcca_lib.paper.experiments.linear_probe import probe
 
 KEEP = 0.99  # share of the variance whose components are counted
 HELD = 0.5  # R squared from which a component counts as held
@@ -34,13 +34,23 @@ Score = Callable[[Tensor], Tensor]
 def cka_with(x: Tensor) -> Score:
     """Return the linear CKA with a centred layer (n, p), to be differentiated."""
     norm = (x.T @ x).norm()
-    return lambda y: (x.T @ y).norm() ** 2 / (norm * (y.T @ y).norm())
+
+    def score(y: Tensor) -> Tensor:
+        found: Tensor = (x.T @ y).norm() ** 2 / (norm * (y.T @ y).norm())
+        return found
+
+    return score
 
 
 def procrustes_with(x: Tensor) -> Score:
     """Return the Procrustes similarity with a centred layer (n, p), to be differentiated."""
     norm = x.norm()
-    return lambda y: torch.linalg.matrix_norm(x.T @ y, ord="nuc") / (norm * y.norm())
+
+    def score(y: Tensor) -> Tensor:
+        found: Tensor = torch.linalg.matrix_norm(x.T @ y, ord="nuc") / (norm * y.norm())
+        return found
+
+    return score
 
 
 def svcca_with(x: Tensor) -> Score:
@@ -53,7 +63,8 @@ def svcca_with(x: Tensor) -> Score:
     def score(y: Tensor) -> Tensor:
         lower = torch.linalg.cholesky(y.T @ y)
         white = torch.linalg.solve_triangular(lower, y.T @ basis, upper=False)
-        return torch.linalg.matrix_norm(white, ord="nuc") / basis.shape[1]
+        found: Tensor = torch.linalg.matrix_norm(white, ord="nuc") / basis.shape[1]
+        return found
 
     return score
 
@@ -85,7 +96,8 @@ def optimise(
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).requires_grad_()
     adam = torch.optim.Adam([noise], lr=RATE)
-    held, accuracy = [], []
+    held: list[float] = []
+    accuracy: list[float] = []
     for _ in range(MOST):
         now = score(noise - noise.mean(dim=0))
         while len(held) < len(levels) and now.item() >= levels[len(held)]:

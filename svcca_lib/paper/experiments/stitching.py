@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from svcca_lib import Moments
+from svcca_lib import Moments, channels_as_neurons
 from svcca_lib.paper.experiments.inputs import Images, split_at
 from svcca_lib.paper.experiments.measures import similarity
 from svcca_lib.paper.experiments.ranks import rank_correlation
@@ -34,19 +34,23 @@ MEASURES = ("SVCCA", "CKA")
 class Affine(nn.Module):
     """An affine map of neurons, or of channels at every pixel: (n, p) or (n, p, h, w)."""
 
+    weight: Tensor  # (p, q)
+    bias: Tensor  # (q,)
+
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)  # (p, q)
-        self.register_buffer("bias", bias)  # (q,)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map the second dimension of `x`."""
         mapped: Tensor = x.movedim(1, -1) @ self.weight + self.bias
         return mapped.movedim(-1, 1)
 
 
 def rows(x: Tensor) -> Tensor:
     """Return responses, (n, p) or (n, c, h, w), as rows: of a convolution each pixel is one."""
-    return x.movedim(1, -1).flatten(0, -2)  # (n, c, h, w) -> (n * h * w, c)
+    return x if x.ndim == 2 else channels_as_neurons(x)
 
 
 def fitted(x: Tensor, y: Tensor) -> Affine:
