@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,30 +17,31 @@ from svcca_lib.paper.figures.style import ABOVE_NOTE, beside, drawn, letters, no
 
 
 @drawn
-def turning_direction(product: np.ndarray) -> Figure:
-    """The singular values of a 2 x 2 product of bases, as what turning directions reach.
+def turning_direction(overlap: np.ndarray) -> Figure:
+    """The singular values of a 2 x 2 product of two bases, as what turning directions reach.
 
-    `product` is Qx' Qy. Above the angle of a direction in the span of X: its correlation with the
+    `overlap` is Qx' Qy. Above the angle of a direction in the span of X: its correlation with the
     direction of Y that suits it best, which turns along.
     """
     figure, axes = panels(height=2.4)
     ax = axes[0, 0]
     angles = np.linspace(0, np.pi, 181)
-    best = reached(product, angles)
-    ax.plot(np.rad2deg(angles), best, color=BLUE)
-    _, values, _ = np.linalg.svd(product)
+    best = reached(overlap, angles)
+    ax.plot(np.rad2deg(angles), best, color=BLUE, label="best correlation")
+    _, values, _ = np.linalg.svd(overlap)
     for name, value, angle in zip(
         ("first", "second"), values, angles[[best.argmax(), best.argmin()]], strict=True
     ):
-        ax.axhline(value, zorder=0, **LEVEL)
-        ax.plot(np.rad2deg(angle), value, "o", color=VERMILLION, markersize=5)
+        ax.axhline(value, zorder=0, label=f"{name} singular value", **LEVEL)
+        at = np.rad2deg(angle)
+        ax.plot(at, value, "o", color=VERMILLION, markersize=5, label=f"{name} pair")
         shift = (0, 6 if value > values[1] else -7)
         how = {"ha": "center", "va": "bottom" if shift[1] > 0 else "top"}
-        beside(ax, f"{name} pair: {value:.2f}", (np.rad2deg(angle), value), shift, **how)
+        beside(ax, f"{name} pair: {value:.2f}", (at, value), shift, **how)
     for angle, name in ((0, "neuron $x_1$"), (90, "neuron $x_2$")):
-        at = reached(product, np.deg2rad([angle]))[0]
-        ax.plot(angle, at, "s", color=INK, markersize=4)
-        beside(ax, name, (angle, at), (7, 2 if angle else -11))
+        height = reached(overlap, np.deg2rad([angle]))[0]
+        ax.plot(angle, height, "s", color=INK, markersize=4, label=name)
+        beside(ax, name, (angle, height), (7, 2 if angle else -11))
     ax.set(
         xlabel="direction in the span of X, degrees",
         ylabel="best correlation with\na direction of Y",
@@ -50,13 +52,13 @@ def turning_direction(product: np.ndarray) -> Figure:
     return figure
 
 
-def reached(product: np.ndarray, angles: np.ndarray) -> np.ndarray:
+def reached(overlap: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Largest correlation of each direction of X, at some angles, with a direction of Y.
 
     That of Qx u with Qy v is u' P v, for unit vectors u and v; the best v is along P' u.
     """
     turned = np.stack([np.cos(angles), np.sin(angles)])
-    lengths: np.ndarray = np.linalg.norm(product.T @ turned, axis=0)
+    lengths: np.ndarray = np.linalg.norm(overlap.T @ turned, axis=0)
     return lengths
 
 
@@ -111,11 +113,13 @@ def common_frequencies(pairs: Mapping[str, tuple[Size, Size]]) -> Figure:
         ax.set_title(title)
         shared = met(large, small)
         height, width = large
-        for vertical in range(-((height - 1) // 2), height // 2 + 1):
-            for horizontal in range(-((width - 1) // 2), width // 2 + 1):
-                common = (vertical, horizontal) in shared
-                look = {"marker": "s", "color": BLUE} if common else {"marker": "x", "color": GREY}
-                ax.plot(horizontal, vertical, markersize=6 if common else 4, **look)
+        whole = list(product(*(range(-((m - 1) // 2), m // 2 + 1) for m in large)))
+        for common, name, look in (
+            (True, "in common", {"marker": "s", "color": BLUE, "markersize": 5.5}),
+            (False, "in one only", {"marker": "x", "color": GREY, "markersize": 4}),
+        ):
+            at = np.array([key for key in whole if (key in shared) == common]).reshape(-1, 2)
+            ax.plot(at[:, 1], at[:, 0], linestyle="", label=name, **look)
         ax.set(aspect="equal", xlabel="horizontal cycles", xlim=(-4, 5), ylim=(-4, 5))
         ax.set_xticks([0, width // 2], ["0", f"{width // 2}"])
         ax.set_yticks([0, height // 2], ["0", f"{height // 2}"])

@@ -29,9 +29,10 @@ def test_layers_of_two_sizes_meet_below_the_smaller_ones_nyquist_frequency():
 def test_each_frequency_is_drawn_once():
     figure, pairs = EXAMPLES["common_frequencies"]()
     for ax, (large, small) in zip(figure.axes, pairs.values(), strict=True):
-        squares = [line for line in ax.lines if line.get_marker() == "s"]
-        assert len(ax.lines) == large[0] * large[1]
-        assert len(squares) == len(explained.met(large, small))
+        drawn = {line.get_label(): set(map(tuple, line.get_xydata())) for line in ax.lines}
+        assert len(drawn["in common"]) == len(explained.met(large, small))
+        assert not drawn["in common"] & drawn["in one only"]
+        assert sum(map(len, drawn.values())) == large[0] * large[1]
 
 
 def test_what_is_left_of_a_neuron_is_its_nearest_point():
