@@ -68,7 +68,7 @@ def two_readings(neuron: np.ndarray, kept: np.ndarray, direction: np.ndarray) ->
 
     Vectors of responses, (2,) each, as deviations from the mean; the direction of unit length.
     """
-    figure, axes = panels(1, 3, height=2.5, sharex=True, sharey=True)
+    figure, axes = panels(1, 3, height=2.1, sharex=True, sharey=True)
     kinds: Mapping[str, tuple[np.ndarray, str]] = {
         "On a direction": (direction * (direction @ neuron), "projected"),
         "Others predicted": (kept * (kept @ neuron) / (kept @ kept), "predicted"),
@@ -80,7 +80,7 @@ def two_readings(neuron: np.ndarray, kept: np.ndarray, direction: np.ndarray) ->
         name = "$h$" if title == "On a direction" else ""
         ends = np.outer([-0.3, 1.25], along)
         ax.plot(*ends.T, color=PALE, linewidth=6, zorder=0)
-        beside(ax, name, ends[1], (-12, 2))
+        beside(ax, name, ends[1], (4, -2))
         _arrow(ax, kept, BLUE, "$x_1$, kept" if not name else "$x_1$")
         _arrow(ax, neuron, GREY, "$x_2$")
         if left.any():
