@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from svcca_lib import Moments, channels_as_neurons
 from svcca_lib.paper.experiments.inputs import Images, split_at
@@ -34,13 +35,10 @@ MEASURES = ("SVCCA", "CKA")
 class Affine(nn.Module):
     """An affine map of neurons, or of channels at every pixel: (n, p) or (n, p, h, w)."""
 
-    weight: Tensor  # (p, q)
-    bias: Tensor  # (q,)
-
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
+        self.weight = nn.Parameter(weight, requires_grad=False)  # (p, q)
+        self.bias = nn.Parameter(bias, requires_grad=False)  # (q,)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the second dimension of `x`."""
@@ -65,10 +63,30 @@ def fitted(x: Tensor, y: Tensor) -> Affine:
     return Affine(weight.float(), (moments.mean_y - moments.mean_x @ weight).float())
 
 
-def stitched(sender: Network, receiver: Network, layer: str, between: Affine) -> nn.Module:
+def stitched(sender: Network, receiver: Network, layer: str, between: Affine) -> nn.Sequential:
     """Return the sender up to a stage, the map, and what the receiver has above that stage."""
     below, above = split_at(sender, layer)[0], split_at(receiver, layer)[1]
     return nn.Sequential(below, between, above)
+
+
+def learn(joined: nn.Sequential, images: Images, steps: int, seed: int) -> None:
+    """Train the map of a stitched network on labels, from where it is; nothing else changes.
+
+    Adam with a rate of 0.01, on batches of 128 in evaluation mode: batch statistics stay.
+    """
+    below, between, above = joined.eval()
+    between.requires_grad_()
+    adam = torch.optim.Adam(between.parameters(), lr=0.01)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        some = torch.randint(len(images), (128,), generator=generator)
+        with torch.no_grad():
+            lower = below(images.prepare(images.pixels[some]))
+        loss = functional.cross_entropy(above(between(lower)), images.labels[some])
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+    between.requires_grad_(False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +141,34 @@ def stitch(
             for measure in MEASURES:
                 found[measure][t, k] = similarity(measure, rows(x), rows(y))
     return Stitching(evaluate(whole, test.inputs, test.labels), accuracy, found)
+
+
+def stitch_on_task(
+    sender: TrainedNetwork,
+    receiver: TrainedNetwork,
+    shown: Mapping[str, Images],
+    times: Sequence[float],
+    train: Images,
+    test: Images,
+    *,
+    steps: int = 50,
+    seed: int = 0,
+) -> np.ndarray:
+    """Share of its accuracy that a network keeps, (times, layers), by maps that learn the task.
+
+    As `stitch`, but each map goes on from least squares by some `steps` of `learn`.
+    """
+    whole = receiver.network()
+    targets, accuracy = _responses(whole, shown), np.empty((len(times), len(shown)))
+    for t, time in enumerate(times):
+        network = sender.network(time)
+        responses = _responses(network, shown)
+        for k, layer in enumerate(shown):
+            joined = stitched(network, whole, layer, fitted(responses[layer], targets[layer]))
+            learn(joined, train, steps, seed)
+            accuracy[t, k] = evaluate(joined, test.inputs, test.labels)
+    share: np.ndarray = accuracy / evaluate(whole, test.inputs, test.labels)
+    return share
 
 
 def _responses(network: Network, shown: Mapping[str, Images]) -> dict[str, Tensor]:

@@ -99,3 +99,36 @@ def test_agreement_is_that_of_ranks_and_is_set_against_time_and_depth():
     assert same.agreement("CKA") == pytest.approx(-1)
     # times rank as 0, 0, 0, 1, 1, 1: Spearman's correlation with six ranks without ties
     assert same.without_looking == pytest.approx(np.sqrt(27 / 35))
+
+
+def test_learning_changes_the_map_alone_and_for_the_better(digits):
+    sender, receiver = random(digits, 0), random(digits, 1)
+    images = images_of(digits, 400)
+    before = {
+        id(network): {name: value.clone() for name, value in network.state_dict().items()}
+        for network in (sender, receiver)
+    }
+    x, y = (images.responses(n, ["p2"])["p2"] for n in (sender, receiver))
+    between = stitching.fitted(x, y)
+    joined = stitching.stitched(sender, receiver, "p2", between)
+
+    def loss():
+        with torch.no_grad():
+            return torch.nn.functional.cross_entropy(joined(images.inputs), images.labels).item()
+
+    at_first, weight = loss(), between.weight.clone()
+    stitching.learn(joined, images, steps=30, seed=0)
+    assert loss() < at_first - 0.1
+    assert not torch.equal(between.weight, weight)
+    for network in (sender, receiver):
+        for name, value in network.state_dict().items():
+            assert torch.equal(value, before[id(network)][name]), name
+
+
+def test_on_the_task_a_network_stitched_into_itself_loses_nothing(digits):
+    network = Fixed(random(digits, 0))
+    few, test = images_of(digits, 300), images_of(digits, 100, "test")
+    kept = stitching.stitch_on_task(
+        network, network, dict.fromkeys(("p2", "fc1"), few), (1.0,), few, test, steps=0
+    )
+    np.testing.assert_allclose(kept, 1, atol=0.03)
