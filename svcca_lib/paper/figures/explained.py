@@ -118,8 +118,9 @@ def common_frequencies(pairs: Mapping[str, tuple[Size, Size]]) -> Figure:
             (True, "in common", {"marker": "s", "color": BLUE, "markersize": 5.5}),
             (False, "in one only", {"marker": "x", "color": GREY, "markersize": 4}),
         ):
-            at = np.array([key for key in whole if (key in shared) == common]).reshape(-1, 2)
-            ax.plot(at[:, 1], at[:, 0], linestyle="", label=name, **look)
+            at = np.array([key for key in whole if (key in shared) == common])
+            if len(at):
+                ax.plot(at[:, 1], at[:, 0], linestyle="", label=name, **look)
         ax.set(aspect="equal", xlabel="horizontal cycles", xlim=(-4, 5), ylim=(-4, 5))
         ax.set_xticks([0, width // 2], ["0", f"{width // 2}"])
         ax.set_yticks([0, height // 2], ["0", f"{height // 2}"])
