@@ -23,6 +23,21 @@ def distorted(neurons: np.ndarray, seed: int) -> np.ndarray:
     return mixed
 
 
+def turned(neurons: np.ndarray, degrees: float) -> np.ndarray:
+    """Rotate three neurons, (n, 3), about the axis on which all three are equal.
+
+    By 120 degrees each takes the place of the next: a permutation is a rotation too.
+    """
+    if neurons.shape[1] != 3:
+        raise ValueError(f"expected three neurons, as columns; got shape {neurons.shape}")
+    axis, angle = np.full(3, 3**-0.5), np.deg2rad(degrees)
+    along = np.outer(axis, axis)
+    across = np.cross(np.eye(3), axis)
+    rotation = np.cos(angle) * np.eye(3) + (1 - np.cos(angle)) * along + np.sin(angle) * across
+    rotated: np.ndarray = neurons @ rotation
+    return rotated
+
+
 def recovered(neurons: np.ndarray, layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find each neuron, (n, p), in a layer, (n, q): the direction that correlates most with it.
 

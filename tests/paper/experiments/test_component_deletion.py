@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from svcca_lib import cka
-from svcca_lib.paper.experiments import component_deletion
+from svcca_lib.paper.experiments import component_deletion, linear_probe
 
 RNG = np.random.default_rng(0)
 
@@ -17,9 +17,9 @@ def signal_alone(layer, components):
 def test_probe_reads_what_is_linear_and_no_more():
     x = RNG.normal(size=(400, 6))
     labels = (x[:, 2] > 0).astype(int)
-    assert component_deletion.probe(x[:300], labels[:300], x[300:], labels[300:]) > 0.9
+    assert linear_probe.probe(x[:300], labels[:300], x[300:], labels[300:]) > 0.9
     blind = np.delete(x, 2, axis=1)
-    assert component_deletion.probe(blind[:300], labels[:300], blind[300:], labels[300:]) < 0.7
+    assert linear_probe.probe(blind[:300], labels[:300], blind[300:], labels[300:]) < 0.7
 
 
 def test_deletions_are_seen_over_neurons_and_never_over_directions_kept():

@@ -5,7 +5,7 @@ import pytest
 
 from svcca_lib import Subspace, cca
 from svcca_lib.paper.experiments.pairing import side_by_side
-from svcca_lib.paper.experiments.planted import distorted, recovered, shared_directions
+from svcca_lib.paper.experiments.planted import distorted, recovered, shared_directions, turned
 
 
 @pytest.fixture
@@ -84,3 +84,15 @@ def test_columns_that_cannot_be_paired_are_named():
         side_by_side(x, x[:, :2])
     with pytest.raises(ValueError, match="column 1 does not"):
         side_by_side(x * [1, 0, 1], x)
+
+
+def test_turned_neurons_span_what_they_did_and_by_a_third_of_a_turn_change_places():
+    neurons = np.random.default_rng(0).normal(size=(50, 3))
+    np.testing.assert_allclose(turned(neurons, 0), neurons)
+    third = turned(neurons, 120)
+    assert any(np.allclose(third, np.roll(neurons, by, axis=1)) for by in (1, 2))
+    between = turned(neurons, 50)
+    np.testing.assert_allclose((between**2).sum(), (neurons**2).sum())
+    assert cca(neurons, between).correlations.min() == pytest.approx(1)
+    with pytest.raises(ValueError, match="three neurons"):
+        turned(neurons[:, :2], 10)

@@ -12,6 +12,7 @@ from svcca_lib.paper.figures import (
     compression,
     distributed_representations,
     dynamics,
+    explained,
     fourier,
     freeze_training,
     over_seeds,
@@ -244,6 +245,22 @@ def definitions():
     return after_the_paper.definitions(*args), args
 
 
+def turning_direction():
+    product = np.array([[0.7, 0.4], [0.7, -0.4]])
+    return explained.turning_direction(product), product
+
+
+def two_readings():
+    angle = np.deg2rad(55)
+    vectors = np.array([0.6, 0.9]), np.array([1.0, 0.0]), np.array([np.cos(angle), np.sin(angle)])
+    return explained.two_readings(*vectors), vectors
+
+
+def common_frequencies():
+    pairs = {"One size": ((8, 8), (8, 8)), "Two sizes": ((8, 8), (4, 4))}
+    return explained.common_frequencies(pairs), pairs
+
+
 def means_over_seeds():
     mean = pd.concat([table(EXAMPLES[name]()[0].page) for name in ("curves", "figure_7", "dots")])
     mean = mean.reset_index(drop=True)
@@ -280,6 +297,9 @@ EXAMPLES = {
         curves,
         dots,
         definitions,
+        turning_direction,
+        two_readings,
+        common_frequencies,
     )
 }
 EXAMPLES["over_seeds"] = functools.cache(means_over_seeds)
