@@ -47,8 +47,16 @@ class Drawing:
 
     @property
     def width(self) -> int:
-        """The width at which a page shows the image, in CSS pixels, from the PNG's header."""
-        return int.from_bytes(self.png[16:20], "big") // SCALE
+        """The width at which a page shows the image, in CSS pixels."""
+        return size(self.png)[0]
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """Return width and height at which a page shows an image, in CSS pixels, from its header."""
+    return (
+        int.from_bytes(png[16:20], "big") // SCALE,
+        int.from_bytes(png[20:24], "big") // SCALE,
+    )
 
 
 def png(figure: Figure) -> bytes:

@@ -9,10 +9,13 @@ every output, and `_config.yml` loads this module as a Sphinx extension.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
+from binascii import a2b_base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from docutils import nodes
 from myst_nb.core.render import MimeData, MimeRenderPlugin, NbElementRenderer, create_figure_context
@@ -21,14 +24,27 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from svcca_lib.paper.chapter.dashboard import made
+from svcca_lib.paper.chapter.drawings import size
 from svcca_lib.paper.chapter.gathered import LEDGER
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, unpacked
 from svcca_lib.paper.figures.dark import darkened
+from svcca_lib.paper.publishing.about import repository
 
 _SOURCES = '<div class="citation-list">'
 DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
-SHOWN = {"parameters", "injected-parameters", "show-input"}  # tags of cells that are not folded
+PARAMETERS = {"parameters", "injected-parameters"}  # tags of a chapter's parameters
 LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
+
+
+class Drawn(nodes.image):  # type: ignore[misc]
+    """An image whose place on the page is known before it is loaded, so that nothing moves then."""
+
+
+def _draw(self: Any, node: Drawn) -> None:
+    place = posixpath.join(self.builder.imgpath, quote(self.builder.images[node["uri"]]))
+    about = {name: node[name] for name in ("alt", "width", "height")}
+    # Lazy: of two versions, only the one that is seen is loaded.
+    self.body.append(self.emptytag(node, "img", "\n", src=place, loading="lazy", **about))
 
 
 class FigureRenderer(MimeRenderPlugin):  # type: ignore[misc]
@@ -51,17 +67,17 @@ class FigureRenderer(MimeRenderPlugin):  # type: ignore[misc]
         def write(name: str, text: str) -> str:
             return str(renderer.write_file([folder, name], text.encode(), overwrite=True))
 
-        drawings = [image]
+        width, height = size(a2b_base64(data.content))
+        about = {"alt": shown["alt"], "width": width, "height": height}
         if "svg" in files:
-            light, dark = image.deepcopy(), image.deepcopy()
-            light["uri"] = write(f"{shown['name']}.svg", files["svg"])
-            dark["uri"] = write(f"{shown['name']}-dark.svg", darkened(files["svg"]))
-            light["classes"].append("only-light")
-            dark["classes"].append("only-dark")
-            drawings = [light, dark]
-        for drawing in drawings:
-            drawing["alt"] = shown["alt"]
-            drawing["loading"] = "lazy"  # of two versions, only the one that is seen is loaded
+            light = write(f"{shown['name']}.svg", files["svg"])
+            dark = write(f"{shown['name']}-dark.svg", darkened(files["svg"]))
+            drawings = [
+                Drawn("", uri=light, classes=["only-light"], **about),
+                Drawn("", uri=dark, classes=["only-dark"], **about),
+            ]
+        else:
+            drawings = [Drawn("", uri=image["uri"], **about)]
         card = nodes.container("", *drawings, classes=["drawing"])
         links = [
             download_reference(
@@ -101,14 +117,29 @@ def _origin(shown: Mapping[str, str]) -> nodes.paragraph:
 def folded(notebook: str) -> str:
     """Return a notebook (JSON) whose code a page hides until it is asked for.
 
-    Its parameters stay in sight, and cells that are tagged ``show-input``.
+    Cells that are tagged ``show-input`` stay in sight. There is one box of parameters: what a run
+    was given stands below the defaults, in their cell.
     """
     content = json.loads(notebook)
-    for cell in content["cells"]:
+    cells = content["cells"]
+    boxes = [c for c in cells if PARAMETERS & set(c["metadata"].get("tags", ()))]
+    for given in boxes[1:]:
+        boxes[0]["source"] = f"{_text(boxes[0])}\n\n{_text(given)}"
+        cells.remove(given)
+    for cell in cells:
         tags = cell["metadata"].setdefault("tags", [])
-        if cell["cell_type"] == "code" and not SHOWN & set(tags):
+        if cell["cell_type"] == "code" and "show-input" not in tags:
             tags.append("hide-input")
+        if PARAMETERS & set(tags):
+            cell["metadata"]["mystnb"] = {
+                "code_prompt_show": "Show the parameters",
+                "code_prompt_hide": "Hide the parameters",
+            }
     return json.dumps(content)
+
+
+def _text(cell: Mapping[str, Any]) -> str:
+    return "".join(cell["source"]).rstrip()
 
 
 def with_install(notebook: str, repository: str) -> str:
@@ -153,20 +184,12 @@ def _without_launch(app: Sphinx, config: Config) -> None:
 
     jupyter-book's own repository stands there until then.
     """
-    if not _repository(app):
+    if not repository(config):
         config.html_theme_options = config.html_theme_options | {"launch_buttons": {}}
 
 
-def _repository(app: Sphinx) -> str:
-    address = app.config.html_theme_options.get("repository_url", "")
-    return "" if "executablebooks/jupyter-book" in address else address
-
-
 def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Let the Colab button open the notebook that installs the package first, and add a footer."""
-    root = context["pathto"](app.config.root_doc)  # "#" on the root itself
-    cite = f"{root.removesuffix('#')}#cite-this"
-    context["theme_extra_footer"] = f'<p><a href="{cite}">Cite this book</a></p>'
+    """Let the Colab button open the notebook that installs the package first."""
     # Code does not run in the page, and what would let it is declared twice, which is an error.
     scripts = context["script_files"]
     context["script_files"] = [s for s in scripts if "thebe" not in str(s).lower()]
@@ -200,18 +223,19 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
         return
     # The theme draws its icons twice over: by this script of 1.5 MB, and by fonts, which suffice.
     Path(app.outdir, "_static", "scripts", "fontawesome.js").write_text("", encoding="utf-8")
-    if repository := _repository(app):
+    if address := repository(app.config):
         for docname in app.env.found_docs:
             source = Path(app.env.doc2path(docname))
             if source.suffix == ".ipynb":
                 target = Path(app.outdir, LAUNCH, f"{docname}.ipynb")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                text = with_install(source.read_text(encoding="utf-8"), repository)
+                text = with_install(source.read_text(encoding="utf-8"), address)
                 target.write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Take part in a build, as a Sphinx extension."""
+    app.add_node(Drawn, html=(_draw, None))
     app.connect("config-inited", _without_launch)
     app.connect("source-read", _fold)
     app.connect("html-page-context", _dress, priority=900)  # after the theme's buttons
