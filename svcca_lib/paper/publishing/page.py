@@ -29,6 +29,7 @@ from svcca_lib.paper.chapter.gathered import LEDGER
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, unpacked
 from svcca_lib.paper.figures.dark import darkened
 from svcca_lib.paper.publishing.about import repository
+from svcca_lib.paper.publishing.moving import renew
 
 _SOURCES = '<div class="citation-list">'
 DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
@@ -115,10 +116,11 @@ def _origin(shown: Mapping[str, str]) -> nodes.paragraph:
 
 
 def folded(notebook: str) -> str:
-    """Return a notebook (JSON) whose code a page hides until it is asked for.
+    """Return a notebook (JSON) as a page shows it: its code is hidden until it is asked for.
 
     Cells that are tagged ``show-input`` stay in sight. There is one box of parameters: what a run
-    was given stands below the defaults, in their cell.
+    was given stands below the defaults, in their cell. Figures that a reader can move are drawn
+    by the scripts of today.
     """
     content = json.loads(notebook)
     cells = content["cells"]
@@ -135,6 +137,7 @@ def folded(notebook: str) -> str:
                 "code_prompt_show": "Show the parameters",
                 "code_prompt_hide": "Hide the parameters",
             }
+    renew(content)
     return json.dumps(content)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from svcca_lib.paper.chapter import gathered
 from svcca_lib.paper.chapter.outputs import read_notebook, write_notebook
-from svcca_lib.paper.publishing import results
+from svcca_lib.paper.publishing import front, moving, results
 
 BEHIND = "behind.toml"  # in a folder of published chapters: those that ran with older code
 NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
@@ -86,7 +86,8 @@ def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
             _say_behind(target, **older[name])
     shown = gathered.Book.read(notebooks)
     shown.write(staging / "book")
-    results.write_results(shown, staging)
+    results.write_results(shown, staging, above=moving.on_top(notebooks))
+    front.write_cards(shown, notebooks, staging)
 
 
 def run_jupyter_book(staging: Path, form: str = "html") -> Path:
