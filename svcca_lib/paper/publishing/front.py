@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svcca_lib.paper.chapter.claims import KINDS
+from svcca_lib.paper.chapter.claims import KINDS, READING
 from svcca_lib.paper.chapter.drawings import png
 from svcca_lib.paper.chapter.gathered import LEDGER, Book
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, read_notebook
 from svcca_lib.paper.chapter.scores import tally
-from svcca_lib.paper.publishing.results import READING, counted
+from svcca_lib.paper.publishing.results import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +33,7 @@ def write_cards(book: Book, notebooks: Mapping[str, Path], root: Path) -> None:
         (folder / picture).write_bytes(_thumbnail(_picture(book, path)))
         ledger = book.chapters.get(name)
         claims = book.claims if name == LEDGER else ledger.claims if ledger else ()
+        counts = counted(claim for claim in claims if claim.kind != "check")
         lines += [
             f":::{{grid-item-card}} {int(name[:2])}. {title}",
             f":img-top: {picture.as_posix()}",
@@ -40,7 +41,7 @@ def write_cards(book: Book, notebooks: Mapping[str, Path], root: Path) -> None:
             f":link: {name}",
             ":link-type: doc",
             "",
-            counted(claim for claim in claims if claim.kind != "check"),
+            ", ".join(f"{n} {verdict}" for verdict, n in counts.items()),
             ":::",
         ]
     text = "\n".join([*lines, "::::"])

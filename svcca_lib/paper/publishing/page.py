@@ -8,6 +8,7 @@ every output, and `_config.yml` loads this module as a Sphinx extension.
 
 from __future__ import annotations
 
+import html
 import json
 import posixpath
 import re
@@ -23,16 +24,20 @@ from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from svcca_lib.paper.chapter.claims import Verdict
 from svcca_lib.paper.chapter.dashboard import made
 from svcca_lib.paper.chapter.drawings import size
 from svcca_lib.paper.chapter.gathered import LEDGER
-from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, unpacked
+from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, unpacked
 from svcca_lib.paper.figures.dark import darkened
 from svcca_lib.paper.publishing.about import repository
 from svcca_lib.paper.publishing.moving import renew
+from svcca_lib.paper.publishing.results import counted
 
 _SOURCES = '<div class="citation-list">'
 DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
+IN_SHORT = "in-short"  # class of the box at the head of a chapter
 PARAMETERS = {"parameters", "injected-parameters"}  # tags of a chapter's parameters
 LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
 
@@ -138,7 +143,29 @@ def folded(notebook: str) -> str:
                 "code_prompt_hide": "Hide the parameters",
             }
     renew(content)
+    _say_verdicts(content)
     return json.dumps(content)
+
+
+def _say_verdicts(content: Mapping[str, Any]) -> None:
+    """Say in the box at the head of a chapter how its claims fared, and which fail."""
+    outputs = (output for cell in content["cells"] for output in cell.get("outputs", ()))
+    about = [output.get("metadata", {}) for output in outputs]
+    found = [metadata[LEDGER_METADATA] for metadata in about if LEDGER_METADATA in metadata]
+    first = content["cells"][0]
+    head, box, rest = _text(first).partition(f":class: {IN_SHORT}\n")
+    if not found or not box:
+        return
+    claims = [c for c in Ledger.from_dict(found[0]).claims if c.kind != "check"]
+    said = ", ".join(f"{n} {verdict}" for verdict, n in counted(claims).items())
+    failing = (
+        f'<a href="#claim-{c.id}">{html.escape(c.statement)}</a>'
+        for c in claims
+        if c.verdict is Verdict.FAILS
+    )
+    lines = "".join(f"\n- {Verdict.FAILS.marked}: {line}" for line in failing)
+    text, end, rest = rest.partition("\n:::")
+    first["source"] = f"{head}{box}{text}\n\nOf its statements {said}.\n{lines}{end}{rest}"
 
 
 def _text(cell: Mapping[str, Any]) -> str:

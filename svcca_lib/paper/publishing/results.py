@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from svcca_lib.paper.chapter.claims import Claim, Verdict, number
+from svcca_lib.paper.chapter.claims import READING, Claim, Verdict, number
 from svcca_lib.paper.chapter.gathered import Book, Row
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES
 from svcca_lib.paper.chapter.scores import tally
@@ -18,7 +18,6 @@ RESULTS = "results.md"  # in the folder of the pages; the first of them includes
 FIRST, LAST = "<!-- results -->", "<!-- end of results -->"  # of the README
 FINDINGS = REPOSITORY / "book" / "findings.toml"
 MOST = 5  # findings on the first page
-READING = (Verdict.FAILS, Verdict.OPEN, Verdict.HOLDS)  # the order of reading
 _NUMBER = re.compile(r"\{(-?)([\w/-]+)(\|null)?:([^}]+)\}")
 
 
@@ -37,15 +36,15 @@ def write_readme(books: Iterable[Book], root: Path) -> None:
     readme = root / "README.md"
     head, _, rest = readme.read_text(encoding="utf-8").partition(FIRST)
     _, _, tail = rest.partition(LAST)
-    parts = []
+    published, others = [], []
     for book in books:
         [profile] = book.profiles
-        if profile != "quick":
-            parts.append(findings(book, f"[Look](published/{profile}/{{0}}.ipynb)"))
-            parts.append(glance(book, roles=False))
+        if profile == "quick":
+            others.append(sentence(book))
         else:
-            parts.append(f"At its test scale: {sentence(book)}")
-    said = "\n\n".join(part.strip() for part in reversed(parts))
+            published.append(findings(book, f"[Look](published/{profile}/{{0}}.ipynb)"))
+            published.append(glance(book, roles=False))
+    said = "\n\n".join(part.strip() for part in (*published, *others))
     readme.write_text(f"{head}{FIRST}\n{said}\n{LAST}{tail}", encoding="utf-8")
 
 
@@ -104,11 +103,11 @@ def sentence(book: Book) -> str:
     )
 
 
-def counted(claims: Iterable[Claim]) -> str:
-    """Return how many claims have each verdict, in signs: those that hold last."""
+def counted(claims: Iterable[Claim]) -> dict[Verdict, int]:
+    """Count the verdicts of claims, in the order of reading, without those that none has."""
     verdicts = [claim.verdict for claim in claims]
     counts = ((verdict, verdicts.count(verdict)) for verdict in READING)
-    return " ".join(f"{verdict.mark} {count}" for verdict, count in counts if count)
+    return {verdict: count for verdict, count in counts if count}
 
 
 def _needed(claim: Claim) -> str:
@@ -123,8 +122,9 @@ def _row(row: Row, roles: bool) -> str:
         return f"| not run | {row.figure} | | | | |"
     name = row.shown[0].name
     here = number(claim.measured)
+    every = " ".join(f"{verdict.mark} {n}" for verdict, n in counted(row.claims).items())
     cells = (
-        f"{claim.verdict.marked} (all: {counted(row.claims)})",
+        f"{claim.verdict.marked} (all: {every})",
         f"{{ref}}`{row.figure} <{name}>`" if roles else row.figure,
         claim.statement.replace("|", "\\|"),
         here if claim.paper is None else f"{here}, the paper {number(claim.paper)}",

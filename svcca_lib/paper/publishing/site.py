@@ -20,6 +20,7 @@ from svcca_lib.paper.chapter.outputs import read_notebook, write_notebook
 from svcca_lib.paper.publishing import front, moving, results
 
 BEHIND = "behind.toml"  # in a folder of published chapters: those that ran with older code
+IN_SHORT = ":class: in-short"  # of the box at the head of a chapter
 NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
 
 
@@ -46,12 +47,15 @@ def behind(folder: Path) -> dict[str, dict[str, str]]:
 def _say_behind(page: Path, commit: str, why: str) -> None:
     """Say at the head of a staged page that the book's code has moved on since it ran."""
     notebook = read_notebook(page)
-    text = (
-        f":::{{admonition}} Executed with older code\n:class: note\nThis page ran with the code of "
-        f"commit `{commit}`. {why}\n:::"
+    note = (
+        f":::{{admonition}} Executed with older code\n:class: note dropdown\nThis page ran with the "
+        f"code of commit `{commit}`. {why}\n:::"
     )
-    heading, _, said = notebook.cells[0].source.partition("\n")
-    notebook.cells[0].source = f"{heading}\n\n{text}\n{said}"
+    first = notebook.cells[0]
+    heading, _, rest = first.source.partition("\n")
+    # What the chapter is about comes first, where it says so.
+    box, end, said = rest.partition("\n:::\n") if IN_SHORT in rest else ("", "", f"\n{rest}")
+    first.source = f"{heading}\n{box}{end}\n{note}\n{said}"
     write_notebook(notebook, page)
 
 
