@@ -79,7 +79,8 @@ def by_verdict(
             style = f"{claim.verdict.name.lower()} {claim.kind}"
             row = _claim(claim, f"{name}-", f"{support}<br/>{slug(name, claim.id)}", style=style)
             if said := explained.get(f"{name}/{claim.id}"):
-                row += f'<tr class="explained {style}"><td colspan="{len(COLUMNS)}">{said}</td></tr>'
+                cell = f'<td colspan="{len(COLUMNS)}">{said}</td>'
+                row += f'<tr class="explained {style}">{cell}</tr>'
             groups["check" if claim.kind == "check" else claim.verdict].append(row)
     titles = {verdict: str(verdict).capitalize() for verdict in READING} | {"check": "Checks"}
     rows = []
@@ -187,7 +188,8 @@ def _claim(
         *(html.escape(numbers.get(key, "")) for key in ("measured", "needs", "null", "paper")),
     )
     further = more or {}
-    return _row((*COLUMNS, *further), (*cells, *further.values()), f"claim-{prefix}{claim.id}", style)
+    every = (*cells, *further.values())
+    return _row((*COLUMNS, *further), every, f"claim-{prefix}{claim.id}", style)
 
 
 def _omitted(ledger: Ledger) -> list[str]:

@@ -9,7 +9,6 @@ extension.
 from __future__ import annotations
 
 import datetime
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,11 @@ from sphinx.config import Config
 
 from svcca_lib.paper.chapter.gathered import LEDGER, notebooks
 from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.publishing.address import pages_of, repository
 from svcca_lib.paper.store.environment import environment
 
 ADDRESS = "REPOSITORY-ADDRESS"  # stands for it in a page's text
+UNKNOWN = "https://github.com/OWNER/NAME"  # is shown where it is not set
 THUMBNAILS = "_static/thumbnails"
 FRONT = "04-dynamics"  # the chapter whose thumbnail stands for pages that have none
 NOT_FOUND = "404"
@@ -33,31 +34,6 @@ _TEST_SCALE = (
     "<strong>Test scale.</strong> {} of small networks on scikit-learn's 8 x 8 digits, made to be "
     "quick; the published book is the run on CIFAR-10."
 )
-
-
-def repository(config: Config) -> str:
-    """Return the repository's address of `_config.yml`, or nothing where it is not set there."""
-    address: str = config.html_theme_options.get("repository_url", "")
-    # jupyter-book's own stands there by default
-    return "" if "executablebooks/jupyter-book" in address else address.rstrip("/")
-
-
-def pages_of(repository: str) -> str:
-    """Return where GitHub serves the pages of a repository.
-
-    Raises ValueError for an address of another place: its `html: baseurl` has to be set as well.
-
-    >>> pages_of("https://github.com/me/mine"), pages_of("https://github.com/me/me.github.io")
-    ('https://me.github.io/mine/', 'https://me.github.io/')
-    """
-    place = re.fullmatch(r"https://github\.com/([\w-]+)/([\w.-]+?)(?:\.git)?/?", repository)
-    if place is None:
-        raise ValueError(
-            "repository: url must be like https://github.com/OWNER/NAME, or html: baseurl be set "
-            f"beside it; got {repository!r}"
-        )
-    host = f"{place[1].lower()}.github.io"
-    return f"https://{host}/" if place[2].lower() == host else f"https://{host}/{place[2]}/"
 
 
 def _addresses(app: Sphinx, config: Config) -> None:
@@ -91,14 +67,14 @@ def _prose_only(app: Sphinx) -> None:
             node.parent.remove(node)
         index(page, prose, title)
 
-    app.builder.index_page = without_code  # type: ignore[method-assign]
+    app.builder.index_page = without_code
 
 
 _UNREAD = (nodes.literal_block, nodes.math_block, nodes.math)
 
 
 def _address_in_text(app: Sphinx, docname: str, source: list[str]) -> None:
-    source[0] = source[0].replace(ADDRESS, repository(app.config) or "ADDRESS")
+    source[0] = source[0].replace(ADDRESS, repository(app.config) or UNKNOWN)
 
 
 def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:

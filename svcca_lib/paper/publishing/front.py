@@ -12,7 +12,7 @@ from svcca_lib.paper.chapter.claims import KINDS, READING
 from svcca_lib.paper.chapter.drawings import png
 from svcca_lib.paper.chapter.gathered import LEDGER, Book
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, read_notebook
-from svcca_lib.paper.chapter.scores import tally
+from svcca_lib.paper.chapter.scores import tally, worded
 from svcca_lib.paper.publishing.results import counted
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CARDS = "chapters.md"  # in the folder of the pages; the first of them includes it
 THUMBNAILS = Path("_static", "thumbnails")
 WIDTH = 480  # pixels of a thumbnail, sharp at half of it
+
 
 def write_cards(book: Book, notebooks: Mapping[str, Path], root: Path) -> None:
     """Write the contents of the book as cards, with their pictures, into the pages' folder."""
@@ -33,7 +34,6 @@ def write_cards(book: Book, notebooks: Mapping[str, Path], root: Path) -> None:
         (folder / picture).write_bytes(_thumbnail(_picture(book, path)))
         ledger = book.chapters.get(name)
         claims = book.claims if name == LEDGER else ledger.claims if ledger else ()
-        counts = counted(claim for claim in claims if claim.kind != "check")
         lines += [
             f":::{{grid-item-card}} {int(name[:2])}. {title}",
             f":img-top: {picture.as_posix()}",
@@ -41,7 +41,7 @@ def write_cards(book: Book, notebooks: Mapping[str, Path], root: Path) -> None:
             f":link: {name}",
             ":link-type: doc",
             "",
-            ", ".join(f"{n} {verdict}" for verdict, n in counts.items()),
+            worded(counted(claim for claim in claims if claim.kind != "check")),
             ":::",
         ]
     text = "\n".join([*lines, "::::"])

@@ -1,4 +1,4 @@
-"""Figures that a reader can move, on the pages: drawn by the scripts of today, beside the paper's."""
+"""Figures that a reader can move, on the pages: drawn by today's scripts, beside the paper's."""
 
 from __future__ import annotations
 

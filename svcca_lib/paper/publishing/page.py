@@ -30,8 +30,9 @@ from svcca_lib.paper.chapter.drawings import size
 from svcca_lib.paper.chapter.gathered import LEDGER
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, LEDGER_METADATA, unpacked
+from svcca_lib.paper.chapter.scores import worded
 from svcca_lib.paper.figures.dark import darkened
-from svcca_lib.paper.publishing.about import repository
+from svcca_lib.paper.publishing.address import repository
 from svcca_lib.paper.publishing.moving import renew
 from svcca_lib.paper.publishing.results import counted
 
@@ -157,7 +158,6 @@ def _say_verdicts(content: Mapping[str, Any]) -> None:
     if not found or not box:
         return
     claims = [c for c in Ledger.from_dict(found[0]).claims if c.kind != "check"]
-    said = ", ".join(f"{n} {verdict}" for verdict, n in counted(claims).items())
     failing = (
         f'<a href="#claim-{c.id}">{html.escape(c.statement)}</a>'
         for c in claims
@@ -165,7 +165,9 @@ def _say_verdicts(content: Mapping[str, Any]) -> None:
     )
     lines = "".join(f"\n- {Verdict.FAILS.marked}: {line}" for line in failing)
     text, end, rest = rest.partition("\n:::")
-    first["source"] = f"{head}{box}{text}\n\nOf its statements {said}.\n{lines}{end}{rest}"
+    first["source"] = (
+        f"{head}{box}{text}\n\nOf its statements {worded(counted(claims))}.\n{lines}{end}{rest}"
+    )
 
 
 def _text(cell: Mapping[str, Any]) -> str:

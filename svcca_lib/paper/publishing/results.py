@@ -23,7 +23,13 @@ _NUMBER = re.compile(r"\{(-?)([\w/-]+)(\|null)?:([^}]+)\}")
 
 def write_results(book: Book, root: Path, above: str = "") -> None:
     """Write what the first page includes: `above` (Markdown), the findings, the table."""
-    parts = [above, "## What was found", findings(book, "{{ref}}`Look <{1}>`"), "## Results at a glance", glance(book)]
+    parts = [
+        above,
+        "## What was found",
+        findings(book, "{{ref}}`Look <{1}>`"),
+        "## Results at a glance",
+        glance(book),
+    ]
     text = "\n\n".join(part.strip() for part in parts if part)
     (root / "book" / RESULTS).write_text(f"{text}\n", encoding="utf-8")
 

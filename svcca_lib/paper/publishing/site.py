@@ -18,6 +18,7 @@ from pathlib import Path
 from svcca_lib.paper.chapter import gathered
 from svcca_lib.paper.chapter.outputs import read_notebook, write_notebook
 from svcca_lib.paper.publishing import front, moving, results
+from svcca_lib.paper.publishing.address import pages_of
 
 BEHIND = "behind.toml"  # in a folder of published chapters: those that ran with older code
 IN_SHORT = ":class: in-short"  # of the box at the head of a chapter
@@ -57,6 +58,25 @@ def _say_behind(page: Path, commit: str, why: str) -> None:
     box, end, said = rest.partition("\n:::\n") if IN_SHORT in rest else ("", "", f"\n{rest}")
     first.source = f"{heading}\n{box}{end}\n{note}\n{said}"
     write_notebook(notebook, page)
+
+
+def demand_address(root: Path) -> None:
+    """Raise SiteError unless the configuration has the address that a published site needs."""
+    import yaml  # type: ignore[import-untyped]
+
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    address = config.get("repository", {}).get("url", "")
+    if not address:
+        raise SiteError(
+            "a site that is published needs the repository's address: expected the line "
+            '`repository: { url: "https://github.com/OWNER/NAME", branch: main }` in _config.yml, '
+            "which has none"
+        )
+    if not config.get("html", {}).get("baseurl"):
+        try:
+            pages_of(address)
+        except ValueError as error:
+            raise SiteError(str(error)) from None
 
 
 def chapters(root: Path) -> list[str]:
