@@ -69,7 +69,7 @@ def _thumbnail(image: bytes) -> bytes:
     small.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
     ground = Image.new("RGB", (WIDTH, WIDTH * 2 // 3), "white")  # of one shape, on white
     small.thumbnail(ground.size, Image.Resampling.LANCZOS)
-    ground.paste(small, tuple((a - b) // 2 for a, b in zip(ground.size, small.size, strict=True)))
+    ground.paste(small, ((WIDTH - small.width) // 2, (ground.height - small.height) // 2))
     buffer = io.BytesIO()
     ground.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

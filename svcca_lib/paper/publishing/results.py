@@ -57,11 +57,11 @@ def write_readme(books: Iterable[Book], root: Path) -> None:
 def findings(book: Book, link: str, path: Path = FINDINGS) -> str:
     """Return the first findings of `path` that this book bears out, as a Markdown list.
 
-    `link` is Markdown with two places, for the chapter and the target in it. A finding that names a claim that
-    the book does not make is left out.
+    `link` is Markdown with two places, for the chapter and the target in it. A finding that names
+    a claim that the book does not make is left out.
     """
     claims = book.by_key()
-    lines = []
+    lines: list[str] = []
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["finding"]:
         needs = entry["needs"].items()
         if all(key in claims and claims[key].verdict in verdicts for key, verdicts in needs):
@@ -83,8 +83,8 @@ def _filled(place: re.Match[str], claims: dict[str, Claim]) -> str:
 def glance(book: Book, roles: bool = True) -> str:
     """Return the table of results, in MyST Markdown or, without `roles`, in plain Markdown.
 
-    It has a row for each figure, those with a failing claim first: the claim that stands for it, its
-    number, its rule, in what the run differs from the paper, and the verdicts of all that the
+    It has a row for each figure, those with a failing claim first: the claim that stands for it,
+    its number, its rule, in what the run differs from the paper, and the verdicts of all that the
     figure supports.
     """
     lines = [

@@ -49,8 +49,8 @@ def _say_behind(page: Path, commit: str, why: str) -> None:
     """Say at the head of a staged page that the book's code has moved on since it ran."""
     notebook = read_notebook(page)
     note = (
-        f":::{{admonition}} Executed with older code\n:class: note dropdown\nThis page ran with the "
-        f"code of commit `{commit}`. {why}\n:::"
+        ":::{admonition} Executed with older code\n:class: note dropdown\n"
+        f"This page ran with the code of commit `{commit}`. {why}\n:::"
     )
     first = notebook.cells[0]
     heading, _, rest = first.source.partition("\n")
