@@ -9,6 +9,7 @@ extension.
 from __future__ import annotations
 
 import datetime
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from svcca_lib.paper.chapter.gathered import LEDGER, notebooks
+from svcca_lib.paper.chapter.gathered import notebooks
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.publishing.address import pages_of, repository
 from svcca_lib.paper.store.environment import environment
@@ -44,15 +45,13 @@ def _addresses(app: Sphinx, config: Config) -> None:
 
 def _profiles(app: Sphinx) -> None:
     """Find out at which profile each chapter ran; prose can be `only` for the first one."""
-    found = {
-        f"book/{name}": Ledger.read(path).profile
-        for name, path in notebooks(Path(app.srcdir, "book")).items()
-        if name != LEDGER
-    }
+    found = {}
+    for name, path in notebooks(Path(app.srcdir, "book")).items():
+        with suppress(ValueError):  # the ledger's own page, and what has not run, hold no claims
+            found[f"book/{name}"] = Ledger.read(path).profile
     app.config.svcca_profiles = found
-    for profile in dict.fromkeys(found.values()):
-        app.tags.add(profile)
-        break
+    if found:
+        app.tags.add(next(iter(found.values())))
 
 
 def _prose_only(app: Sphinx) -> None:
@@ -90,7 +89,7 @@ def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tr
     root = context["pathto"](app.config.root_doc).removesuffix("#")  # "#" on the root itself
     context["theme_extra_footer"] = _footer(repository(app.config), f"{root}#cite-this")
     profiles = app.config.svcca_profiles
-    whole = set(profiles.values()) == {"quick"}
+    whole = set(profiles.values()) == {"quick"}  # the ledger's page too is then of that scale
     if profiles.get(page) == "quick" or (page not in profiles and whole):
         said = "The whole site is" if whole else "This page is"
         context["theme_announcement"] = _TEST_SCALE.format(said)
