@@ -36,9 +36,9 @@ def test_menus_open_and_close_at_both_widths(visit):
     menu, chapter = tab.locator(".primary-toggle:visible"), tab.locator(".bd-links a:visible")
     assert chapter.count() > 10
     menu.click()
-    tab.wait_for_function("!document.querySelector('.bd-links a').checkVisibility()")
+    tab.wait_for_selector(".bd-links a", state="hidden")
     menu.click()
-    assert chapter.count() > 10
+    tab.wait_for_selector(".bd-links a", state="visible")
     tab = visit(CHAPTERS[0], size=PHONE).tab
     for toggle, links in (("primary", ".bd-links a"), ("secondary", ".page-toc a")):
         dialog = tab.locator(f"#pst-{toggle}-sidebar-modal")
