@@ -95,7 +95,8 @@ def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tr
         context["theme_announcement"] = _TEST_SCALE.format(said)
     if page == NOT_FOUND and app.config.html_baseurl:
         # It is served in place of any address: what it links to is looked for from the root.
-        context["metatags"] = f'<base href="{app.config.html_baseurl}">' + context["metatags"]
+        base = f'<base href="{app.config.html_baseurl}">'
+        context["metatags"] = base + context.get("metatags", "")
 
 
 def _footer(address: str, cite: str) -> str:
