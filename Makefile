@@ -3,6 +3,7 @@
 PROFILE ?= quick
 DATA ?=
 ONLY ?=
+PUBLISH ?=
 PYTHON ?= python3
 
 # Another virtual environment may be active: nothing of it may leak into ours.
@@ -19,12 +20,13 @@ CLI := $(PY) -m svcca_lib
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo "  PROFILE=quick|cifar10|paper and DATA=cifar10:PATH choose scale and data of book"
+	@echo "  PUBLISH=1 makes site demand the repository's address in _config.yml"
 
 book: $(VENV) ## Train, run every chapter, build the site; a second call does only what changed
 	@$(CLI) workflow --profile "$(PROFILE)" --data "$(DATA)"
 
 site: $(VENV) ## Build the site from the published chapters, without computing
-	@$(CLI) site published/cifar10 --staging build/site
+	@$(CLI) site published/cifar10 --staging build/site $(if $(PUBLISH),--publish)
 
 pdf: $(VENV) ## Print the published chapters into one PDF (needs Chromium)
 	@$(CLI) pdf published/cifar10 --staging build/pdf

@@ -31,11 +31,21 @@ document.addEventListener("DOMContentLoaded", () => {
   const scrolling = ".bd-article pre, .bd-article .drawing, .bd-article .cell_output, "
     + ".bd-article .pst-scrollable-table-container, .bd-article div.math, "
     + ".bd-article mjx-container[display]";
+  const more = part => {
+    const left = part.scrollWidth - part.clientWidth - part.scrollLeft;
+    part.classList.toggle("more-right", left > 1);
+  };
   const reach = () => {
     for (const part of document.querySelectorAll(scrolling)) {
-      if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+      const scrolls = part.scrollWidth > part.clientWidth;
+      part.classList.toggle("scrolls", scrolls);
+      if (scrolls) part.tabIndex = 0;
+      more(part);
     }
   };
+  document.addEventListener("scroll", event => {
+    if (event.target.classList?.contains("scrolls")) more(event.target);
+  }, {capture: true, passive: true});
   reach();
   window.addEventListener("load", reach);
   window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(reach));

@@ -117,6 +117,9 @@ class Verdict(StrEnum):
         return f"{self.mark} {self}"
 
 
+READING = (Verdict.FAILS, Verdict.OPEN, Verdict.HOLDS)  # what fails is to be seen first
+
+
 @dataclass(frozen=True)
 class Claim:
     """One statement beside what was measured."""

@@ -22,7 +22,7 @@ from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.provenance import SHORT, UsedNetwork, artefact, duration, short_commit
 from svcca_lib.paper.chapter.register import registered
 from svcca_lib.paper.chapter.scores import stand_together, tally
-from svcca_lib.paper.chapter.tables import Table, as_text, link, of_chapters
+from svcca_lib.paper.chapter.tables import Table, as_text, by_verdict, link, slug
 from svcca_lib.paper.store.paths import REPOSITORY
 
 EXPLANATIONS = REPOSITORY / "book" / "explanations.toml"
@@ -35,13 +35,14 @@ def made(figure: str) -> str:
 
 def figures(book: Book) -> Table:
     """Return one row for each figure: what the paper says, what we found, and how it was made."""
+    keys = {claim: key for key, claim in book.by_key().items()}
     return Table(
         ("Figure", "Claims", "Networks", "Trained in", "Chapter took", "Commit"),
-        tuple(map(_figure, book.rows())),
+        tuple(_figure(row, keys) for row in book.rows()),
     )
 
 
-def _figure(row: Row) -> tuple[str, ...]:
+def _figure(row: Row, keys: Mapping[Claim, str]) -> tuple[str, ...]:
     if not row.shown:
         return (markup(row.figure), "not run", *4 * ("",))
     anchors = "".join(f'<span id="{made(shown.name)}"></span>' for shown in row.shown)
@@ -50,7 +51,7 @@ def _figure(row: Row) -> tuple[str, ...]:
     networks = row.networks
     return (
         anchors + link(ledger.chapter, row.shown[0].name, row.figure),
-        "<br>".join(map(_decided, row.claims)),
+        "<br>".join(_decided(claim, keys[claim]) for claim in row.claims),
         _named(networks),
         duration(sum(n.seconds for n in networks)) if networks else "",
         duration(making.seconds),
@@ -70,15 +71,22 @@ def _named(networks: Sequence[UsedNetwork]) -> str:
     return "<br>".join([f"<code>{short}</code>", *map(markup, names)])
 
 
-def _decided(claim: Claim) -> str:
+def _decided(claim: Claim, key: str) -> str:
     """Return a claim's verdict, the number measured and, where it has one, the paper's."""
     paper = f", the paper {number(claim.paper)}" if claim.paper is not None else ""
-    return f"{claim.verdict.mark} {markup(claim.id)}: <b>{number(claim.measured)}</b>{paper}"
+    return f"{claim.verdict.mark} {_slug(key)}: <b>{number(claim.measured)}</b>{paper}"
+
+
+def _slug(key: str) -> str:
+    return slug(*key.split("/"))
 
 
 @dataclass(frozen=True)
 class Claims:
-    """All claims of a book, chapter by chapter, each with a link to what supports it."""
+    """All claims of a book, with links to what supports them.
+
+    What fails comes first, and what was looked into stands below it.
+    """
 
     book: Book
 
@@ -88,7 +96,7 @@ class Claims:
     def _repr_html_(self) -> str:
         shown = (row for row in self.book.rows() if row.shown)
         targets = {row.figure: (row.chapters[0].chapter, row.shown[0].name) for row in shown}
-        return of_chapters(self.book.chapters.values(), targets)
+        return by_verdict(list(self.book.chapters.values()), targets, explanations(self.book))
 
 
 def scores(book: Book) -> Table:
@@ -121,12 +129,11 @@ def movements(book: Book, root: Path = REPOSITORY) -> Table:
     elsewhere = on_other_machines(root) if book.profiles == ["quick"] else {}
     rows = []
     for key, claim in book.by_key().items():
-        chapter, _, id = key.partition("/")
         over = f" ({len(claim.values)} {claim.over})"
         there = elsewhere.get(key, ())
         rows.append(
             (
-                markup(f"{chapter[:2]} {id}"),
+                _slug(key),
                 number(claim.measured),
                 number(float(np.ptp(claim.values))) + over if len(claim.values) > 1 else "",
                 number(float(np.ptp(there))) if there else "",
@@ -136,15 +143,15 @@ def movements(book: Book, root: Path = REPOSITORY) -> Table:
     return Table(("Claim", "Measured", "Range over seeds", "Over machines", "Verdict"), tuple(rows))
 
 
-def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
-    """Return what was looked into, for the claims of this book that fail or are not settled.
+def explanations(book: Book, path: Path = EXPLANATIONS) -> dict[str, str]:
+    """Return what was looked into (HTML), by the claims of this book that do not hold.
 
     Numbers in the explanations of `path` are taken from the claims of the book; an explanation of
     a claim that is not registered raises ValueError.
     """
     claims = book.by_key()
     known = {f"{chapter}/{id}" for chapter, id in registered().claims}
-    rows = []
+    found: dict[str, str] = {}
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["explanation"]:
         if unknown := set(entry["claims"]) - known:
             raise ValueError(f"{path.name} explains what is not registered: {sorted(unknown)}")
@@ -152,14 +159,11 @@ def explanations(book: Book, path: Path = EXPLANATIONS) -> Table:
             key for key in entry["claims"] if key in claims and claims[key].verdict != Verdict.HOLDS
         ]
         if concerned:
-            named = "<br>".join(
-                f"{claims[key].verdict.mark} "
-                + link(key.split("/")[0], f"claim-{claims[key].id}", claims[key].id)
-                for key in concerned
-            )
-            said = _filled(entry["text"], concerned[0], claims)
-            rows.append((named, f"<strong>{markup(entry['title'])}.</strong> {said}"))
-    return Table(("Claims", "What was looked into"), tuple(rows), kind="explanations")
+            first, *others = concerned
+            said = _filled(entry["text"], first, claims)
+            found[first] = f"<strong>{markup(entry['title'])}.</strong> {said}"
+            found |= dict.fromkeys(others, f"Looked into with {_slug(first)}.")
+    return found
 
 
 def _filled(text: str, key: str, claims: Mapping[str, Claim]) -> str:
@@ -180,13 +184,19 @@ def _filled(text: str, key: str, claims: Mapping[str, Claim]) -> str:
     return re.sub(r"\{([\w/-]+)\}", value, markup(text))
 
 
-def changes() -> Table:
-    """Return every change of a registered claim: what it was, what it is, when and why."""
+def changes(book: Book) -> Table:
+    """Return every change of the claims of a book, and of those that were taken back since.
+
+    What it was, what it is, when and why.
+    """
+    made = book.by_key()
     return Table(
         ("Claim", "Changed", "Was", "Is", "Why"),
         tuple(
             (
-                markup(f"{claim.chapter[:2]} {claim.id}"),
+                slug(claim.chapter, claim.id)
+                if claim.withdrawn is None
+                else markup(f"{claim.chapter[:2]} {claim.id}"),
                 change.date.isoformat()
                 + (f" <code>{change.commit}</code>" if change.commit else ""),
                 markup(change.was),
@@ -194,6 +204,7 @@ def changes() -> Table:
                 markup(change.why),
             )
             for claim in registered().claims.values()
+            if claim.withdrawn is not None or f"{claim.chapter}/{claim.id}" in made
             for change in claim.changes
         ),
         kind="changes",

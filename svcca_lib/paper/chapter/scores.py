@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict
 from svcca_lib.paper.experiments.statistics import benjamini_hochberg
@@ -30,14 +30,23 @@ def score(claims: Iterable[Claim]) -> str:
         if kind == "check":
             parts.append(f"{counts[Verdict.HOLDS]} of {total} checks hold")
             continue
-        said = ", ".join(
-            f"{count} {_PLURAL.get(verdict, verdict) if count > 1 else verdict}"
-            for verdict, count in counts.items()
-            if count
-        )
+        said = worded(counts)
         noun = "statement" if total == 1 else "statements"
         parts.append(f"{total} {noun} {KINDS[kind]}: {said}")
     return "; ".join(parts) or "no claims"
+
+
+def worded(counts: Mapping[Verdict, int]) -> str:
+    """Say how many claims have each verdict, in the order in which they are given.
+
+    >>> worded({Verdict.HOLDS: 2, Verdict.FAILS: 1, Verdict.OPEN: 0})
+    '2 hold, 1 fails'
+    """
+    return ", ".join(
+        f"{count} {_PLURAL.get(verdict, verdict) if count > 1 else verdict}"
+        for verdict, count in counts.items()
+        if count
+    )
 
 
 def stand_together(claims: Sequence[Claim]) -> list[Claim]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svcca_lib.names import markup
-from svcca_lib.paper.chapter.claims import ROUND_OFF, Claim, number
+from svcca_lib.paper.chapter.claims import READING, ROUND_OFF, Claim, Verdict, number
 from svcca_lib.paper.chapter.ledger import Ledger
 
 COLUMNS = ("Verdict", "Claim", "Measured", "Needed", "Null", "Paper")
@@ -60,24 +60,67 @@ def with_column(claims: Sequence[Claim], title: str, cells: Sequence[str], prefi
     return _table((*COLUMNS, title), rows)
 
 
-def of_chapters(ledgers: Iterable[Ledger], targets: Mapping[str, tuple[str, str]]) -> str:
-    """Return one HTML table of the claims of several chapters, with links to what supports them.
+def by_verdict(
+    ledgers: Sequence[Ledger],
+    targets: Mapping[str, tuple[str, str]],
+    explained: Mapping[str, str],
+) -> str:
+    """Return one HTML table of the claims of several chapters, those that fail first.
 
-    `targets` has for each figure of the paper the chapter and the name of what shows it first.
+    `targets` has for each figure of the paper the chapter and the name of what shows it first;
+    `explained`, by ``CHAPTER/ID``, what stands below a claim (HTML). The rows can be filtered by
+    verdict and by kind.
     """
-    rows = []
+    groups: dict[str, list[str]] = {verdict: [] for verdict in READING} | {"check": []}
     for ledger in ledgers:
         name = ledger.chapter
-        heading = f'<a href="{html.escape(name)}.html">{markup(name)}</a>: {markup(ledger.title)}'
-        rows.append(
-            f'<tr class="chapter"><th colspan="{len(COLUMNS)}" scope="colgroup">{heading}</th></tr>'
-        )
         for claim in ledger.claims:
             own = (name, f"claim-{claim.id}")  # what is no figure leads to the claim itself
-            support = (link(*targets.get(figure, own), figure) for figure in claim.figures)
-            rows.append(_claim(claim, f"{name}-", ", ".join(support)))
-        rows += _omitted(ledger)
-    return _table(COLUMNS, rows)
+            support = ", ".join(link(*targets.get(figure, own), figure) for figure in claim.figures)
+            style = f"{claim.verdict.name.lower()} {claim.kind}"
+            row = _claim(claim, f"{name}-", f"{support}<br/>{slug(name, claim.id)}", style=style)
+            if said := explained.get(f"{name}/{claim.id}"):
+                cell = f'<td colspan="{len(COLUMNS)}">{said}</td>'
+                row += f'<tr class="explained {style}">{cell}</tr>'
+            groups["check" if claim.kind == "check" else claim.verdict].append(row)
+    titles = {verdict: str(verdict).capitalize() for verdict in READING} | {"check": "Checks"}
+    rows = []
+    for group, found in groups.items():
+        style = group.name.lower() if isinstance(group, Verdict) else group
+        if found:
+            title = f'<th colspan="{len(COLUMNS)}" scope="colgroup">{titles[group]}</th>'
+            rows += [f'<tr class="chapter {style}">{title}</tr>', *found]
+    rows += [row for ledger in ledgers for row in _omitted(ledger)]
+    return f'<div class="all-claims">{_filter()}{_table(COLUMNS, rows)}</div>'
+
+
+def _filter() -> str:
+    """Return buttons that hide rows, and the style by which they do it, without a script."""
+    choices = {
+        "verdict": {v.name.lower(): str(v) for v in READING},
+        "kind": dict(_WHOSE) | {"check": "checks"},
+    }
+    rules, sets = [], []
+    for what, of in choices.items():
+        buttons = []
+        for value, words in ({"all": "all"} | of).items():
+            checked = ' checked="checked"' if value == "all" else ""
+            buttons.append(
+                f'<label><input type="radio" name="claims-{what}" value="{value}"{checked}/> '
+                f"{words}</label>"
+            )
+            others = ", ".join(f".{other}" for other in of if other != value)
+            if value != "all":
+                chosen = f'.all-claims:has([name="claims-{what}"][value="{value}"]:checked)'
+                rules.append(f"{chosen} tr:is({others}) {{ display: none }}")
+        sets.append(f"<fieldset><legend>{what.capitalize()}</legend>{' '.join(buttons)}</fieldset>")
+    return f"<style>{' '.join(rules)}</style>{''.join(sets)}"
+
+
+def slug(chapter: str, id: str) -> str:
+    """Return the short name of a claim, as a link to its row in the ledger."""
+    target = html.escape(f"claim-{chapter}-{id}")
+    return f'<a class="slug" href="#{target}">{html.escape(f"{chapter[:2]} {id}")}</a>'
 
 
 def link(chapter: str, target: str, text: str) -> str:
@@ -127,23 +170,28 @@ def _numbers(claim: Claim) -> dict[str, str]:
 
 
 def _claim(
-    claim: Claim, prefix: str = "", support: str = "", more: Mapping[str, str] | None = None
+    claim: Claim,
+    prefix: str = "",
+    support: str = "",
+    more: Mapping[str, str] | None = None,
+    style: str = "",
 ) -> str:
     """Return the row of a claim; the mark and the word carry the verdict without colour.
 
-    HTML are `support`, in place of the name of the figure, and `more`, by the titles of columns.
+    HTML are `support`, in place of the name of the figure, and `more`, by the titles of columns;
+    `style` are classes of the row.
     """
     numbers = _numbers(claim)
-    style = claim.verdict.name.lower()
     changed = ' <span class="kind">changed since, see the ledger</span>' if claim.changed else ""
     cells = (
-        f'<span class="verdict-{style}">{claim.verdict.marked}</span>',
+        f'<span class="verdict-{claim.verdict.name.lower()}">{claim.verdict.marked}</span>',
         f"{markup(claim.statement)} <em>{support or markup(claim.figure)}</em> "
         f'<span class="kind">{_WHOSE[claim.kind]}</span>{changed}',
         *(markup(numbers.get(key, "")) for key in ("measured", "needs", "null", "paper")),
     )
     further = more or {}
-    return _row((*COLUMNS, *further), (*cells, *further.values()), f"claim-{prefix}{claim.id}")
+    every = (*cells, *further.values())
+    return _row((*COLUMNS, *further), every, f"claim-{prefix}{claim.id}", style)
 
 
 def _omitted(ledger: Ledger) -> list[str]:
@@ -155,13 +203,15 @@ def _omitted(ledger: Ledger) -> list[str]:
     ]
 
 
-def _row(columns: Sequence[str], cells: Sequence[str], id: str = "") -> str:
+def _row(columns: Sequence[str], cells: Sequence[str], id: str = "", style: str = "") -> str:
     # A narrow page shows the columns below each other, each with its title before it.
     shown = "".join(
         f'<td data-title="{html.escape(title)}">{cell}</td>'
         for title, cell in zip(columns, cells, strict=True)
     )
-    return f'<tr id="{html.escape(id)}">{shown}</tr>' if id else f"<tr>{shown}</tr>"
+    about = {"id": id, "class": style}
+    given = "".join(f' {name}="{html.escape(value)}"' for name, value in about.items() if value)
+    return f"<tr{given}>{shown}</tr>"
 
 
 def _table(columns: Iterable[str], rows: Iterable[str], kind: str = "", caption: str = "") -> str:

@@ -90,7 +90,14 @@ def ledger(root: Root = Path()) -> None:
 
 
 @commands.command()
-def site(notebooks: Executed, staging: Staging, root: Root = Path()) -> None:
+def site(
+    notebooks: Executed,
+    staging: Staging,
+    root: Root = Path(),
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Demand the repository's address in _config.yml.")
+    ] = False,
+) -> None:
     """Build the site from executed chapters, computing nothing.
 
     A chapter that the folder lacks is taken as it is stored in book/.
@@ -98,6 +105,8 @@ def site(notebooks: Executed, staging: Staging, root: Root = Path()) -> None:
     from svcca_lib.paper.publishing import site
 
     with reported(FAILED):
+        if publish:
+            site.demand_address(root)
         chosen = _executed(root, notebooks)
         print(site.build(root, chosen, staging, SITE).resolve().as_uri())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+PERCENTS = (0, 35, 75, 100)  # of training, a panel each
 FOLDER = Path(__file__).with_name("figure4")
 
 

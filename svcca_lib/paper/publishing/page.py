@@ -8,6 +8,7 @@ every output, and `_config.yml` loads this module as a Sphinx extension.
 
 from __future__ import annotations
 
+import html
 import json
 import operator
 import posixpath
@@ -24,18 +25,32 @@ from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from svcca_lib.paper.chapter.claims import Verdict
 from svcca_lib.paper.chapter.dashboard import made
 from svcca_lib.paper.chapter.drawings import SHOWN
 from svcca_lib.paper.chapter.gathered import LEDGER
-from svcca_lib.paper.chapter.outputs import CAPTION_METADATA, FIGURE_METADATA, unpacked
+from svcca_lib.paper.chapter.ledger import Ledger
+from svcca_lib.paper.chapter.outputs import (
+    CAPTION_METADATA,
+    FIGURE_METADATA,
+    LEDGER_METADATA,
+    unpacked,
+)
+from svcca_lib.paper.chapter.scores import worded
 from svcca_lib.paper.figures.dark import darkened
+from svcca_lib.paper.publishing.address import repository
+from svcca_lib.paper.publishing.moving import renew
+from svcca_lib.paper.publishing.results import counted
 
 _SOURCES = '<div class="citation-list">'
 DOWNLOADS = {"csv": "Data (CSV)", "svg": "Vector image (SVG)"}
 # Vector drawings by their endings: what is added to their names, the class that shows them where
 # there are both, and their width in CSS pixels, where there is room for it.
 DRAWINGS = {"svg": ("", "on-page", SHOWN), "phone.svg": ("-phone", "on-phone", 480)}
-UNFOLDED = {"parameters", "injected-parameters", "show-input"}  # tags of cells that are not folded
+# Tags of cells that are not folded, or are already.
+UNFOLDED = {"show-input", "hide-cell"}
+IN_SHORT = "in-short"  # class of the box at the head of a chapter
+PARAMETERS = {"parameters", "injected-parameters"}  # tags of a chapter's parameters
 LAUNCH, PUBLISHED = "launch", "gh-pages"  # folder and branch of the notebooks that Colab opens
 
 
@@ -128,16 +143,56 @@ def _origin(shown: Mapping[str, str]) -> nodes.paragraph:
 
 
 def folded(notebook: str) -> str:
-    """Return a notebook (JSON) whose code a page hides until it is asked for.
+    """Return a notebook (JSON) as a page shows it: its code is hidden until it is asked for.
 
-    Its parameters stay in sight, and cells that are tagged ``show-input``.
+    Cells that are tagged ``show-input`` stay in sight. There is one box of parameters: what a run
+    was given stands below the defaults, in their cell. Figures that a reader can move are drawn
+    by the scripts of today.
     """
     content = json.loads(notebook)
-    for cell in content["cells"]:
+    cells = content["cells"]
+    boxes = [c for c in cells if PARAMETERS & set(c["metadata"].get("tags", ()))]
+    for given in boxes[1:]:
+        boxes[0]["source"] = f"{_text(boxes[0])}\n\n{_text(given)}"
+        cells.remove(given)
+    for cell in cells:
         tags = cell["metadata"].setdefault("tags", [])
         if cell["cell_type"] == "code" and not UNFOLDED & set(tags):
             tags.append("hide-input")
+        if PARAMETERS & set(tags):
+            cell["metadata"]["mystnb"] = {
+                "code_prompt_show": "Show the parameters",
+                "code_prompt_hide": "Hide the parameters",
+            }
+    renew(content)
+    _say_verdicts(content)
     return json.dumps(content)
+
+
+def _say_verdicts(content: Mapping[str, Any]) -> None:
+    """Say in the box at the head of a chapter how its claims fared, and which fail."""
+    outputs = (output for cell in content["cells"] for output in cell.get("outputs", ()))
+    about = [output.get("metadata", {}) for output in outputs]
+    found = [metadata[LEDGER_METADATA] for metadata in about if LEDGER_METADATA in metadata]
+    first = content["cells"][0]
+    head, box, rest = _text(first).partition(f":class: {IN_SHORT}\n")
+    if not found or not box:
+        return
+    claims = [c for c in Ledger.from_dict(found[0]).claims if c.kind != "check"]
+    failing = (
+        f'<a href="#claim-{c.id}">{html.escape(c.statement)}</a>'
+        for c in claims
+        if c.verdict is Verdict.FAILS
+    )
+    lines = "".join(f"\n- {Verdict.FAILS.marked}: {line}" for line in failing)
+    text, end, rest = rest.partition("\n:::")
+    first["source"] = (
+        f"{head}{box}{text}\n\nOf its statements {worded(counted(claims))}.\n{lines}{end}{rest}"
+    )
+
+
+def _text(cell: Mapping[str, Any]) -> str:
+    return "".join(cell["source"]).rstrip()
 
 
 def with_install(notebook: str, repository: str) -> str:
@@ -195,20 +250,12 @@ def _without_launch(app: Sphinx, config: Config) -> None:
 
     jupyter-book's own repository stands there until then.
     """
-    if not _repository(app):
+    if not repository(config):
         config.html_theme_options = config.html_theme_options | {"launch_buttons": {}}
 
 
-def _repository(app: Sphinx) -> str:
-    address = app.config.html_theme_options.get("repository_url", "")
-    return "" if "executablebooks/jupyter-book" in address else address
-
-
 def _dress(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Let the Colab button open the notebook that installs the package first, and add a footer."""
-    root = context["pathto"](app.config.root_doc)  # "#" on the root itself
-    cite = f"{root.removesuffix('#')}#cite-this"
-    context["theme_extra_footer"] = f'<p><a href="{cite}">Cite this book</a></p>'
+    """Let the Colab button open the notebook that installs the package first."""
     # Code does not run in the page, and what would let it is declared twice, which is an error.
     scripts = context["script_files"]
     context["script_files"] = [s for s in scripts if "thebe" not in str(s).lower()]
@@ -242,13 +289,13 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
         return
     # The theme draws its icons twice over: by this script of 1.5 MB, and by fonts, which suffice.
     Path(app.outdir, "_static", "scripts", "fontawesome.js").write_text("", encoding="utf-8")
-    if repository := _repository(app):
+    if address := repository(app.config):
         for docname in app.env.found_docs:
             source = Path(app.env.doc2path(docname))
             if source.suffix == ".ipynb":
                 target = Path(app.outdir, LAUNCH, f"{docname}.ipynb")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                text = with_install(source.read_text(encoding="utf-8"), repository)
+                text = with_install(source.read_text(encoding="utf-8"), address)
                 target.write_text(text, encoding="utf-8")
 
 

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from svcca_lib.paper.chapter import gathered
 from svcca_lib.paper.chapter.outputs import read_notebook, write_notebook
-from svcca_lib.paper.publishing import results
+from svcca_lib.paper.publishing import front, moving, results
+from svcca_lib.paper.publishing.address import pages_of
 
 BEHIND = "behind.toml"  # in a folder of published chapters: those that ran with older code
+IN_SHORT = ":class: in-short"  # of the box at the head of a chapter
 NOT_CHAPTERS = ("**/*.md", "*.bib", "_static")  # what of book/ goes into every site
 
 
@@ -46,13 +48,35 @@ def behind(folder: Path) -> dict[str, dict[str, str]]:
 def _say_behind(page: Path, commit: str, why: str) -> None:
     """Say at the head of a staged page that the book's code has moved on since it ran."""
     notebook = read_notebook(page)
-    text = (
-        f":::{{admonition}} Executed with older code\n:class: note\nThis page ran with the code of "
-        f"commit `{commit}`. {why}\n:::"
+    note = (
+        ":::{admonition} Executed with older code\n:class: note dropdown\n"
+        f"This page ran with the code of commit `{commit}`. {why}\n:::"
     )
-    heading, _, said = notebook.cells[0].source.partition("\n")
-    notebook.cells[0].source = f"{heading}\n\n{text}\n{said}"
+    first = notebook.cells[0]
+    heading, _, rest = first.source.partition("\n")
+    # What the chapter is about comes first, where it says so.
+    box, end, said = rest.partition("\n:::\n") if IN_SHORT in rest else ("", "", f"\n{rest}")
+    first.source = f"{heading}\n{box}{end}\n{note}\n{said}"
     write_notebook(notebook, page)
+
+
+def demand_address(root: Path) -> None:
+    """Raise SiteError unless the configuration has the address that a published site needs."""
+    import yaml  # type: ignore[import-untyped]
+
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    address = config.get("repository", {}).get("url", "")
+    if not address:
+        raise SiteError(
+            "a site that is published needs the repository's address: expected the line "
+            '`repository: { url: "https://github.com/OWNER/NAME", branch: main }` in _config.yml, '
+            "which has none"
+        )
+    if not config.get("html", {}).get("baseurl"):
+        try:
+            pages_of(address)
+        except ValueError as error:
+            raise SiteError(str(error)) from None
 
 
 def chapters(root: Path) -> list[str]:
@@ -86,7 +110,8 @@ def stage(root: Path, notebooks: Mapping[str, Path], staging: Path) -> None:
             _say_behind(target, **older[name])
     shown = gathered.Book.read(notebooks)
     shown.write(staging / "book")
-    results.write_results(shown, staging)
+    results.write_results(shown, staging, above=moving.on_top(notebooks))
+    front.write_cards(shown, notebooks, staging)
 
 
 def run_jupyter_book(staging: Path, form: str = "html") -> Path:

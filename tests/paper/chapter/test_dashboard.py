@@ -31,7 +31,7 @@ def test_a_row_says_how_a_figure_fared_and_how_it_was_made(book):
     by_figure = {row[0]: row[1:] for row in rows(table)}
     both = artefact(["1" * 64, "2" * 64])
     assert by_figure["Figure 2a"] == [
-        "✓ a: 0.9✗ b: 0.2, the paper 0.7",
+        "✓ 02 a: 0.9✗ 02 b: 0.2, the paper 0.7",
         f"{both}convnet 1, 2",
         "1 min 00 s",
         "1 min 15 s",
@@ -50,7 +50,22 @@ def test_claims_lead_to_their_figures_or_to_themselves(book):
     assert '<a href="02-first.html#claim-c">Theorem 1</a>' in text
     assert '<a href="04-second.html#figure-4-convnet">Figure 4</a>, <a' in text
     assert text.count('<tr id="claim-') == len(book.claims) == 4
-    assert 'id="claim-02-first-a"' in text
+    assert '<a class="slug" href="#claim-02-first-a">02 a</a>' in text
+    assert text.index('id="claim-02-first-b"') < text.index('id="claim-02-first-a"'), "b fails"
+    assert text.index('id="claim-04-second-d"') < text.index('id="claim-02-first-c"'), "a check"
+
+
+def test_what_was_looked_into_stands_below_the_claim_it_is_about():
+    text = dashboard.Claims(Book.gather("quick"))._repr_html_()
+    body = ET.fromstring(text.replace("<br>", "<br/>")).find("table/tbody")
+    above = None
+    explained = []
+    for row in body:
+        if "explained" in row.get("class", ""):
+            explained.append(above)
+        above = row.get("id")
+    assert "claim-05-freeze-training-freeze-at-or-above-base-convnet" in explained
+    assert len(explained) == len(dashboard.explanations(Book.gather("quick")))
 
 
 def test_text_form_of_the_claims_changes_with_a_number(book):
@@ -99,10 +114,18 @@ def test_numbers_of_other_machines_are_those_of_the_quick_profile(elsewhere):
     assert rows(dashboard.movements(book, elsewhere)) == [["02 a", "0.9", "", "", "✓ holds"]]
 
 
-def test_every_change_of_the_register_is_listed():
-    listed = rows(dashboard.changes())
-    assert len(listed) == sum(len(c.changes) for c in registered().claims.values())
+def test_changes_are_those_of_the_claims_of_the_book_and_of_withdrawn_ones(book):
+    whole = Book.gather("quick")
+    made = whole.by_key()
+    concerned = [
+        claim
+        for (chapter, id), claim in registered().claims.items()
+        if f"{chapter}/{id}" in made or claim.withdrawn
+    ]
+    listed = rows(dashboard.changes(whole))
+    assert len(listed) == sum(len(claim.changes) for claim in concerned)
     assert all(all(row) for row in listed)
+    assert len(rows(dashboard.changes(book))) < len(listed)
 
 
 @pytest.mark.parametrize("profile", published())

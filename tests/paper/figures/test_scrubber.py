@@ -82,3 +82,50 @@ def test_moving_the_slider_moves_through_time(page, tmp_path):
             canvas.press(key)  # the first key enters at the lower left, edges hold
         assert readout.text_content() == f"in at 35 %, out at the end: {MATRICES[1, 0, 1]:.3f}"
         assert not errors
+
+
+def test_it_plays_to_the_end_and_starts_again(page, tmp_path):
+    with opened(page, tmp_path) as (tab, errors):
+        tab.get_by_role("button", name="Play").click()
+        assert tab.locator("output").text_content() == "0 % of training"
+        tab.get_by_role("button", name="Pause").wait_for()
+        tab.get_by_role("button", name="Play").wait_for(timeout=5000)
+        assert tab.locator("output").text_content() == "100 % of training"
+        assert not errors
+
+
+def test_a_link_leads_to_the_same_view(page, tmp_path):
+    with opened(page, tmp_path) as (tab, errors):
+        tab.locator("input").press("ArrowLeft")
+        for key in ("ArrowUp", "ArrowUp"):
+            tab.locator("canvas").press(key)
+        said = tab.locator("[data-readout]").text_content()
+        link = tab.locator("[data-link]")
+        assert link.get_attribute("href") == "?scrub-a=35-1-0#scrub-a"
+        tab.goto(link.evaluate("link => link.href"))
+        assert tab.locator("output").text_content() == "35 % of training"
+        assert tab.locator("[data-readout]").text_content() == said
+        assert not errors
+
+
+def test_the_papers_matrix_nearest_in_time_stands_beside(tmp_path):
+    theirs = {0.0: np.zeros((2, 2)), 0.35: np.full((2, 2), 0.25)}
+    shown = scrubber(
+        MATRICES, (0.0, 0.35, 1.0), ("in", "out"), title="t", ident="scrub-a", theirs=theirs
+    )
+    with opened(shown, tmp_path) as (tab, errors):
+        assert tab.locator("[data-when]").text_content() == "The paper's, at 35 %"
+        tab.locator("[data-ours]").press("ArrowUp")
+        assert tab.locator("[data-readout]").text_content().endswith("paper's at 35 %: 0.25")
+        tab.locator("input").press("Home")
+        assert tab.locator("[data-when]").text_content() == "The paper's, at 0 %"
+        assert not errors
+    with pytest.raises(ValueError, match=r"theirs\[0.0\] must have shape \(2, 2\); got \(3, 3\)"):
+        scrubber(
+            MATRICES,
+            (0.0, 0.35, 1.0),
+            ("in", "out"),
+            title="t",
+            ident="a",
+            theirs={0.0: np.eye(3)},
+        )

@@ -61,6 +61,7 @@ def test_page_shows_caption_number_alt_text_and_where_a_figure_comes_from(tmp_pa
     book = root / "book"
     (book / "_static").mkdir(parents=True)
     (book / "_static" / "book.css").touch()
+    (book / "_static" / "favicon.svg").write_bytes((ROOT / "book/_static/favicon.svg").read_bytes())
     (book / "references.bib").touch()
     (book / "index.md").write_text("# Index\n\n```{include} results.md\n```\n")
     (root / "_config.yml").write_text((ROOT / "_config.yml").read_text())
@@ -96,7 +97,7 @@ def test_page_shows_caption_number_alt_text_and_where_a_figure_comes_from(tmp_pa
     assert f'href="10-ledger.html#made-figure-2a">{origin}</a>' in page
     index = (first.parent / "book" / "index.html").read_text()
     assert 'href="02-x.html#figure-2a"' in index
-    assert "1 statement of the paper: 1 not settled" in index
+    assert "0 fail and 1 are not settled" in index
     (book / "index.md").write_text("# Index\n\n[nowhere](missing.md)\n")
     with pytest.raises(site.SiteError, match="warnings are errors"):
         build()

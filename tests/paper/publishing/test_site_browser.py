@@ -7,10 +7,7 @@ PATH these tests skip.
 import io
 import json
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,119 +16,20 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from browser import unwritten
 from PIL import Image
+from visits import CHAPTERS, CHROMIUM, DESKTOP, MOST, PAGES, PHONE, figures
 
-from svcca_lib.paper.chapter.outputs import FIGURE_METADATA
 from svcca_lib.paper.publishing import site as builder
 from svcca_lib.paper.publishing.page import folded
-from svcca_lib.paper.publishing.pdf import chromium
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
-sync_api = pytest.importorskip("playwright.sync_api")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-
-CHROMIUM = chromium()
+pytest.importorskip("playwright.sync_api")
+pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
 ]
-
-CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-PAGES = [
-    CONTENTS["root"],
-    *(entry["file"] for part in CONTENTS["parts"] for entry in part["chapters"]),
-]
-MOST = 3e6  # bytes that one page may load
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    """Return the folder of the site, built as `make site` builds it, with warnings as errors."""
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "svcca_lib", "site", ROOT / "book", "--staging", "staging"]
-    done = subprocess.run(
-        [*command, "--root", ROOT], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "_build" / "html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield started
-        started.close()
-
-
-class Visit:
-    """One page as one reader sees it, and all that the browser had to say about it."""
-
-    def __init__(self, browser, site, page, size=DESKTOP, scheme="light"):
-        self.complaints, self.loaded = [], set()
-        context = browser.new_context(viewport=size, color_scheme=scheme)
-        self.tab = tab = context.new_page()
-        tab.on("console", self._hear)
-        tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        tab.on("requestfailed", lambda request: self.complaints.append(request.url))
-        tab.on("request", lambda request: self.loaded.add(request.url))
-        tab.goto((site / f"{page}.html").as_uri())
-        tab.evaluate("window.MathJax?.startup?.promise")
-
-    def _hear(self, message):
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def scroll_to_figures(self):
-        """Return the drawings in sight one after the other, each loaded."""
-        seen = "only-" + self.tab.evaluate("document.documentElement.dataset.theme")
-        for image in self.tab.locator(f".bd-article .drawing img.{seen}").all():
-            image.scroll_into_view_if_needed()
-            self.tab.wait_for_function(
-                "i => i.complete && i.naturalWidth > 0", arg=image.element_handle()
-            )
-            yield image
-
-    def inaccessible(self):
-        """Return what axe-core finds that keeps some readers out."""
-        found = axe.Axe().run(self.tab).response["violations"]
-        return [
-            f"{rule['id']}: {node['target']} {node['failureSummary']}"
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-            for node in rule["nodes"]
-        ]
-
-
-@pytest.fixture
-def visit(browser, site):
-    """Open pages, and close them after the test."""
-    opened = []
-
-    def go(page, **how):
-        opened.append(Visit(browser, site, page, **how))
-        return opened[-1]
-
-    yield go
-    for one in opened:
-        one.tab.context.close()
-
-
-def figures(page):
-    """Return the figures that the stored notebook of a page shows."""
-    path = ROOT / f"{page}.ipynb"
-    if not path.is_file():
-        return []
-    cells = nbformat.read(path, as_version=4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", ())]
-    shown = [output.get("metadata", {}).get(FIGURE_METADATA) for output in outputs]
-    return [figure for figure in shown if figure]
-
-
-CHAPTERS = [page for page in PAGES if figures(page)]
 
 
 def different_colours(png):
@@ -248,23 +146,23 @@ def test_code_is_folded_until_it_is_asked_for(visit):
     shown = tab.locator("details.hide pre:visible")
     assert code.count() > 3
     assert shown.count() == 0
-    tab.locator("details.hide summary").first.press("Enter")
+    tab.locator(".tag_parameters details.hide summary").press("Enter")
     assert shown.count() == 1
+    assert "profile" in tab.locator(".tag_parameters pre:visible").inner_text()
     tab.get_by_role("button", name="Show all code").click()
     assert shown.count() == code.count()
     tab.get_by_role("button", name="Hide all code").click()
     assert shown.count() == 0
-    assert "profile" in tab.locator(".tag_parameters pre:visible").inner_text()
 
 
-def test_parameters_that_a_run_was_given_are_in_sight():
+def test_parameters_are_one_folded_box():
     cells = [
-        nbformat.v4.new_code_cell("profile = 1", metadata={"tags": [tag]})
+        nbformat.v4.new_code_cell(f"{tag[0]} = 1", metadata={"tags": [tag]})
         for tag in ("parameters", "injected-parameters", "other")
     ]
-    shown = json.loads(folded(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))
-    hidden = ["hide-input" in cell["metadata"]["tags"] for cell in shown["cells"]]
-    assert hidden == [False, False, True]
+    shown = json.loads(folded(nbformat.writes(nbformat.v4.new_notebook(cells=cells))))["cells"]
+    assert ["".join(cell["source"]) for cell in shown] == ["p = 1\n\ni = 1", "o = 1"]
+    assert all("hide-input" in cell["metadata"]["tags"] for cell in shown)
 
 
 @pytest.mark.parametrize("page", ["book/index", "book/choices"])
@@ -297,7 +195,7 @@ def test_training_time_of_figure_4_is_moved_by_keyboard(visit):
     tab = visit("book/04-dynamics").tab
     box = tab.locator(".svcca-scrubber").first
     box.scroll_into_view_if_needed()
-    slider, now, canvas = (box.locator(name) for name in ("input", "output", "canvas"))
+    slider, now, canvas = (box.locator(name) for name in ("input", "output", "[data-ours]"))
     words, drawn = now.text_content(), canvas.screenshot()
     slider.focus()
     slider.press("Home")
@@ -333,9 +231,32 @@ def test_one_line_of_configuration_brings_launch_buttons(tmp_path):
     notebook = json.loads((html / opened).read_text(encoding="utf-8"))
     nbformat.validate(nbformat.from_dict(notebook))
     assert "git+https://github.com/me/mine" in notebook["cells"][0]["source"]
+    # Of the same line are made the addresses of the pages.
+    home = "https://me.github.io/mine/"
+    page_of_it = f"{home}book/{page}.html"
+    text = (html / "book" / f"{page}.html").read_text(encoding="utf-8")
+    assert f'<link rel="canonical" href="{page_of_it}"' in text
+    assert f'<meta property="og:url" content="{page_of_it}"' in text
+    assert f"<loc>{page_of_it}</loc>" in (html / "sitemap.xml").read_text(encoding="utf-8")
+    assert f'<base href="{home}">' in (html / "404.html").read_text(encoding="utf-8")
 
 
 def test_without_the_repository_there_are_no_launch_buttons(site):
     text = (site / f"{CHAPTERS[0]}.html").read_text(encoding="utf-8")
     assert "mybinder" not in text
     assert "colab" not in text
+    assert not (site / "sitemap.xml").exists()
+    assert "https://github.com/OWNER/NAME" in (site / "book" / "index.html").read_text()
+
+
+def test_what_is_published_needs_the_repository(tmp_path):
+    unwritten(tmp_path)
+    with pytest.raises(builder.SiteError, match="repository: "):
+        builder.demand_address(tmp_path)
+    config = tmp_path / "_config.yml"
+    given = config.read_text(encoding="utf-8") + "\nrepository: {{ url: {} }}\n"
+    config.write_text(given.format("https://example.org/me/mine"), encoding="utf-8")
+    with pytest.raises(builder.SiteError, match="baseurl"):
+        builder.demand_address(tmp_path)
+    config.write_text(given.format("https://github.com/me/mine"), encoding="utf-8")
+    builder.demand_address(tmp_path)

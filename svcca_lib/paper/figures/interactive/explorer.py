@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +45,21 @@ def explorer(
         "axes": [{"values": list(map(int, values))} for values in axes.values()],
         "values": [thousandths(f"grid {n!r}", g).ravel().tolist() for n, g in grids.items()],
     }
-    sliders = []
-    for k, (label, values) in enumerate(axes.items()):
-        entries = {"label": html.escape(label), "last": len(values) - 1, "start": start[k]}
-        sliders.append(filled("explorer.slider.html", ident=f"{ident}-{k}", **entries))
+    return drawn(data, list(axes), start, title, ident)
+
+
+def drawn(
+    data: Mapping[str, Any], labels: Sequence[str], start: Sequence[int], title: str, ident: str
+) -> str:
+    """Return the HTML of numbers as `explorer` keeps them, the labels of its axes beside them."""
+    sliders = [
+        filled(
+            "explorer.slider.html",
+            ident=f"{ident}-{k}",
+            label=html.escape(label),
+            last=len(data["axes"][k]["values"]) - 1,
+            start=start[k],
+        )
+        for k, label in enumerate(labels)
+    ]
     return framed("explorer", ident, title, data, width="38rem", sliders="\n".join(sliders))

@@ -12,13 +12,31 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from string import Template
+from typing import Any
 
 import numpy as np
 
 _IDENT = re.compile(r"[a-z][a-z0-9-]*")
+_STORED = re.compile(
+    r'<figure class="svcca-(?P<kind>\w+)" id="(?P<ident>[\w-]+)".*?>\s*'
+    r"<figcaption.*?>(?P<title>.*?)</figcaption>.*?const d = (?P<data>\{.*?\});\n.*?</figure>",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A figure as a notebook stores it: its kind, its title, and the numbers its script reads."""
+
+    html: str  # all of it
+    kind: str
+    ident: str
+    title: str
+    data: Mapping[str, Any]
 
 
 def framed(
@@ -39,6 +57,13 @@ def framed(
     body = filled(f"{kind}.html", ident=ident, title=html.escape(title), **parts)
     script = filled(f"{kind}.js", ident=ident, data=compact)
     return filled("frame.html", kind=kind, ident=ident, width=width, body=body, script=script)
+
+
+def stored(text: str) -> Iterator[Stored]:
+    """Find the figures in HTML, so that a page can show their numbers by the script of today."""
+    for found in _STORED.finditer(text):
+        title, data = html.unescape(found["title"]), json.loads(found["data"])
+        yield Stored(found[0], found["kind"], found["ident"], title, data)
 
 
 def filled(file: str, **values: object) -> str:

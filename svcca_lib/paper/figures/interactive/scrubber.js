@@ -1,14 +1,12 @@
 (() => {
   const d = $data;
   const root = document.getElementById("$ident");
-  const canvas = root.querySelector("canvas"), slider = root.querySelector("input");
-  const now = root.querySelector("output"), readout = root.querySelector("[data-readout]");
+  const canvas = root.querySelector("[data-ours]"), other = root.querySelector("[data-theirs]");
+  const slider = root.querySelector("input"), now = root.querySelector("output");
+  const readout = root.querySelector("[data-readout]"), link = root.querySelector("[data-link]");
+  const play = root.querySelector("[data-play]");
   const L = d.labels.length, margin = 52, cell = Math.max(6, Math.floor(480 / L));
-  const side = L * cell, scale = window.devicePixelRatio || 1;
-  canvas.width = (side + margin + 4) * scale;
-  canvas.height = (side + margin + 4) * scale;
-  const pen = canvas.getContext("2d");
-  const value = (t, row, column) => d.values[t][row * L + column] / 1000;
+  const side = L * cell, whole = side + margin + 4, scale = window.devicePixelRatio || 1;
   const channel = (hex, i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16);
   const colour = v => {
     const x = Math.min(1, Math.max(0, v)) * (d.colours.length - 1);
@@ -17,19 +15,20 @@
       (1 - f) * channel(d.colours[i], k) + f * channel(d.colours[i + 1], k));
     return "rgb(" + mix(0) + "," + mix(1) + "," + mix(2) + ")";
   };
+  root.querySelector("[data-scale]").style.background =
+    "linear-gradient(90deg,#" + d.colours.join(",#") + ")";
+  const time = t => +(100 * t).toFixed(1);
   let at = null;  // the cell that is read: [row, column]
-  const draw = () => {
-    const t = Number(slider.value), ink = getComputedStyle(root).color;
+
+  const paint = (surface, values) => {
+    const pen = surface.getContext("2d");
+    if (surface.width !== whole * scale) surface.width = surface.height = whole * scale;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, side + margin + 4, side + margin + 4);
-    let own = 0;
-    for (let row = 0; row < L; row++) {
-      own += value(t, row, row) / L;
-      for (let column = 0; column < L; column++) {
-        pen.fillStyle = colour(value(t, row, column));
-        pen.fillRect(margin + column * cell, (L - 1 - row) * cell, cell, cell);
-      }
-    }
+    pen.clearRect(0, 0, whole, whole);
+    values.forEach((v, i) => {
+      pen.fillStyle = colour(v / 1000);
+      pen.fillRect(margin + i % L * cell, (L - 1 - Math.floor(i / L)) * cell, cell, cell);
+    });
     if (at) {
       const x = margin + at[1] * cell, y = (L - 1 - at[0]) * cell;
       pen.lineWidth = 2;
@@ -37,15 +36,14 @@
         pen.strokeStyle = colour;
         pen.strokeRect(x + inset, y + inset, cell - 2 * inset, cell - 2 * inset);
       }
-      const [row, column] = at, time = +(100 * d.fractions[t]).toFixed(1) + " %";
-      readout.textContent = d.labels[row] + " at " + time + ", " + d.labels[column]
-        + " at the end: " + value(t, row, column).toFixed(3);
     }
-    pen.fillStyle = ink;
-    pen.font = "11px sans-serif";
+    pen.fillStyle = getComputedStyle(root).color;
+    // Names are as large as the text of the page allows, however small the matrix is shown.
+    const size = Math.min(15, Math.max(11, 11 * whole / (surface.clientWidth || whole)));
+    pen.font = size + "px sans-serif";
     pen.textBaseline = "middle";
+    pen.textAlign = "right";
     for (const [i, name] of d.ticks) {
-      pen.textAlign = "right";
       pen.fillText(name, margin - 4, (L - 0.5 - i) * cell);
       pen.save();
       pen.translate(margin + (i + 0.5) * cell, side + 4);
@@ -53,20 +51,47 @@
       pen.fillText(name, 0, 0);
       pen.restore();
     }
-    const percent = +(100 * d.fractions[t]).toFixed(1) + " % of training";
-    const words = percent + ", mean similarity of layers to their own end " + own.toFixed(2);
-    now.textContent = percent;
-    slider.setAttribute("aria-valuetext", percent);
-    canvas.setAttribute("aria-label", d.title + ": " + words);
   };
-  canvas.addEventListener("mousemove", event => {
-    const box = canvas.getBoundingClientRect(), k = (side + margin + 4) / box.width;
-    const column = Math.floor(((event.clientX - box.left) * k - margin) / cell);
-    const row = L - 1 - Math.floor((event.clientY - box.top) * k / cell);
-    if (column < 0 || column >= L || row < 0 || row >= L) return;
-    at = [row, column];
-    draw();
-  });
+
+  const draw = () => {
+    const t = Number(slider.value), values = d.values[t], percent = time(d.fractions[t]) + " %";
+    paint(canvas, values);
+    let own = 0;
+    for (let i = 0; i < L; i++) own += values[i * L + i] / 1000 / L;
+    const words = percent + " of training, mean similarity of layers to their own end "
+      + own.toFixed(2);
+    now.textContent = percent + " of training";
+    slider.setAttribute("aria-valuetext", now.textContent);
+    canvas.setAttribute("aria-label", d.title + ": " + words);
+    let theirs = null;
+    if (other) {
+      const far = ([fraction]) => Math.abs(fraction - d.fractions[t]);
+      theirs = d.theirs.reduce((a, b) => far(b) < far(a) ? b : a);
+      paint(other, theirs[1]);
+      const when = "The paper's, at " + time(theirs[0]) + " %";
+      root.querySelector("[data-when]").textContent = when;
+      other.setAttribute("aria-label", when);
+    }
+    if (at) {
+      const [row, column] = at, i = row * L + column;
+      readout.textContent = d.labels[row] + " at " + percent + ", " + d.labels[column]
+        + " at the end: " + (values[i] / 1000).toFixed(3)
+        + (theirs ? "; the paper's at " + time(theirs[0]) + " %: "
+          + (theirs[1][i] / 1000).toFixed(2) : "");
+    }
+    link.href = "?$ident=" + [time(d.fractions[t]), ...(at || [])].join("-") + "#$ident";
+  };
+
+  for (const surface of [canvas, other]) {
+    surface?.addEventListener("mousemove", event => {
+      const box = surface.getBoundingClientRect(), k = whole / box.width;
+      const column = Math.floor(((event.clientX - box.left) * k - margin) / cell);
+      const row = L - 1 - Math.floor((event.clientY - box.top) * k / cell);
+      if (column < 0 || column >= L || row < 0 || row >= L) return;
+      at = [row, column];
+      draw();
+    });
+  }
   const moves = {ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
   canvas.addEventListener("keydown", event => {
     const move = moves[event.key];
@@ -76,8 +101,34 @@
     at = at ? [inside(at[0] + move[0]), inside(at[1] + move[1])] : [0, 0];
     draw();
   });
+
+  let clock = null;  // while it plays
+  const playing = on => {
+    clearInterval(clock);
+    clock = on ? setInterval(step, 700) : null;
+    play.textContent = on ? "Pause" : "Play";
+    now.setAttribute("aria-live", on ? "off" : "polite");
+  };
+  const step = () => {
+    slider.value = Number(slider.value) + 1;
+    draw();
+    if (slider.value === slider.max) playing(false);
+  };
+  play.addEventListener("click", () => {
+    if (!clock && slider.value === slider.max) slider.value = 0;
+    playing(!clock);
+    draw();
+  });
+  slider.addEventListener("input", () => { playing(false); draw(); });
+
+  // A link to a view names its time in percent and, where one is read, the cell: "35-3-7".
+  const view = new URLSearchParams(location.search).get("$ident") ?? "";
+  const [percent, row, column] = view.split("-");
+  const found = d.fractions.findIndex(fraction => String(time(fraction)) === percent);
+  if (found >= 0) slider.value = found;
+  if (row < L && column < L) at = [Number(row), Number(column)];
   const page = {attributes: true, attributeFilter: ["data-theme"]};
   new MutationObserver(draw).observe(document.documentElement, page);
-  slider.addEventListener("input", draw);
+  window.addEventListener("resize", draw);
   draw();
 })();
