@@ -46,6 +46,20 @@ class Images:
         """
         return capture(network, list(layers), self.batches(batch))
 
+    def spatial_means(
+        self, network: nn.Module, layers: Sequence[str], batch: int = 100
+    ) -> dict[str, Tensor]:
+        """Record layers at the spatial frequency zero: (n, c) each, in float64.
+
+        The responses of all layers to a batch are held at a time.
+        """
+        parts: dict[str, list[Tensor]] = {name: [] for name in layers}
+        for images in self.batches(batch):
+            for name, output in capture(network, list(layers), images).items():
+                output = output.double()
+                parts[name].append(output.mean((2, 3)) if output.ndim == 4 else output)
+        return {name: torch.cat(outputs) for name, outputs in parts.items()}
+
 
 def images_of(
     data: ImageData, most: int | None = None, part: Literal["train", "test"] = "train"

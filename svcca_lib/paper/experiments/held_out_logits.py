@@ -1,0 +1,204 @@
+r"""How much of every class's logit a layer holds, where it was not fitted.
+
+With a logit on one side, CCA is a linear reading of it from the layer. Fitted and judged on the
+same images it grows with the number of channels; with as many channels as images it is 1 whatever
+they hold. Here readings are fitted on nine tenths of the images and judged on the last, in ten
+folds. As in SVCCA they read the leading directions of the layer. How many of them is chosen in each
+fold, for all logits at once, by readings within the nine tenths: so no class has a cut of its own,
+and nothing that judges has chosen.
+
+The curve of a class is its correlation in each layer. Curves that are measured on the same images
+have errors in common, and those of similar classes more so; a distance between them is estimated
+without that from two halves of the images, each fitted and judged apart:
+
+.. math:: d^2_{ab} = \frac1L \sum_l (\rho^{(1)}_{al} - \rho^{(1)}_{bl})
+                                     (\rho^{(2)}_{al} - \rho^{(2)}_{bl}).
+
+References
+----------
+Stone, "Cross-validatory choice and assessment of statistical predictions", Journal of the Royal
+Statistical Society B 36 (1974). Walther et al., "Reliability of dissimilarity measures for
+multi-voxel pattern analysis", NeuroImage 137 (2016): distances from independent halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svcca_lib import Subspace
+from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.store.store import Store
+
+CUTS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # shares of a layer's variance
+FOLDS, INNER = 10, 5
+PP, YY, PY = range(3)  # sums over the images of a fold: of what was read, of the logit, of both
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """Logits read from layers, in sums over each fold of what was read and what was to be read."""
+
+    sums: np.ndarray  # (layers, folds, 3, classes), centred in each fold
+    cuts: np.ndarray  # (layers, folds): the share of the variance that was read from
+
+    @property
+    def folds(self) -> int:
+        """How many there are."""
+        return int(self.sums.shape[1])
+
+    def curves(self, kept: Sequence[int] | None = None) -> np.ndarray:
+        """Correlation of each logit with its reading over some folds, shape (layers, classes).
+
+        Over all of them for None. 0 where nothing was read.
+        """
+        folds = range(self.folds) if kept is None else kept
+        pp, yy, py = np.moveaxis(self.sums[:, list(folds)].sum(1), 1, 0)
+        norms = np.sqrt(pp * yy)
+        return np.divide(py, norms, out=np.zeros_like(py), where=norms > 0)
+
+
+def read(
+    layers: Mapping[str, Tensor], logits: Tensor, *, folds: int = FOLDS, seed: int = 0
+) -> Readings:
+    """Read all logits, (n, classes), from each layer, (n, c), held out.
+
+    The same seed gives the same folds, at random. ValueError for fewer than 3 images in a fold.
+    """
+    n = len(logits)
+    if n // folds < 3:
+        raise ValueError(
+            f"each fold needs at least 3 images; {n} in {folds} folds leave {n // folds}"
+        )
+    parts = np.array_split(np.random.default_rng(seed).permutation(n), folds)
+    sums, cuts = [], []
+    rest = [np.concatenate([*parts[:i], *parts[i + 1 :]]) for i in range(folds)]  # still shuffled
+    for layer in layers.values():
+        found = [_fold(layer, logits, *both) for both in zip(rest, parts, strict=True)]
+        sums.append(np.stack([each for each, _ in found]))
+        cuts.append([cut for _, cut in found])
+    return Readings(np.stack(sums), np.array(cuts))
+
+
+def _fold(
+    layer: Tensor, logits: Tensor, fitting: np.ndarray, judging: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Read one fold from as many directions as are best within the rest, which is shuffled."""
+    within = np.array_split(fitting, INNER)
+    tried = sum(_read(layer, logits, np.setdiff1d(fitting, part), part, CUTS) for part in within)
+    best = int(np.argmax(_correlation(tried).mean(1)))
+    return _read(layer, logits, fitting, judging, CUTS[best : best + 1])[0], CUTS[best]
+
+
+def _read(
+    layer: Tensor, logits: Tensor, fitting: np.ndarray, judging: np.ndarray, cuts: Sequence[float]
+) -> np.ndarray:
+    """Fit on some images and sum over others: (cuts, 3, classes)."""
+    space = Subspace.fit(layer[fitting], keep=1.0)
+    mean, directions = space.mean, space.directions
+    variances = space.singular_values**2
+    known, unknown = ((layer[rows] - mean) @ directions for rows in (fitting, judging))
+    slopes = known.T @ (logits[fitting] - logits[fitting].mean(0)) / variances[:, None]
+    shares = torch.cumsum(variances, 0) / variances.sum()
+    target = logits[judging] - logits[judging].mean(0)
+    sums = []
+    for cut in cuts:
+        # rounding must not ask for a direction more
+        kept = min(int((shares < cut - 1e-12).sum()) + 1, len(shares))
+        reading = unknown[:, :kept] @ slopes[:kept]
+        reading = reading - reading.mean(0)
+        pairs = ((reading, reading), (target, target), (reading, target))
+        sums.append(torch.stack([(a * b).sum(0) for a, b in pairs]))
+    return torch.stack(sums).numpy()
+
+
+def _correlation(sums: np.ndarray) -> np.ndarray:
+    pp, yy, py = sums[:, PP], sums[:, YY], sums[:, PY]
+    norms = np.sqrt(pp * yy)
+    return np.divide(py, norms, out=np.zeros_like(py), where=norms > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Readings of one network from all images, and from each of two halves alone."""
+
+    whole: Readings
+    halves: tuple[Readings, Readings]
+
+
+def held_out_logits(
+    layers: Mapping[str, Tensor], logits: Tensor, store: Store, *, seed: int = 0, name: str = ""
+) -> Measured:
+    """Read all logits from all layers, from all images and from two halves, or load what was read.
+
+    `layers` are (n, c) each, `logits` (n, classes). ValueError as in `read`.
+    """
+    order = np.random.default_rng(seed).permutation(len(logits))
+    rows = {"whole": np.arange(len(order))}
+    rows["first"], rows["second"] = np.array_split(order, 2)
+
+    def make() -> dict[str, np.ndarray]:
+        found = {}
+        for part, of in rows.items():
+            some = {layer: values[of] for layer, values in layers.items()}
+            readings = read(some, logits[of], seed=seed)
+            found |= {f"{part}-sums": readings.sums, f"{part}-cuts": readings.cuts}
+        return found
+
+    shown = {**layers, "logits": logits}
+    found = measured(store, "held-out-logits", [shown], {"seed": seed}, make, name=name)
+    whole, first, second = (Readings(found[f"{p}-sums"], found[f"{p}-cuts"]) for p in rows)
+    return Measured(whole, (first, second))
+
+
+# ------------------------------------------------------------------------- all classes
+
+
+def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Squared distance of all pairs of curves, mean over layers, (classes, classes).
+
+    From curves, (layers, classes), of two halves of the images. An estimate that is right in the
+    mean, so that a small one can come out below 0.
+    """
+    products = first.T @ second / len(first)
+    own = np.diag(products)
+    return own[:, None] + own - (products + products.T)
+
+
+def nearness(distances: np.ndarray, neighbours: np.ndarray) -> float:
+    """Mean squared distance of classes to their neighbours, over that to all other classes.
+
+    Each class counts as much as any, however many neighbours it has. `neighbours` is (classes,
+    classes), bool; 1 is what neighbours that mean nothing give.
+    """
+    others = ~neighbours & ~np.eye(len(distances), dtype=bool)
+
+    def mean(chosen: np.ndarray) -> float:
+        some = chosen.any(1)
+        return float(((distances * chosen).sum(1)[some] / chosen.sum(1)[some]).mean())
+
+    return mean(neighbours) / mean(others)
+
+
+def shuffled_nearness(
+    distances: np.ndarray, neighbours: np.ndarray, *, times: int = 999, seed: int = 0
+) -> np.ndarray:
+    """`nearness` where the classes change places at random, (times,): what none would give.
+
+    References
+    ----------
+    Mantel, "The detection of disease clustering and a generalized regression approach", Cancer
+    Research 27 (1967).
+    """
+    rng = np.random.default_rng(seed)
+    orders = (rng.permutation(len(distances)) for _ in range(times))
+    return np.array([nearness(distances[np.ix_(o, o)], neighbours) for o in orders])
+
+
+def lead(curves: np.ndarray, some: np.ndarray, others: np.ndarray) -> float:
+    """How far the mean curve of some classes is above that of others, averaged over layers."""
+    return float((curves[:, some].mean(1) - curves[:, others].mean(1)).mean())
