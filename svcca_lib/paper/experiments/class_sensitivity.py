@@ -129,6 +129,16 @@ class Distances:
     apart: float  # the same of the class apart and each of the others
     lead: float  # how far the class apart is above the mean of the others: signed
 
+    @property
+    def closeness(self) -> float:
+        """Distance within pairs over that of curves that are no pair."""
+        return self.within / ((self.between + self.apart) / 2)
+
+    @property
+    def distinctness(self) -> float:
+        """Distance of the class apart from the others over that within pairs."""
+        return self.apart / self.within
+
 
 def distances(curves: np.ndarray) -> Distances:
     """Measure the five curves of Figure 6, (layers, 5): two pairs of classes, and the one apart.

@@ -4,8 +4,8 @@ With a logit on one side, CCA is a linear reading of it from the layer. Fitted a
 same images it grows with the number of channels; with as many channels as images it is 1 whatever
 they hold. Here readings are fitted on nine tenths of the images and judged on the last, in ten
 folds. As in SVCCA they read the leading directions of the layer. How many of them is chosen in each
-fold, for all logits at once, by readings within the nine tenths: so no class has a cut of its own,
-and nothing that judges has chosen.
+fold, for all logits at once, by leaving out one after another of the nine tenths: so no class has a
+cut of its own, and nothing that judges has chosen.
 
 The curve of a class is its correlation in each layer. Curves that are measured on the same images
 have errors in common, and those of similar classes more so; a distance between them is estimated
@@ -16,9 +16,10 @@ without that from two halves of the images, each fitted and judged apart:
 
 References
 ----------
-Stone, "Cross-validatory choice and assessment of statistical predictions", Journal of the Royal
-Statistical Society B 36 (1974). Walther et al., "Reliability of dissimilarity measures for
-multi-voxel pattern analysis", NeuroImage 137 (2016): distances from independent halves.
+Allen, "The relationship between variable selection and data augmentation and a method for
+prediction", Technometrics 16 (1974): what leaving out one after another would give.
+Walther et al., "Reliability of dissimilarity measures for multi-voxel pattern analysis", NeuroImage
+137 (2016): distances from independent halves.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 
 CUTS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # shares of a layer's variance
-FOLDS, INNER = 10, 5
-PP, YY, PY = range(3)  # sums over the images of a fold: of what was read, of the logit, of both
+FOLDS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,50 +76,52 @@ def read(
         )
     parts = np.array_split(np.random.default_rng(seed).permutation(n), folds)
     sums, cuts = [], []
-    rest = [np.concatenate([*parts[:i], *parts[i + 1 :]]) for i in range(folds)]  # still shuffled
     for layer in layers.values():
-        found = [_fold(layer, logits, *both) for both in zip(rest, parts, strict=True)]
+        found = [_fold(layer, logits, part, CUTS) for part in parts]
         sums.append(np.stack([each for each, _ in found]))
         cuts.append([cut for _, cut in found])
     return Readings(np.stack(sums), np.array(cuts))
 
 
 def _fold(
-    layer: Tensor, logits: Tensor, fitting: np.ndarray, judging: np.ndarray
+    layer: Tensor, logits: Tensor, judging: np.ndarray, cuts: Sequence[float]
 ) -> tuple[np.ndarray, float]:
-    """Read one fold from as many directions as are best within the rest, which is shuffled."""
-    within = np.array_split(fitting, INNER)
-    tried = sum(_read(layer, logits, np.setdiff1d(fitting, part), part, CUTS) for part in within)
-    best = int(np.argmax(_correlation(tried).mean(1)))
-    return _read(layer, logits, fitting, judging, CUTS[best : best + 1])[0], CUTS[best]
-
-
-def _read(
-    layer: Tensor, logits: Tensor, fitting: np.ndarray, judging: np.ndarray, cuts: Sequence[float]
-) -> np.ndarray:
-    """Fit on some images and sum over others: (cuts, 3, classes)."""
+    """Fit on all images but some, and judge on these: sums, (3, classes), and the cut taken."""
+    fitting = np.setdiff1d(np.arange(len(layer)), judging)
     space = Subspace.fit(layer[fitting], keep=1.0)
-    mean, directions = space.mean, space.directions
-    variances = space.singular_values**2
-    known, unknown = ((layer[rows] - mean) @ directions for rows in (fitting, judging))
-    slopes = known.T @ (logits[fitting] - logits[fitting].mean(0)) / variances[:, None]
+    mean, weights, variances = space.mean, space.weights, space.singular_values**2
+    known, unknown = ((layer[rows] - mean) @ weights for rows in (fitting, judging))
+    target = logits[fitting] - logits[fitting].mean(0)
+    slopes = known.T @ target  # the columns of `known` are orthonormal
     shares = torch.cumsum(variances, 0) / variances.sum()
-    target = logits[judging] - logits[judging].mean(0)
-    sums = []
-    for cut in cuts:
-        # rounding must not ask for a direction more
-        kept = min(int((shares < cut - 1e-12).sum()) + 1, len(shares))
-        reading = unknown[:, :kept] @ slopes[:kept]
-        reading = reading - reading.mean(0)
-        pairs = ((reading, reading), (target, target), (reading, target))
-        sums.append(torch.stack([(a * b).sum(0) for a, b in pairs]))
-    return torch.stack(sums).numpy()
+    # rounding must not ask for a direction more
+    counts = [min(int((shares < cut - 1e-12).sum()) + 1, len(shares)) for cut in cuts]
+    left_out = _left_out(known, slopes, target, counts)
+    best = int(np.argmin(left_out))
+    reading = unknown[:, : counts[best]] @ slopes[: counts[best]]
+    both = [values - values.mean(0) for values in (reading, logits[judging])]
+    pairs = ((both[i], both[j]) for i, j in ((0, 0), (1, 1), (0, 1)))
+    return torch.stack([(a * b).sum(0) for a, b in pairs]).numpy(), cuts[best]
 
 
-def _correlation(sums: np.ndarray) -> np.ndarray:
-    pp, yy, py = sums[:, PP], sums[:, YY], sums[:, PY]
-    norms = np.sqrt(pp * yy)
-    return np.divide(py, norms, out=np.zeros_like(py), where=norms > 0)
+def _left_out(basis: Tensor, slopes: Tensor, target: Tensor, counts: Sequence[int]) -> list[float]:
+    """Share of the logits' variance that is missed in an image that a fit has not seen.
+
+    Mean over logits, for so many leading directions each, in ascending order. The directions are
+    those of all images, the slopes of all but the one.
+    """
+    missed, done, shares = target.clone(), 0, []
+    for count in counts:
+        missed -= basis[:, done:count] @ slopes[done:count]
+        done = count
+        # how much an image is read from itself, the mean included
+        leverage = basis[:, :count].square().sum(1) + 1 / len(basis)
+        if float(leverage.max()) > 1 - 1e-9:  # from itself alone
+            shares.append(np.inf)
+            continue
+        alone = missed / (1 - leverage)[:, None]
+        shares.append(float((alone.square().sum(0) / target.square().sum(0)).mean()))
+    return shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +199,16 @@ def shuffled_nearness(
     rng = np.random.default_rng(seed)
     orders = (rng.permutation(len(distances)) for _ in range(times))
     return np.array([nearness(distances[np.ix_(o, o)], neighbours) for o in orders])
+
+
+def at_steps(distances: np.ndarray, steps: np.ndarray, wanted: int) -> float:
+    """Mean squared distance of classes that are so many steps apart, over that of all classes.
+
+    Both are (classes, classes). NaN where no two are.
+    """
+    pairs = ~np.eye(len(distances), dtype=bool)
+    chosen = pairs & (steps == wanted)
+    return float(distances[chosen].mean() / distances[pairs].mean()) if chosen.any() else np.nan
 
 
 def lead(curves: np.ndarray, some: np.ndarray, others: np.ndarray) -> float:

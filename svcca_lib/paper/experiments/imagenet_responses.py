@@ -19,8 +19,8 @@ from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 
 INPUT = "input"
-BATCH = 50  # photographs whose responses in all layers are held at a time
-CALIBRATION = 200  # photographs, evenly spaced, that set the batch norms of an untrained network
+BATCH = 5  # photographs at a time: more at once take longer on a CPU
+CALIBRATION = 100  # photographs, evenly spaced, that set the batch norms of an untrained network
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,9 @@ def responses(
             ["0", *(f"1.{name}" for name in names[1:])],
             BATCH,
         )
-        flat = (means.reshape(len(means), -1) for means in found.values())
-        return {name: x.float().numpy() for name, x in zip(names, flat, strict=True)}
+        return {
+            name: means.float().numpy() for name, means in zip(names, found.values(), strict=True)
+        }
 
     found = measured(
         store,

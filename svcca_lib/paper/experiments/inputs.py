@@ -56,8 +56,8 @@ class Images:
         parts: dict[str, list[Tensor]] = {name: [] for name in layers}
         for images in self.batches(batch):
             for name, output in capture(network, list(layers), images).items():
-                output = output.double()
-                parts[name].append(output.mean((2, 3)) if output.ndim == 4 else output)
+                maps = output.flatten(2) if output.ndim > 2 else output[..., None]
+                parts[name].append(maps.mean(2, dtype=torch.float64))  # no copy of the maps
         return {name: torch.cat(outputs) for name, outputs in parts.items()}
 
 
