@@ -202,7 +202,6 @@ def photographs(folder: Path | str, *, size: int = SIZE, limit: int | None = Non
     names = [known[i] for i in found]
     pixels, places = one_folder(root, names, size=size, limit=limit)
     labels = torch.tensor(found)[places]
-    each = f", {limit} a class at most" if limit else ""
-    one = len(labels) == len(found)
-    label = f"{len(labels):,} ImageNet photographs{', one a class' if one else each}"
+    one = ", one a class" if len(labels) == len(found) else ""
+    label = f"{len(labels):,} ImageNet photographs{one}"
     return Photographs(label, pixels, labels, fingerprint((pixels, labels), names))
