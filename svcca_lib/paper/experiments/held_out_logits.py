@@ -171,19 +171,25 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return own[:, None] + own - (products + products.T)
 
 
-def nearness(distances: np.ndarray, neighbours: np.ndarray) -> float:
+def nearness(
+    distances: np.ndarray, neighbours: np.ndarray, order: np.ndarray | None = None
+) -> float:
     """Mean squared distance of classes to their neighbours, over that to all other classes.
 
     Each class counts as much as any, however many neighbours it has. `neighbours` is (classes,
-    classes), bool; 1 is what neighbours that mean nothing give.
+    classes), bool; 1 is what neighbours that mean nothing give. With an `order` of the classes,
+    those at its places are taken for them.
     """
-    others = ~neighbours & ~np.eye(len(distances), dtype=bool)
-
-    def mean(chosen: np.ndarray) -> float:
-        some = chosen.any(1)
-        return float(((distances * chosen).sum(1)[some] / chosen.sum(1)[some]).mean())
-
-    return mean(neighbours) / mean(others)
+    place = np.arange(len(distances)) if order is None else order
+    first, second = np.nonzero(neighbours)
+    near = np.bincount(first, distances[place[first], place[second]], minlength=len(place))
+    far = (distances.sum(1) - distances.diagonal())[place] - near
+    count = neighbours.sum(1)
+    means = [
+        (total[number > 0] / number[number > 0]).mean()
+        for total, number in ((near, count), (far, len(place) - 1 - count))
+    ]
+    return float(means[0] / means[1])
 
 
 def shuffled_nearness(
@@ -198,7 +204,7 @@ def shuffled_nearness(
     """
     rng = np.random.default_rng(seed)
     orders = (rng.permutation(len(distances)) for _ in range(times))
-    return np.array([nearness(distances[np.ix_(o, o)], neighbours) for o in orders])
+    return np.array([nearness(distances, neighbours, order) for order in orders])
 
 
 def at_steps(distances: np.ndarray, steps: np.ndarray, wanted: int) -> float:

@@ -122,6 +122,10 @@ class TestAllClasses:
         neighbours = (group[:, None] == group) & ~np.eye(5, dtype=bool)
         distances = np.where(group[:, None] == group, 1.0, 4.0) - np.eye(5)
         assert held_out_logits.nearness(distances, neighbours) == pytest.approx(0.25)
+        order = np.array([2, 0, 1, 4, 3])
+        moved = held_out_logits.nearness(distances[np.ix_(order, order)], neighbours)
+        assert held_out_logits.nearness(distances, neighbours, order) == pytest.approx(moved)
+        assert moved > 0.25
 
     def test_classes_that_change_places_have_no_neighbours(self):
         rng = np.random.default_rng(0)
