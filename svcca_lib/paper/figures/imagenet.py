@@ -111,7 +111,8 @@ def all_classes(
 
 def _layer_axis(ax: Axes, layers: Sequence[str], across: int) -> None:
     """Name as many layers as there is room for, the first and the last among them."""
-    room = max(2, 18 // across)
-    at = np.unique(np.linspace(0, len(layers) - 1, min(room, len(layers))).round().astype(int))
+    last = len(layers) - 1
+    step = max(1, -(-last // max(1, 18 // across - 1)))
+    at = [i for i in range(0, last, step) if last - i >= step / 2] + [last]
     ax.set_xticks(at, [layers[i] for i in at], rotation=90)
-    ax.set(xlabel="layer, from the input", xlim=(0, len(layers) - 1))
+    ax.set(xlabel="layer, from the input", xlim=(0, last))
