@@ -46,7 +46,8 @@ class Hierarchy:
 
         KeyError if the noun is not above any class.
         """
-        return np.isfinite(self._up[:, list(self.nouns).index(self._known(noun))])
+        found: np.ndarray = np.isfinite(self._up[:, list(self.nouns).index(self._known(noun))])
+        return found
 
     @functools.cached_property
     def distance(self) -> np.ndarray:
@@ -65,8 +66,8 @@ class Hierarchy:
     def neighbours(self) -> np.ndarray:
         """Which classes are as near to each as any is, shape (classes, classes), bool."""
         others = self.distance + np.diag(np.full(len(self.classes), np.inf))
-        found: np.ndarray = others == others.min(1, keepdims=True)
-        return found & np.isfinite(others)
+        found: np.ndarray = (others == others.min(1, keepdims=True)) & np.isfinite(others)
+        return found
 
     @functools.cached_property
     def _up(self) -> np.ndarray:

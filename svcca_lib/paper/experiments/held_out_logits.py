@@ -59,7 +59,8 @@ class Readings:
         folds = range(self.folds) if kept is None else kept
         pp, yy, py = np.moveaxis(self.sums[:, list(folds)].sum(1), 1, 0)
         norms = np.sqrt(pp * yy)
-        return np.divide(py, norms, out=np.zeros_like(py), where=norms > 0)
+        found: np.ndarray = np.divide(py, norms, out=np.zeros_like(py), where=norms > 0)
+        return found
 
 
 def read(
@@ -144,7 +145,7 @@ def held_out_logits(
     rows["first"], rows["second"] = np.array_split(order, 2)
 
     def make() -> dict[str, np.ndarray]:
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for part, of in rows.items():
             some = {layer: values[of] for layer, values in layers.items()}
             readings = read(some, logits[of], seed=seed)
@@ -168,7 +169,8 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     products = first.T @ second / len(first)
     own = np.diag(products)
-    return own[:, None] + own - (products + products.T)
+    found: np.ndarray = own[:, None] + own - (products + products.T)
+    return found
 
 
 def nearness(

@@ -86,7 +86,8 @@ def all_classes(
         depth = np.arange(len(layers))
         for curves, style in zip(panel.curves.values(), GROUPS, strict=True):
             ax.plot(depth, curves.mean(1), **style)
-            band(ax, depth, *np.percentile(curves, (25, 75), axis=1), style)
+            low, high = np.percentile(curves, (25, 75), axis=1)
+            band(ax, depth, low, high, style)
         ax.plot(depth, panel.alone, **ALONE)
         ax.set(title=title, ylim=(-0.08, 1.03))
         ax.grid(axis="y")
