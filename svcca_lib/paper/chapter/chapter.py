@@ -291,9 +291,9 @@ class Chapter:
         self._omitted[id] = why
 
     def omit_rest(self, why: str) -> None:
-        """Omit every registered claim that was not made; see `omit`."""
+        """Omit every registered claim that is neither made nor omitted yet; see `omit`."""
         for id in self._registered:
-            if id not in self._claims:
+            if id not in {*self._claims, *self._omitted}:
                 self.omit(id, why)
 
     def ledger(self) -> None:
