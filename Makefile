@@ -2,6 +2,7 @@
 
 PROFILE ?= quick
 DATA ?=
+IMAGENET ?=
 ONLY ?=
 PUBLISH ?=
 PYTHON ?= python3
@@ -21,9 +22,10 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo "  PROFILE=quick|cifar10|paper and DATA=cifar10:PATH choose scale and data of book"
 	@echo "  PUBLISH=1 makes site demand the repository's address in _config.yml"
+	@echo "  IMAGENET=FOLDER gives it the photographs of chapter 14"
 
 book: $(VENV) ## Train, run every chapter, build the site; a second call does only what changed
-	@$(CLI) workflow --profile "$(PROFILE)" --data "$(DATA)"
+	@$(CLI) workflow --profile "$(PROFILE)" --data "$(DATA)" --imagenet "$(IMAGENET)"
 
 site: $(VENV) ## Build the site from the published chapters, without computing
 	@$(CLI) site published/cifar10 --staging build/site $(if $(PUBLISH),--publish)
@@ -49,8 +51,11 @@ bench: $(VENV) ## Times against peers, into benchmarks/results.md; wants a quiet
 reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 	@$(CLI) reference
 
+# What ran without photographs shows nothing, and does not replace what ran with them.
+PUBLISHABLE = $(filter-out $(if $(IMAGENET),,%/14-imagenet.ipynb),$(wildcard build/cifar10/book/*.ipynb))
+
 publish: $(VENV) ## Keep the chapters that `make book PROFILE=cifar10` executed as the published ones
-	@mkdir -p published/cifar10 && cp build/cifar10/book/*.ipynb published/cifar10/
+	@mkdir -p published/cifar10 && cp $(PUBLISHABLE) published/cifar10/
 
 archive: $(VENV) $(CHECKS) ## Make the record for an archive, build/svcca-record.zip, and validate it
 	@$(CLI) archive build/svcca-record

@@ -75,6 +75,7 @@ CHAPTERS: Mapping[str, tuple[tuple[str, int], ...]] = MappingProxyType(
             "resnet-freeze",
         ),
         "13-which-measure": _each("convnet"),
+        "14-imagenet": (),
     }
 )
 

@@ -140,6 +140,14 @@ class Chapter:
         self._networks[used.key] = used
         return trained
 
+    def use(self, network: str, weights: str, data: str, fingerprint: str) -> None:
+        """Record a network that was trained elsewhere, and data that the chapter loaded itself.
+
+        Both by what a reader is told of them, and by a hash. The figures that follow name them.
+        """
+        self._datasets[data] = fingerprint
+        self._networks[weights] = UsedNetwork.elsewhere(network, weights, data=fingerprint)
+
     def show(
         self,
         figure: Drawn,
@@ -303,16 +311,22 @@ class Chapter:
             raise ValueError(f"{id!r} is no registered claim of {self.name!r} left to be omitted")
         self._omitted[id] = why
 
+    def omit_rest(self, why: str) -> None:
+        """Omit every registered claim that is neither made nor omitted yet; see `omit`."""
+        for id in self._registered:
+            if id not in {*self._claims, *self._omitted}:
+                self.omit(id, why)
+
     def ledger(self) -> None:
         """Display the claims, note their numbers, and with `out` write them into it.
 
         The prose finds the number measured under the claim's id, the ends of its interval under
         ``ID-low`` and ``ID-high``, its null under ``ID-null``. Raises ValueError if the chapter
-        makes no claim, or leaves a registered one out.
+        neither makes a claim nor omits one, or leaves a registered one out.
         """
         from svcca_lib.paper.store.environment import environment
 
-        if not self._claims:
+        if not (self._claims or self._omitted):
             raise ValueError(f"chapter {self.name!r} makes no claims: call ch.claim(...) first")
         decided = {*self._claims, *self._omitted}
         if left_out := [id for id in self._registered if id not in decided]:

@@ -19,7 +19,14 @@ from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict, number
 from svcca_lib.paper.chapter.drift import on_other_machines
 from svcca_lib.paper.chapter.gathered import Book, Row
 from svcca_lib.paper.chapter.ledger import Ledger
-from svcca_lib.paper.chapter.provenance import SHORT, UsedNetwork, artefact, duration, short_commit
+from svcca_lib.paper.chapter.provenance import (
+    ELSEWHERE,
+    SHORT,
+    UsedNetwork,
+    artefact,
+    duration,
+    short_commit,
+)
 from svcca_lib.paper.chapter.register import registered
 from svcca_lib.paper.chapter.scores import stand_together, tally
 from svcca_lib.paper.chapter.tables import Table, as_text, by_verdict, link, slug
@@ -240,7 +247,7 @@ def networks(book: Book) -> Table:
                 markup(n.training),
                 str(n.seed),
                 f"<code>{n.key[:SHORT]}</code>",
-                duration(n.seconds),
+                "" if n.device == ELSEWHERE else duration(n.seconds),
                 markup(n.device),
                 f"<code>{short_commit(n.commit)}</code>",
             )

@@ -21,6 +21,7 @@ PAPER_FIGURES = (
     *("Figure 5", "Figure 6", "Figure 7"),
     *(f"Appendix Figure {number}" for number in range(1, 7)),
 )
+ELSEWHERE = "elsewhere"  # where a network was trained whose weights only were brought
 SHORT = 12  # hexadecimal digits of a hash that are shown
 _OF_THE_PAPER = re.compile(r"(appendix-)?figure-(\d+[ab]?)(-.*)?")
 
@@ -52,6 +53,14 @@ class UsedNetwork:
             device=made["device"],
             commit=made["commit"],
         )
+
+    @classmethod
+    def elsewhere(cls, training: str, key: str, data: str) -> UsedNetwork:
+        """Return what is known of a network whose weights came from elsewhere.
+
+        `key` is a hash of its weights, `data` the fingerprint of what it is shown.
+        """
+        return cls(training, 0, key, data, seconds=0.0, device=ELSEWHERE, commit=None)
 
 
 @dataclass(frozen=True)

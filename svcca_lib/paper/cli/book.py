@@ -40,6 +40,9 @@ def workflow(
     ] = None,
     profile: Profile = "quick",
     data: Data = "",
+    imagenet: Annotated[
+        str, typer.Option(help="A folder of ImageNet photographs, for chapter 14.")
+    ] = "",
     cores: Cores = None,
     on: On = "",
     root: Root = Path(),
@@ -51,10 +54,15 @@ def workflow(
     root = root.resolve()
     with reported(FAILED):
         profiles.profile(profile)
-        config = {"profile": profile, "data": notebooks.anchored(data)}
+        photographs = str(Path(imagenet).expanduser().resolve()) if imagenet else ""
+        config = {
+            "profile": profile,
+            "data": notebooks.anchored(data),
+            "imagenet": photographs,
+        }
         settings = engine.Settings(cores, on=on)
         status = engine.run_book(root, targets or TARGETS, config, settings)
-    book = plan.book(root, profile, config["data"])
+    book = plan.book(root, profile, config["data"], imagenet=photographs)
     print(f"\n{table.summary(book, plan.Layout.of_book(profile))}\n")
     if status:
         sys.exit(status)

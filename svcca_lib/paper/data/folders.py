@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,6 +61,9 @@ def class_folders(
             f"the class folders must be {', '.join(expected)}; {parts[0]} has "
             f"{', '.join(classes) or 'none'}"
         )
+    for part in parts:
+        if extra := {folder.name for folder in part.iterdir() if folder.is_dir()} - set(classes):
+            raise ValueError(f"{part} has classes that train lacks: {sorted(extra)}")
     files = [_listing(part, classes, limit) for part in parts]
 
     def decode(_: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
@@ -90,6 +93,26 @@ def class_folders(
     return image_data(name, label, train, test, classes)
 
 
+def one_folder(
+    root: Path, classes: Sequence[str], *, size: int, limit: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Load images of which each class is a folder of `root`: pixels, and positions in `classes`.
+
+    Pixels are uint8, (n, 3, size, size): the shorter side is scaled to `size` and the centre
+    cropped; `limit` takes the first images of each class by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder holds no image.
+    ValueError
+        If an image cannot be read.
+    """
+    files = _listing(root, classes, limit)
+    pixels, _ = _decode([file for file, _ in files], size)
+    return pixels, torch.tensor([label for _, label in files])
+
+
 def _names(
     root: Path, classes: tuple[str, ...], formats: list[str], options: Mapping[str, int | None]
 ) -> tuple[str, str]:
@@ -107,11 +130,8 @@ def _names(
     return name, ", ".join([label, *given])
 
 
-def _listing(part: Path, classes: tuple[str, ...], limit: int | None) -> list[tuple[Path, int]]:
+def _listing(part: Path, classes: Sequence[str], limit: int | None) -> list[tuple[Path, int]]:
     """List the images of a part with the numbers of their classes."""
-    extra = {folder.name for folder in part.iterdir() if folder.is_dir()} - set(classes)
-    if extra:
-        raise ValueError(f"{part} has classes that train lacks: {sorted(extra)}")
     files = []
     for label, name in enumerate(classes):
         folder = part / name

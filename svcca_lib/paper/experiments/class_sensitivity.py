@@ -16,38 +16,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from svcca_lib import FourierSubspace, capture, dft_cca
-from svcca_lib.paper.data.imagenet import (
-    IMAGENET_LAYERS,
-    imagenet_classes,
-    imagenet_normalised,
-    imagenet_resnet50,
-)
+from svcca_lib import FourierSubspace, dft_cca
 from svcca_lib.paper.data.images import ImageData
-from svcca_lib.paper.experiments.inputs import Images, images_of
+from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
 
-BATCH = 100  # images whose responses in all layers are held at a time
 HEAD = ("logits", "out")  # hold every logit as it is
 
 # Two pairs of classes that look alike and one that looks like none of them, chosen beforehand.
 # Digits: 3 and 8 share their right half, 4 and 9 differ by whether the loop is closed; 0 is a ring.
 DIGITS = ("3", "8", "4", "9", "0")
 CIFAR10 = ("cat", "dog", "automobile", "truck", "ship")
-# The paper's: two terriers ("s_terrier", "w_terrier": it does not say which), husky and eskimo dog,
-# fire truck; by the names torchvision has for them.
-IMAGENET = (
-    "soft-coated wheaten terrier",
-    "West Highland white terrier",
-    "Siberian husky",
-    "Eskimo dog",
-    "fire engine",
-)
 
 
 @dataclass(frozen=True)
@@ -77,20 +60,10 @@ def five_classes(data: ImageData, given: str = "") -> tuple[str, ...]:
     return five
 
 
-def spatial_means(model: nn.Module, layers: Sequence[str], images: Images) -> dict[str, Tensor]:
-    """Record layers at the spatial frequency zero: (n, c) each, in float64."""
-    parts: dict[str, list[Tensor]] = {name: [] for name in layers}
-    for batch in images.batches(BATCH):
-        for name, output in capture(model, list(layers), batch).items():
-            output = output.double()
-            parts[name].append(output.mean((2, 3)) if output.ndim == 4 else output)
-    return {name: torch.cat(outputs) for name, outputs in parts.items()}
-
-
 def logit_similarity(
     means: dict[str, Tensor], logits: Tensor, keep: float
 ) -> dict[str, np.ndarray]:
-    """Compare every layer, (n, c) as of `spatial_means`, with every logit, (n, classes).
+    """Compare every layer, (n, c) as of `Images.spatial_means`, with every logit, (n, classes).
 
     Each layer is decomposed once, and cut to `keep` of its variance. Returns "similarity",
     (layers, classes), and "chance", (layers,).
@@ -126,54 +99,14 @@ def class_sensitivity(
     shown = images_of(data, images)
 
     def make() -> dict[str, np.ndarray]:
-        logits = spatial_means(final, ("logits",), shown)["logits"]
-        return logit_similarity(spatial_means(network, layers, shown), logits, keep)
+        logits = shown.spatial_means(final, ("logits",))["logits"]
+        return logit_similarity(shown.spatial_means(network, layers), logits, keep)
 
     config = {"images": images, "fraction": fraction, "keep": keep}
     found = measured(store, "class-sensitivity", [run], config, make, data=data)
     return Sensitivity(
         layers, tuple(classes), found["similarity"][:, at], found["chance"], len(shown)
     )
-
-
-def imagenet_sensitivity(
-    data: ImageData,
-    store: Store,
-    classes: Sequence[str],
-    *,
-    images: int,
-    weights: str | None = "IMAGENET1K_V2",
-    keep: float = 0.99,
-) -> Sensitivity:
-    """Compare the layers of torchvision's ResNet-50 with logits of ImageNet classes.
-
-    The images may be of any classes, such as a ``folder:PATH?size=224``: their labels are not used.
-    Classes are as torchvision names them ("fire engine"), weights as in `imagenet_resnet50`.
-    ValueError if ImageNet has no such class, or the images have not three channels.
-    """
-    at = _positions(classes, imagenet_classes())
-    if data.shape[0] != 3:
-        raise ValueError(f"ImageNet's network takes colour images, (3, h, w); got {data.shape}")
-    *layers, head = IMAGENET_LAYERS
-    model = imagenet_resnet50(weights)
-    chosen = images_of(data, images)
-    shown = Images(chosen.pixels, chosen.labels, imagenet_normalised)
-
-    def make() -> dict[str, np.ndarray]:
-        means = spatial_means(model, IMAGENET_LAYERS, shown)
-        logits = means.pop(head)[:, at]
-        return logit_similarity(means, logits, keep)
-
-    found = measured(
-        store,
-        "class-sensitivity",
-        [model.state_dict()],
-        {"images": images, "classes": list(classes), "keep": keep},
-        make,
-        data=data,
-        name=f"resnet50-{data.name}",
-    )
-    return Sensitivity(tuple(layers), tuple(classes), **found, n=len(shown))
 
 
 def _positions(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
@@ -195,6 +128,16 @@ class Distances:
     between: float  # the same of two curves of different pairs
     apart: float  # the same of the class apart and each of the others
     lead: float  # how far the class apart is above the mean of the others: signed
+
+    @property
+    def closeness(self) -> float:
+        """Distance within pairs over that of curves that are no pair."""
+        return self.within / ((self.between + self.apart) / 2)
+
+    @property
+    def distinctness(self) -> float:
+        """Distance of the class apart from the others over that within pairs."""
+        return self.apart / self.within
 
 
 def distances(curves: np.ndarray) -> Distances:

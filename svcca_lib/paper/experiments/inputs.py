@@ -46,6 +46,20 @@ class Images:
         """
         return capture(network, list(layers), self.batches(batch))
 
+    def spatial_means(
+        self, network: nn.Module, layers: Sequence[str], batch: int = 100
+    ) -> dict[str, Tensor]:
+        """Record layers at the spatial frequency zero: (n, c) each, in float64.
+
+        The responses of all layers to a batch are held at a time.
+        """
+        parts: dict[str, list[Tensor]] = {name: [] for name in layers}
+        for images in self.batches(batch):
+            for name, output in capture(network, list(layers), images).items():
+                maps = output.flatten(2) if output.ndim > 2 else output[..., None]
+                parts[name].append(maps.mean(2, dtype=torch.float64))  # no copy of the maps
+        return {name: torch.cat(outputs) for name, outputs in parts.items()}
+
 
 def images_of(
     data: ImageData, most: int | None = None, part: Literal["train", "test"] = "train"

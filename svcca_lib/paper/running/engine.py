@@ -54,7 +54,7 @@ def run_book(
     config = {key: value for key, value in config.items() if value}
     here, profile = Path.cwd(), config["profile"]
     layout, lock = Layout.of_book(profile, here), here / "build" / ".lock"
-    book = plan.book(root, profile, config.get("data", ""))
+    book = plan.book(root, profile, config.get("data", ""), imagenet=config.get("imagenet", ""))
     watch = display.Watch(book, layout, display.Lines(sys.stderr))
     return _run(root, here, lock, targets, config, settings, watch)
 

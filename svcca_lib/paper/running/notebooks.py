@@ -34,6 +34,7 @@ from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
 
+PHOTOGRAPHS = "imagenet"  # a parameter that is a folder
 _INJECTED = "injected-parameters"  # the tag of the cell that sets what differs from the defaults
 
 
@@ -204,6 +205,8 @@ def execute(
         folder_to_be(Path(given["out"]))
     if given.get("data"):
         given["data"] = anchored(given["data"])
+    if given.get(PHOTOGRAPHS):
+        given[PHOTOGRAPHS] = str(Path(given[PHOTOGRAPHS]).expanduser().resolve())
     file_to_be(output)
     stopped = unfinished(output)
     stopped.parent.mkdir(parents=True, exist_ok=True)
@@ -320,13 +323,16 @@ def _publishable(
     """Take everything that belongs to this machine or this run out of an executed notebook.
 
     The injected cell keeps the parameters that matter to a reader: not the folder of the results,
-    and of the data only its kind. Where nothing differs from the defaults it goes.
+    of the data only its kind, and of the folder of photographs only its name. Where nothing differs
+    from the defaults it goes.
     """
     executed.metadata.pop("papermill", None)
     executed.metadata.get("language_info", {}).pop("version", None)
     told = {name: value for name, value in given.items() if name != "out" and value != known[name]}
     if "data" in told:
         told["data"] = source_of(told["data"])
+    if PHOTOGRAPHS in told:
+        told[PHOTOGRAPHS] = Path(told[PHOTOGRAPHS]).name
     for cell in list(executed.cells):
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

@@ -191,11 +191,20 @@ def sorted_once(jobs: Iterable[Job]) -> tuple[Job, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def book(root: Path, profile: str, data: str = "", seed: int = 0) -> Plan:
-    """Return the plan of the book: every chapter once."""
+def book(root: Path, profile: str, data: str = "", seed: int = 0, imagenet: str = "") -> Plan:
+    """Return the plan of the book: every chapter once.
+
+    `imagenet` is the folder of photographs, for the chapter that takes it.
+    """
     given = {"profile": profile, "seed": seed} | ({"data": data} if data else {})
-    names = site.chapters(root)
-    return Plan(tuple(Job(name, f"book/{name}.ipynb", given) for name in names))
+    jobs = []
+    for name in site.chapters(root):
+        takes = imagenet and notebooks.PHOTOGRAPHS in notebooks.parameters(
+            root / "book" / f"{name}.ipynb"
+        )
+        more = {notebooks.PHOTOGRAPHS: imagenet} if takes else {}
+        jobs.append(Job(name, f"book/{name}.ipynb", given | more))
+    return Plan(tuple(jobs))
 
 
 @contextmanager

@@ -315,6 +315,30 @@ def test_registered_claim_that_is_left_out_is_named(displayed):
     assert "[not measured] b: not trained here" in displayed[-1].data["text/plain"]
 
 
+def test_chapter_that_cannot_run_omits_the_rest_and_still_has_a_ledger(displayed):
+    ch = registering(entry("a"), entry("b"))
+    with pytest.raises(ValueError, match="makes no claims"):
+        ch.ledger()
+    ch.omit("a", "not trained here")
+    ch.omit_rest("no data")
+    ch.ledger()
+    text = displayed[-1].data["text/plain"]
+    assert "[not measured] a: not trained here\n[not measured] b: no data" in text
+    assert text.startswith("no claims")
+
+
+def test_network_that_was_trained_elsewhere_is_named_with_its_data(displayed):
+    ch = registering(entry("a"))
+    ch.use("A net (a package)", "f" * 64, "photographs", "e" * 64)
+    ch.claim("a", 0.9)
+    ch.ledger()
+    made = displayed[-1].metadata[LEDGER_METADATA]["making"]
+    [network] = made["networks"]
+    assert (network["training"], network["key"]) == ("A net (a package)", "f" * 64)
+    assert (network["device"], network["commit"]) == ("elsewhere", None)
+    assert made["datasets"] == {"photographs": "e" * 64}
+
+
 def test_withdrawn_claim_is_not_asked_for(displayed):
     ch = registering(entry("a"), entry("b", withdrawn=datetime.date(2026, 10, 3)))
     ch.claim("a", 0.9)

@@ -3,10 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from svcca_lib import SampleSizeWarning, capture, dft_cca
-from svcca_lib.paper.data import imagenet, images, sources
+from svcca_lib import capture, dft_cca
+from svcca_lib.paper.data import images, sources
 from svcca_lib.paper.experiments import class_sensitivity
 from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.store.store import Store
@@ -36,7 +35,7 @@ def test_spatial_means_give_dft_cca_of_the_whole_maps_with_a_vector(run, data):
     images = images_of(data, 150)
     network = run.network()
     layers = ("conv", "unit1.res", "unit3.res", "bn")
-    means = class_sensitivity.spatial_means(network, layers, images)
+    means = images.spatial_means(network, layers)
     whole = capture(network, [*layers, "logits"], images.inputs)
     logits = whole["logits"].double()
     found = class_sensitivity.logit_similarity(means, logits[:, [2, 7]], 1.0)
@@ -118,6 +117,8 @@ class TestDistances:
         assert found.between == pytest.approx((1 + 1.3 + 0.9 + 1.2) / 4)
         assert found.apart == pytest.approx((3 + 2.9 + 2 + 1.7) / 4)
         assert found.lead == pytest.approx(3 - 0.6)
+        assert found.closeness == pytest.approx(0.2 / ((found.between + found.apart) / 2))
+        assert found.distinctness == pytest.approx(found.apart / 0.2)
 
     def test_a_class_apart_below_the_others_has_a_negative_lead(self):
         assert class_sensitivity.distances(np.array([[1.0, 1, 1, 1, 0.5]])).lead == pytest.approx(
@@ -127,69 +128,3 @@ class TestDistances:
     def test_other_than_five_curves_are_an_error(self):
         with pytest.raises(ValueError, match="two pairs and one"):
             class_sensitivity.distances(np.ones((4, 3)))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Generated images in class folders, as of ImageNet: a colour and noise for each class."""
-    root = tmp_path_factory.mktemp("imagenet")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 30), ("val", 1)):
-        for name in ("n02098105", "n02098286", "n02109961", "n02110185", "n03345487"):
-            (root / part / name).mkdir(parents=True)
-            colour = rng.integers(0, 200, size=3)
-            for i in range(count):
-                pixels = colour + rng.integers(0, 56, size=(40, 36, 3))
-                path = root / part / name / f"{i}.png"
-                Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return root
-
-
-class TestImageNet:
-    def test_the_paper_s_classes_are_those_of_the_logits(self):
-        names = imagenet.imagenet_classes()
-        assert len(names) == 1000
-        assert [names.index(name) for name in class_sensitivity.IMAGENET] == [
-            202,
-            203,
-            250,
-            248,
-            555,
-        ]
-
-    def test_a_folder_of_images_goes_through_the_network_end_to_end(self, folder, tmp_path):
-        """Random weights and few images: the path is what is tested, not the result."""
-        store = Store(tmp_path)
-        data = sources.load(f"folder:{folder}?size=32", store=store)
-
-        def measure():
-            return class_sensitivity.imagenet_sensitivity(
-                data, store, class_sensitivity.IMAGENET, images=140, weights=None
-            )
-
-        with pytest.warns(SampleSizeWarning, match="140 images"):
-            found = measure()
-        assert found.n == 140
-        assert found.classes == class_sensitivity.IMAGENET
-        assert found.layers == imagenet.IMAGENET_LAYERS[:-1]
-        assert found.similarity.shape == (18, 5)
-        assert ((found.similarity > 0) & (found.similarity <= 1)).all()
-        again = measure()  # from the store, without a warning
-        np.testing.assert_array_equal(found.similarity, again.similarity)
-
-    def test_other_classes_and_grey_images_are_errors_that_say_so(self, folder, tmp_path):
-        store = Store(tmp_path)
-        data = sources.load(f"folder:{folder}?size=32", store=store)
-        with pytest.raises(ValueError, match="got fire truck"):
-            class_sensitivity.imagenet_sensitivity(
-                data, store, ("fire truck",), images=9, weights=None
-            )
-        with pytest.raises(ValueError, match=r"colour images, \(3, h, w\); got \(1, 8, 8\)"):
-            class_sensitivity.imagenet_sensitivity(
-                sources.load("digits"), store, class_sensitivity.IMAGENET, images=9, weights=None
-            )
-
-    def test_pixels_are_scaled_as_the_weights_expect(self):
-        white = imagenet.imagenet_normalised(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8))
-        expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
-        np.testing.assert_allclose(white[0, :, 0, 0], expected, rtol=1e-6)

@@ -15,6 +15,7 @@ from svcca_lib.paper.figures import (
     explained,
     fourier,
     freeze_training,
+    imagenet,
     over_seeds,
     own_models,
     recurrent,
@@ -164,6 +165,27 @@ def figure_6():
     return class_sensitivity.figure_6(networks, classes), networks
 
 
+def figure_6_imagenet():
+    shown = {
+        "One": imagenet.Curves(shares(9, 5), 0.05 * shares(9, 5)),
+        "Another": imagenet.Curves(shares(9, 5), chance=0.3 * shares(9)),
+    }
+    classes, layers = ("cat", "dog", "ship", "truck", "frog"), [f"block {i}" for i in range(9)]
+    return imagenet.figure_6_imagenet(shown, classes, layers), shown
+
+
+def all_classes():
+    kinds = {
+        title: imagenet.Kinds(
+            {name: shares(9, 20) for name in ("things", "dogs", "cats")}, shares(9)
+        )
+        for title in ("Trained", "Before training")
+    }
+    apart = {title: shares(6) for title in kinds}
+    layers = [f"block {i}" for i in range(9)]
+    return imagenet.all_classes(kinds, "frog", layers, np.arange(2, 8), apart), (kinds, apart)
+
+
 def figure_7():
     matrices = {title: shares(20, 9) for title in ("At the start", "At the end")}
     rows, columns = ([f"{kind}{i}" for i in range(n)] for kind, n in (("r", 20), ("c", 9)))
@@ -288,6 +310,8 @@ EXAMPLES = {
         figure_5,
         figure_5_cost,
         figure_6,
+        figure_6_imagenet,
+        all_classes,
         figure_7,
         appendix_figure_5,
         perplexity,
