@@ -141,7 +141,7 @@ def test_a_caption_is_there_without_the_book_too(path):
     for output, after in pairwise([*shown, {}]):
         if FIGURE_METADATA in output.get("metadata", {}):
             figure = output.metadata[FIGURE_METADATA]
-            assert after["metadata"][CAPTION_METADATA] == figure["name"]
+            assert after.get("metadata", {}).get(CAPTION_METADATA) == figure["name"]
             assert after["data"]["text/markdown"].startswith("**")
 
 

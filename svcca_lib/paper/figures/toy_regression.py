@@ -117,7 +117,7 @@ def figure_1(index: np.ndarray, views: Mapping[str, Pairs], layers: Sequence[int
         places = [[grid[1 + c * rows + i, 0] for i in range(rows)] for c in range(len(views))]
         sketch = figure.add_subplot(grid[0, 0])
     else:
-        grid = figure.add_gridspec(rows, 1 + len(views), width_ratios=[0.8] + [1] * len(views))
+        grid = figure.add_gridspec(rows, 1 + len(views), width_ratios=[0.65] + [1] * len(views))
         places = [[grid[i, 1 + c] for i in range(rows)] for c in range(len(views))]
         sketch = figure.add_subplot(grid[:, 0])
     axes = np.array([[figure.add_subplot(at) for at in column] for column in places])
@@ -188,5 +188,7 @@ def _sketch(ax: Axes, layers: Sequence[int], most: int = 7) -> None:
         ax.plot(
             at, column, "o", markersize=4.5, markeredgecolor=edge, markerfacecolor=face, zorder=2
         )
-        ax.text(i, column[0] - 0.05, f"{width}", ha="center", va="top", fontsize=SMALLEST)
+        ax.text(
+            i, column[0] - 0.05, f"{width}", ha="center", va="top", rotation=90, fontsize=SMALLEST
+        )
     ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(0, 1))

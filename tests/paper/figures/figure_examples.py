@@ -53,7 +53,7 @@ def figure_1():
         title: side_by_side(*RNG.normal(size=(2, 50, 3)), signed=title == "neurons")
         for title in ("neurons", "SVD", "SVCCA")
     }
-    return toy_regression.figure_1(INDEX, views, (1, 20, 20, 4)), views
+    return toy_regression.figure_1(INDEX, views, (1, *4 * [200], 4)), views
 
 
 def figure_3():

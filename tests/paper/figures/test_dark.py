@@ -53,7 +53,7 @@ def test_a_drawing_changes_in_its_colours_alone():
     ax = figure.subplots()
     ax.plot([0, 1], [0, 1], color="black")
     ax.imshow(np.eye(3), cmap="viridis")
-    light = svg(figure, "x")
+    light = svg(figure, "x", "title")
     dark = darkened(light)
     assert "#ffffff" in light
     assert "#ffffff" not in dark

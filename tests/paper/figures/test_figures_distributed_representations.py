@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from figure_examples import EXAMPLES, has_line, titles
 
-from svcca_lib.paper.figures.distributed_representations import LINES_2A, apart
+from svcca_lib.paper.figures.distributed_representations import LEVELS, LINES_2A, apart
 
 
 def test_figure_2a_draws_means_with_their_range_and_names_chance():
@@ -17,9 +17,9 @@ def test_figure_2a_draws_means_with_their_range_and_names_chance():
             assert has_line(ax, curve.counts, rows.mean(axis=0))
             assert np.isclose(band.min(), rows.min())
             assert np.isclose(band.max(), rows.max())
-        named = {text.get_text(): text.get_position()[1] for text in ax.texts}
-        assert named == {"whole layer": pytest.approx(0.9), "chance": pytest.approx(0.1)}
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == list(LINES_2A)
+        named = {line.get_label(): line.get_ydata()[0] for line in ax.lines}
+        assert (named["network as it is"], named["chance"]) == (0.9, 0.1)
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == [*LINES_2A, *LEVELS]
 
 
 def test_figure_2b_draws_the_directions_and_both_restrictions_of_each_subset():
@@ -30,7 +30,7 @@ def test_figure_2b_draws_the_directions_and_both_restrictions_of_each_subset():
         curves = [directions[layer], *(c for m in subsets.values() for c in m.values())]
         for curve in curves:
             assert has_line(ax, curve.counts, curve.accuracy.mean(axis=0))
-        assert {"$m$ = 5", "$m$ = 9"} <= {text.get_text() for text in ax.texts}
+        assert {"m = 5", "m = 9"} <= {text.get_text() for text in ax.texts}
 
 
 def test_labels_at_close_ends_of_curves_are_moved_apart():

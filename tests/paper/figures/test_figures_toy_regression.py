@@ -26,11 +26,11 @@ def test_figure_1_overlays_each_pair_and_states_its_correlation():
     panels = [ax for ax in figure.axes if ax.axison]
     assert len(panels) == 9
     for i, ax in enumerate(panels):
-        row, column = divmod(i, 3)
+        column, row = divmod(i, 3)
         pairs = list(views.values())[column]
         assert has_line(ax, INDEX, pairs.net_1[:, row])
         assert has_line(ax, INDEX, pairs.net_2[:, row])
-        assert [text.get_text() for text in ax.texts] == [f"$r$ = {pairs.correlations[row]:.2f}"]
+        assert [text.get_text() for text in ax.texts] == [f"r = {pairs.correlations[row]:.2f}"]
     assert sorted(titles(figure)) == ["(a) Network", "(b) neurons", "(c) SVD", "(d) SVCCA"]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["network 1", "network 2"]
 
@@ -44,4 +44,4 @@ def test_figure_3_draws_every_output_on_top_of_the_original():
         for column in (*values.T, *original.T):
             assert has_line(ax, INDEX, column)
     assert titles(figure) == list(outputs)
-    assert [text.get_text() for text in figure.axes[2].texts] == ["$R^2$ = 0.1235"]
+    assert [text.get_text() for text in figure.axes[2].texts] == ["R² = 0.1235"]
