@@ -254,9 +254,9 @@ def test_what_is_published_needs_the_repository(tmp_path):
     with pytest.raises(builder.SiteError, match="repository: "):
         builder.demand_address(tmp_path)
     config = tmp_path / "_config.yml"
-    given = config.read_text(encoding="utf-8") + "\nrepository: {{ url: {} }}\n"
-    config.write_text(given.format("https://example.org/me/mine"), encoding="utf-8")
+    given = config.read_text(encoding="utf-8") + "\nrepository: { url: HERE }\n"
+    config.write_text(given.replace("HERE", "https://example.org/me/mine"), encoding="utf-8")
     with pytest.raises(builder.SiteError, match="baseurl"):
         builder.demand_address(tmp_path)
-    config.write_text(given.format("https://github.com/me/mine"), encoding="utf-8")
+    config.write_text(given.replace("HERE", "https://github.com/me/mine"), encoding="utf-8")
     builder.demand_address(tmp_path)
