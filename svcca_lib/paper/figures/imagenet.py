@@ -9,11 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from svcca_lib.names import mathtext
 from svcca_lib.paper.figures.class_sensitivity import FIVE
 from svcca_lib.paper.figures.curves import band
+from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, ORANGE
 from svcca_lib.paper.figures.strokes import CHANCE, DASHED, LEVEL, LONG, Style
-from svcca_lib.paper.figures.style import drawn, key, letters, panels, row
+from svcca_lib.paper.figures.style import drawn, key, label_up, letters, panels, row
 
 GROUPS: tuple[Style, ...] = (
     {"color": ORANGE},
@@ -40,22 +42,23 @@ def figure_6_imagenet(
 
     The last of `classes` is the one apart.
     """
-    figure, found = row(shown, 3.7, "correlation with the class logit")
+    figure, found = row(shown, 3.2, "correlation with the class logit", phone=2.3)
     for ax, panel in found:
         depth = np.arange(len(layers))
-        for i, style in enumerate(FIVE):
+        for i, (name, style) in enumerate(zip(classes, FIVE, strict=True)):
             curve = panel.similarity[:, i]
-            ax.plot(depth, curve, **style)
+            ax.plot(depth, curve, label=name, **style)
             if panel.half is not None:
-                band(ax, depth, curve - panel.half[:, i], curve + panel.half[:, i], style)
+                low, high = curve - panel.half[:, i], curve + panel.half[:, i]
+                band(ax, depth, low, high, style, f"{name}, 95 %")
         if panel.chance is not None:
-            ax.plot(depth, panel.chance, **CHANCE)
+            ax.plot(depth, panel.chance, label="chance", **CHANCE)
         ax.set(ylim=(-0.08, 1.03))
-        _layer_axis(ax, layers, across=len(shown))
-    entries = dict(zip(classes, FIVE, strict=True))
+        _layer_axis(ax, layers)
+    entries = dict(zip(map(mathtext, classes), FIVE, strict=True))
     if any(panel.chance is not None for panel in shown.values()):
         entries["chance"] = CHANCE
-    key(figure, entries, columns=3)
+    key(figure, entries)
     return figure
 
 
@@ -80,40 +83,38 @@ def all_classes(
     Of each kind the mean, and the middle half of its classes. `apart`, by the names of `kinds`, has
     the mean squared distance of curves whose classes are so many `steps` apart, over that of all.
     """
-    figure, axes = panels(1, len(kinds) + 1, height=3.5)
+    figure, axes = panels(1, len(kinds) + 1, height=3.1, phone=2.3)
     *of_kinds, last = axes[0]
     for ax, (title, panel) in zip(of_kinds, kinds.items(), strict=True):
         depth = np.arange(len(layers))
-        for curves, style in zip(panel.curves.values(), GROUPS, strict=True):
-            ax.plot(depth, curves.mean(1), **style)
+        for (name, curves), style in zip(panel.curves.items(), GROUPS, strict=True):
+            ax.plot(depth, curves.mean(1), label=name, **style)
             low, high = np.percentile(curves, (25, 75), axis=1)
-            band(ax, depth, low, high, style)
-        ax.plot(depth, panel.alone, **ALONE)
+            band(ax, depth, low, high, style, f"{name}, middle half")
+        ax.plot(depth, panel.alone, label=alone, **ALONE)
         ax.set(title=title, ylim=(-0.08, 1.03))
         ax.grid(axis="y")
-        _layer_axis(ax, layers, across=len(kinds) + 1)
-    of_kinds[0].set_ylabel("held-out correlation with the logit")
+        _layer_axis(ax, layers)
+    label_up(of_kinds, "held-out correlation with the logit")
     styles: tuple[Style, ...] = (
         {"color": INK, "marker": "o", "markersize": 3.2},
         {"color": GREY, "marker": "s", "markersize": 3.2, "linestyle": DASHED},
     )
     for (name, values), style in zip(apart.items(), styles, strict=True):
         last.plot(steps, values, label=name.lower(), **style)
-    last.axhline(1, **LEVEL)
+    last.axhline(1, label="mean of all pairs", **LEVEL)
     last.set(title="Distance of curves", xlabel="steps between classes in WordNet")
     last.set(ylim=(0, None), ylabel="squared distance, mean of all = 1")
     last.grid(axis="y")
-    last.legend(loc="lower right")
+    handles, labels = last.get_legend_handles_labels()
+    last.legend(handles[:2], labels[:2], loc="lower right")
     letters(axes[0])
     [names] = {tuple(panel.curves) for panel in kinds.values()}
-    key(figure, {**dict(zip(names, GROUPS, strict=True)), alone: ALONE})
+    key(figure, {**dict(zip(names, GROUPS, strict=True)), mathtext(alone): ALONE})
     return figure
 
 
-def _layer_axis(ax: Axes, layers: Sequence[str], across: int) -> None:
-    """Name as many layers as there is room for, the first and the last among them."""
-    last = len(layers) - 1
-    step = max(1, -(-last // max(1, 18 // across - 1)))
-    at = [i for i in range(0, last, step) if last - i >= step / 2] + [last]
-    ax.set_xticks(at, [layers[i] for i in at], rotation=90)
-    ax.set(xlabel="layer, from the input", xlim=(0, last))
+def _layer_axis(ax: Axes, layers: Sequence[str]) -> None:
+    """Name as many layers as there is room for."""
+    name_ticks(ax.xaxis, layers, turn=90)
+    ax.set(xlabel="layer, from the input", xlim=(0, len(layers) - 1))

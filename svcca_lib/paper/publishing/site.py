@@ -62,7 +62,7 @@ def _say_behind(page: Path, commit: str, why: str) -> None:
 
 def demand_address(root: Path) -> None:
     """Raise SiteError unless the configuration has the address that a published site needs."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     address = config.get("repository", {}).get("url", "")

@@ -13,6 +13,7 @@ from svcca_lib.paper.figures import (
     distributed_representations,
     dynamics,
     explained,
+    figure_4_readings,
     fourier,
     freeze_training,
     imagenet,
@@ -186,6 +187,21 @@ def all_classes():
     return imagenet.all_classes(kinds, "frog", layers, np.arange(2, 8), apart), (kinds, apart)
 
 
+def figure_4_ways():
+    readings = ("spatial means", "centre", "4 places")
+    cuts = {
+        title: figure_4_readings.Ways(
+            readings,
+            {kind: [shares(3) for _ in readings] for kind in figure_4_readings.KINDS},
+            ("centre", 0.8) if title == "Nothing cut" else None,
+        )
+        for title in ("99 % of the variance", "Nothing cut")
+    }
+    marks = {"the DFT reading": 0.5, "depth alone": 0.4}
+    drawn = figure_4_readings.readings_against_the_paper(cuts, marks, "rank correlation")
+    return drawn, cuts
+
+
 def figure_7():
     matrices = {title: shares(20, 9) for title in ("At the start", "At the end")}
     rows, columns = ([f"{kind}{i}" for i in range(n)] for kind, n in (("r", 20), ("c", 9)))
@@ -305,6 +321,7 @@ EXAMPLES = {
         appendix_c,
         figure_4,
         figure_4_differences,
+        figure_4_ways,
         appendix_figure_3,
         appendix_figure_4,
         figure_5,
