@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 760  # CSS pixels, as wide as the text of a page
-PIXELS = 1320  # of the image, for screens of high density
+PIXELS = 1100  # of the image; a page shows the vector drawing
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ def _drawn(ax: Axes, artist: Any) -> Iterator[Rows]:
             yield {"mark": "level", "x": x[0] if of_x else None, "y": y[0] if of_y else None}
     elif isinstance(artist, LineCollection):
         segments = np.array([np.asarray(path.vertices)[[0, -1]] for path in artist.get_paths()])
+        segments = segments[np.isfinite(segments).all(axis=(1, 2))]  # others are not drawn
         for upright in (True, False):
             ends = segments[(segments[:, 0, 0] == segments[:, 1, 0]) == upright]
             if len(ends):

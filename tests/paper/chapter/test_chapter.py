@@ -156,7 +156,7 @@ def test_figure_is_displayed_sharp_described_and_captioned(displayed, figure):
     pixels = int.from_bytes(png[16:20], "big")
     about = output.metadata["image/png"]
     assert about == {"width": 760, "alt": "A line rises."}
-    assert pixels > 1.5 * about["width"]
+    assert pixels > 1.4 * about["width"]
     shown = dict(output.metadata[FIGURE_METADATA])
     files = {kind: unpacked(text) for kind, text in shown.pop("files").items()}
     assert set(files) == {"svg", "phone.svg", "csv"}

@@ -268,8 +268,10 @@ def curves():
 
 def dots():
     names = list("abc")
+    partly = ranges(3)
+    partly[1] = np.nan
     shown = {
-        "One": series.Dots(names, {"p": ranges(3), "q": ranges(3)}, "x", {}),
+        "One": series.Dots(names, {"p": ranges(3), "q": partly}, "x", {}),
         "Two": series.Dots(names, {"q": ranges(3)}, "y", {"half": 0.5, "all": 1.0}),
     }
     return series.dots(shown), shown
