@@ -11,17 +11,8 @@ from matplotlib.figure import Figure
 from svcca_lib.names import mathtext
 from svcca_lib.paper.figures.curves import Curve, draw_curve
 from svcca_lib.paper.figures.names import name_ticks
-from svcca_lib.paper.figures.palette import BLUE, INK, VERMILLION
-from svcca_lib.paper.figures.strokes import CHANCE, DASHED, SHORT, Style
+from svcca_lib.paper.figures.strokes import CHANCE, FIVE
 from svcca_lib.paper.figures.style import drawn, key, row
-
-FIVE: tuple[Style, ...] = (
-    {"color": BLUE},
-    {"color": BLUE, "linestyle": DASHED},
-    {"color": VERMILLION, "linestyle": "-."},
-    {"color": VERMILLION, "linestyle": SHORT},
-    {"color": INK, "linewidth": 2.4},
-)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from itertools import product
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 
 from svcca_lib.fourier import grid
 from svcca_lib.fourier.grid import Size
 from svcca_lib.paper.figures.palette import BLUE, GREY, INK, PALE, VERMILLION
-from svcca_lib.paper.figures.strokes import DASHED, LEVEL, SHORT
+from svcca_lib.paper.figures.strokes import DASHED, LEVEL, SHORT, Style
 from svcca_lib.paper.figures.style import ABOVE_NOTE, beside, drawn, letters, note, panels
 
 
@@ -38,7 +39,7 @@ def turning_direction(overlap: np.ndarray) -> Figure:
         shift = (0, 6 if value > values[1] else -7)
         how = {"ha": "center", "va": "bottom" if shift[1] > 0 else "top"}
         beside(ax, f"{name} pair: {value:.2f}", (at, value), shift, **how)
-    for angle, name in ((0, "neuron $x_1$"), (90, "neuron $x_2$")):
+    for angle, name in ((0, "neuron x₁"), (90, "neuron x₂")):
         height = reached(overlap, np.deg2rad([angle]))[0]
         ax.plot(angle, height, "s", color=INK, markersize=4, label=name)
         beside(ax, name, (angle, height), (7, 2 if angle else -11))
@@ -77,28 +78,33 @@ def two_readings(neuron: np.ndarray, kept: np.ndarray, direction: np.ndarray) ->
     for ax, (title, (left, word)) in zip(axes[0], kinds.items(), strict=True):
         ax.set_title(title)
         along = direction if title == "On a direction" else kept / np.linalg.norm(kept)
-        name = "$h$" if title == "On a direction" else ""
         ends = np.outer([-0.3, 1.25], along)
-        ax.plot(*ends.T, color=PALE, linewidth=6, zorder=0)
-        beside(ax, name, ends[1], (4, -2))
-        _arrow(ax, kept, BLUE, "$x_1$, kept" if not name else "$x_1$")
-        _arrow(ax, neuron, GREY, "$x_2$")
+        ax.plot(*ends.T, color=PALE, linewidth=6, zorder=0, label="what is kept")
+        if title == "On a direction":
+            beside(ax, "h", ends[1], (4, -2))
+        _arrow(ax, kept, BLUE, "x₁" if title == "On a direction" else "x₁, kept")
+        _arrow(ax, neuron, GREY, "x₂")
         if left.any():
             _arrow(ax, left, VERMILLION, "", linestyle=SHORT)
-        ax.plot(*left, "o", color=VERMILLION, markersize=5)
-        ax.plot(*np.stack([neuron, left]).T, color=VERMILLION, linestyle=DASHED, linewidth=1)
-        beside(ax, f"$x_2$, {word}", left, (4, -13), color=VERMILLION)
+        ax.plot(*left, "o", color=VERMILLION, markersize=5, label=f"x₂, {word}")
+        way = np.stack([neuron, left]).T
+        ax.plot(*way, color=VERMILLION, linestyle=DASHED, linewidth=1, label="what is lost")
+        beside(ax, f"x₂, {word}", left, (4, -13), color=VERMILLION)
         ax.set(aspect="equal", xlim=(-0.35, 1.6), ylim=(-0.4, 1.0))
-        ax.set_axis_off()
+        ax.spines[:].set_visible(False)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_visible(False)
     letters(axes[0])
     return figure
 
 
 def _arrow(ax: Axes, to: np.ndarray, colour: str, name: str, linestyle: object = "-") -> None:
     """Draw a vector from the mean, with its name at its end."""
-    style = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "linestyle": linestyle}
-    ax.annotate("", (to[0], to[1]), (0, 0), arrowprops=style)
-    beside(ax, name, to, (3, 3), color=colour)
+    style: Style = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 0, "shrinkB": 0}
+    style = {**style, "color": colour, "linewidth": 1.6, "linestyle": linestyle}
+    ax.add_patch(FancyArrowPatch(posA=(0.0, 0.0), posB=(float(to[0]), float(to[1])), **style))
+    if name:
+        beside(ax, name, to, (3, 3), color=colour)
 
 
 @drawn

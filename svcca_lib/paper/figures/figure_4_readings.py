@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import BLUE, GREY, INK, ORANGE
 from svcca_lib.paper.figures.strokes import DOTTED, LONG, Style
 from svcca_lib.paper.figures.style import drawn, key, row
@@ -19,7 +20,7 @@ class Ways:
 
     readings: Sequence[str]
     summed: Mapping[str, Sequence[np.ndarray]]  # by a name of `KINDS`; one array a reading
-    chosen: tuple[str, float] | None  # a reading and the place of its way that is circled
+    chosen: tuple[str, float] | None  # a reading and the place of its way that is marked
 
 
 KINDS: Mapping[str, Style] = {
@@ -28,7 +29,7 @@ KINDS: Mapping[str, Style] = {
     "squares": {"marker": "s", "markerfacecolor": "none", "color": BLUE},
     "squares, less chance": {"marker": "s", "color": BLUE},
 }
-CIRCLE: Style = {"marker": "o", "markersize": 10, "fillstyle": "none", "color": ORANGE}
+CHOSEN: Style = {"marker": "D", "markersize": 9, "fillstyle": "none", "color": ORANGE}
 MARKS: tuple[Style, ...] = (
     {"color": INK, "linewidth": 0.9, "linestyle": DOTTED},
     {"color": INK, "linewidth": 0.9, "linestyle": LONG},
@@ -45,11 +46,11 @@ def readings_against_the_paper(
     """
     figure, shown = row(cuts, 2.9, "", grid=False, phone=2.3)
     for ax, ways in shown:
-        heights = -np.arange(len(ways.readings))
+        heights = np.arange(len(ways.readings))
         for i, (kind, style) in enumerate(KINDS.items()):
             values = ways.summed[kind]
             at = [
-                np.full(len(v), h + (1.5 - i) * 0.18) for v, h in zip(values, heights, strict=True)
+                np.full(len(v), h + (i - 1.5) * 0.18) for v, h in zip(values, heights, strict=True)
             ]
             ax.plot(
                 np.concatenate(values),
@@ -62,19 +63,19 @@ def readings_against_the_paper(
         if ways.chosen is not None:
             reading, place = ways.chosen
             ax.plot(
-                [place], [heights[list(ways.readings).index(reading)]], label="chosen", **CIRCLE
+                [place], [heights[list(ways.readings).index(reading)]], label="chosen", **CHOSEN
             )
         for style, (name, place) in zip(MARKS, marks.items(), strict=False):
             ax.axvline(place, label=name, **style)
-        ax.set(xlabel=label, ylim=(heights[-1] - 0.6, 0.6))
-        ax.set_yticks(heights, ways.readings)
+        ax.set(xlabel=label, ylim=(heights[-1] + 0.6, -0.6))
+        name_ticks(ax.yaxis, ways.readings)
         ax.grid(axis="x")
     points = {kind: {**style, "linestyle": ""} for kind, style in KINDS.items()}
     key(
         figure,
         {
             **points,
-            "chosen": {**CIRCLE, "linestyle": ""},
+            "chosen": {**CHOSEN, "linestyle": ""},
             **{name: style for style, name in zip(MARKS, marks, strict=False)},
         },
     )

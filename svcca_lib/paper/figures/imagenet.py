@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from svcca_lib.names import mathtext
-from svcca_lib.paper.figures.class_sensitivity import FIVE
 from svcca_lib.paper.figures.curves import band
 from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, ORANGE
-from svcca_lib.paper.figures.strokes import CHANCE, DASHED, LEVEL, LONG, Style
+from svcca_lib.paper.figures.strokes import CHANCE, DASHED, FIVE, LEVEL, LONG, Style
 from svcca_lib.paper.figures.style import drawn, key, label_up, letters, panels, row
 
 GROUPS: tuple[Style, ...] = (
@@ -95,7 +94,7 @@ def all_classes(
         ax.set(title=title, ylim=(-0.08, 1.03))
         ax.grid(axis="y")
         _layer_axis(ax, layers)
-    label_up(of_kinds, "held-out correlation with the logit")
+    label_up(of_kinds, "held-out correlation")
     styles: tuple[Style, ...] = (
         {"color": INK, "marker": "o", "markersize": 3.2},
         {"color": GREY, "marker": "s", "markersize": 3.2, "linestyle": DASHED},
@@ -103,14 +102,13 @@ def all_classes(
     for (name, values), style in zip(apart.items(), styles, strict=True):
         last.plot(steps, values, label=name.lower(), **style)
     last.axhline(1, label="mean of all pairs", **LEVEL)
-    last.set(title="Distance of curves", xlabel="steps between classes in WordNet")
-    last.set(ylim=(0, None), ylabel="squared distance, mean of all = 1")
+    last.set(title="Distance of curves", xlabel="steps in WordNet")
+    last.set(ylim=(0, None), ylabel="squared distance (mean: 1)")
     last.grid(axis="y")
-    handles, labels = last.get_legend_handles_labels()
-    last.legend(handles[:2], labels[:2], loc="lower right")
     letters(axes[0])
     [names] = {tuple(panel.curves) for panel in kinds.values()}
-    key(figure, {**dict(zip(names, GROUPS, strict=True)), mathtext(alone): ALONE})
+    entries = {**dict(zip(names, GROUPS, strict=True)), mathtext(alone): ALONE}
+    key(figure, entries | dict(zip(map(str.lower, apart), styles, strict=True)))
     return figure
 
 

@@ -35,7 +35,7 @@ def layer_tables(tables: Mapping[str, Cells], bar: str) -> Figure:
     widths = [len(cells.columns) for cells in tables.values()]
     # As high as square cells need: beside names of layers and a bar there is a width of 4.2 inches.
     cell = (4.2 - 0.4 * len(tables)) / sum(widths)
-    height = 1.1 + cell * max(len(cells.rows) for cells in tables.values())
+    height = 1.3 + cell * max(len(cells.rows) for cells in tables.values())
     figure, axes = panels(1, len(tables), height=height, phone=3.0, width_ratios=widths)
     room = figure.get_figwidth() / (1 if for_phone() else len(tables))
     for ax, (title, cells) in zip(axes[0], tables.items(), strict=True):

@@ -12,6 +12,7 @@ SHARED = {
     "__init__",
     "curves",
     "dark",
+    "explained",
     "frame",
     "heatmaps",
     "names",
