@@ -1,13 +1,10 @@
-r"""Which computation has the pattern of the paper's Figure 4: many of them, scored on its cells.
+r"""Many ways to compute a cell of the paper's Figure 4, from few sums of each comparison.
 
 The paper does not say how its convolutional layers entered, what exactly was cut, or what its
 "weighted SVCCA scale" weighs. Here every pair of layers is compared under several readings of a
 convolution and several cuts, and from what is kept of each comparison (the sums of the canonical
 correlations and of their squares, and how many directions met) follow all scores that one might
 take. Each is set against the paper's cells by rank and by value.
-
-A score that is found by trying many is chosen by those who try: so what is chosen on some panels of
-the figure is judged on others.
 
 References
 ----------
@@ -25,7 +22,6 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -33,7 +29,6 @@ from svcca_lib import Subspace, capture, chance_correlation, positions_as_neuron
 from svcca_lib._linalg import inner, one_thread_each, singular_values
 from svcca_lib.fourier.convolutions import AROUND_THE_CENTRE
 from svcca_lib.paper.data.images import ImageData
-from svcca_lib.paper.experiments import layer_names, published, ranks
 from svcca_lib.paper.experiments.inputs import Images, images_of
 from svcca_lib.paper.experiments.measurements import measured
 from svcca_lib.paper.store.store import Store
@@ -45,7 +40,6 @@ Places: TypeAlias = tuple[tuple[float, float], ...]
 Divisor: TypeAlias = Literal["fewer kept", "more kept", "their mean"]
 
 PERCENTS = (0, 35, 75, 100)  # of training: the panels of the figure
-CHOOSING, JUDGING = (0, 100), (35, 75)
 SUMS = ("correlations", "squares", "kept")  # of `Sums`
 
 
@@ -107,14 +101,6 @@ class Score:
 
     def __str__(self) -> str:
         return f"{self.summed}, over {self.divisor}"
-
-
-SCORES: tuple[Score, ...] = tuple(
-    Score(squared, divisor, less)
-    for squared in (False, True)
-    for divisor in ("fewer kept", "more kept", "their mean")
-    for less in (False, True)
-)
 
 
 @dataclass(frozen=True)
@@ -270,87 +256,3 @@ def _compared(times: Sequence[Sequence[Tensor]], cut: str) -> dict[str, np.ndarr
         found["squares"].append(cells[:, 1].reshape(shape))
         found["kept"].append(np.array([b.shape[1] for b in rows]))
     return {name: np.stack(arrays) for name, arrays in found.items()}
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How near matrices come to the paper's, panel by panel, (t,)."""
-
-    rank: np.ndarray  # Spearman's correlation of the cells off the diagonal, layers counted once
-    rmse: np.ndarray  # root mean square difference of all cells
-
-    def over(self, percents: Sequence[int]) -> tuple[float, float]:
-        """Mean rank correlation, and root mean square difference, over some panels."""
-        at = [PERCENTS.index(percent) for percent in percents]
-        return float(self.rank[at].mean()), float(np.sqrt((self.rmse[at] ** 2).mean()))
-
-
-def agreement(matrices: np.ndarray, labels: Sequence[str], figure: str) -> Agreement:
-    """Set matrices (t, layers, layers) beside the panels of `figure`, "conv" or "res".
-
-    For the rank a batch norm and the layer below it, which are one layer twice, count as one.
-    """
-    blocks = layer_names.blocks(labels)
-    rank, rmse = [], []
-    for percent, ours in zip(PERCENTS, matrices, strict=True):
-        theirs = published.figure_4(figure, percent)[1]
-        cells = [
-            ranks.off_diagonal(layer_names.collapse(m, blocks, blocks)) for m in (ours, theirs)
-        ]
-        rank.append(ranks.rank_correlation(*cells))
-        rmse.append(float(np.sqrt(((ours - theirs) ** 2).mean())))
-    return Agreement(np.array(rank), np.array(rmse))
-
-
-def constant(figure: str, percents: Sequence[int]) -> float:
-    """Root mean square difference of the best single number from the cells of some panels."""
-    cells = np.stack([published.figure_4(figure, percent)[1] for percent in percents])
-    return float(cells.std())
-
-
-def table(
-    scans: Sequence[Mapping[tuple[str, str], Sums]], labels: Sequence[str], figure: str
-) -> pd.DataFrame:
-    """Every reading, cut and score against the paper's panels; means over networks.
-
-    Parameters
-    ----------
-    scans : sequence of what `scan` returns, one for each network
-    labels : sequence of str
-        Of the layers.
-    figure : {"conv", "res"}
-
-    Returns
-    -------
-    DataFrame
-        A row for each way: ``reading``, ``cut``, ``score`` (of `SCORES`) and what it ``summed``,
-        and ``rank`` and ``rmse`` on the panels that choose and on those that judge, with the
-        ``lowest`` and ``highest`` judged ``rank`` of a network.
-    """
-    rows = []
-    for way in scans[0]:
-        for score in SCORES:
-            each = [agreement(found[way].scored(score), labels, figure) for found in scans]
-            choosing, judging = (
-                np.array([a.over(percents) for a in each]) for percents in (CHOOSING, JUDGING)
-            )
-            rows.append(
-                {
-                    "reading": way[0],
-                    "cut": way[1],
-                    "score": score,
-                    "summed": score.summed,
-                    "choosing rank": choosing[:, 0].mean(),
-                    "choosing rmse": choosing[:, 1].mean(),
-                    "rank": judging[:, 0].mean(),
-                    "lowest": judging[:, 0].min(),
-                    "highest": judging[:, 0].max(),
-                    "rmse": judging[:, 1].mean(),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def chosen(found: pd.DataFrame) -> pd.Series:
-    """Return the way of `table` that ranks the cells best on the panels that choose."""
-    return found.loc[found["choosing rank"].round(6).idxmax()]

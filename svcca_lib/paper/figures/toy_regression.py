@@ -189,7 +189,8 @@ def _sketch(ax: Axes, layers: Sequence[int], most: int = 7) -> None:
             at, column, "o", markersize=4.5, markeredgecolor=edge, markerfacecolor=face, zorder=2
         )
         # Below its dots; beside the single one, from which lines go down.
-        where = (i - 0.2, column[0]) if len(column) == 1 else (i, column[0] - 0.05)
-        how = {"ha": "right", "va": "center"} if len(column) == 1 else {"ha": "center", "va": "top"}
-        ax.text(*where, f"{width}", rotation=90, fontsize=SMALLEST, **how)
+        x, y = (i - 0.2, column[0]) if len(column) == 1 else (i, column[0] - 0.05)
+        below: Style = {"ha": "center", "va": "top"}
+        how: Style = {"ha": "right", "va": "center"} if len(column) == 1 else below
+        ax.text(x, y, f"{width}", rotation=90, fontsize=SMALLEST, **how)
     ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(0, 1))

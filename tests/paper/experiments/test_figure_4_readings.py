@@ -8,18 +8,20 @@ import torch
 
 from svcca_lib import capture, positions_as_neurons, svcca
 from svcca_lib.paper.experiments import figure_4_readings, published
-from svcca_lib.paper.experiments.figure_4_readings import (
+from svcca_lib.paper.experiments.figure_4_agreement import (
     JUDGING,
+    agreement,
+    chosen,
+    constant,
+    table,
+)
+from svcca_lib.paper.experiments.figure_4_readings import (
     PERCENTS,
     READINGS,
     Score,
     Sums,
-    agreement,
-    chosen,
-    constant,
     read,
     scan,
-    table,
 )
 from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.training.config import TrainConfig
