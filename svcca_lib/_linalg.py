@@ -127,10 +127,10 @@ def add_complex(out: Tensor, x: Tensor, y: Tensor) -> None:
         some = slice(start, start + _FREQUENCIES)
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum is scaled, or refused
             parts = np.matmul(left[some].transpose(0, 2, 1), right[some]).reshape(-1, p, 2, q, 2)
-        total[some, :, :, 0] += parts[:, :, 0, :, 0]
-        total[some, :, :, 0] += parts[:, :, 1, :, 1]
-        total[some, :, :, 1] += parts[:, :, 0, :, 1]
-        total[some, :, :, 1] -= parts[:, :, 1, :, 0]
+            total[some, :, :, 0] += parts[:, :, 0, :, 0]
+            total[some, :, :, 0] += parts[:, :, 1, :, 1]
+            total[some, :, :, 1] += parts[:, :, 0, :, 1]
+            total[some, :, :, 1] -= parts[:, :, 1, :, 0]
 
     one_thread_each(at, range(0, len(x), _FREQUENCIES))
 

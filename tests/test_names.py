@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from ledgers import two_chapters
@@ -24,6 +23,7 @@ from svcca_lib.paper.chapter.chapter import Chapter
 from svcca_lib.paper.chapter.drawings import Drawing
 from svcca_lib.paper.chapter.gathered import Book
 from svcca_lib.paper.chapter.outputs import FIGURE_METADATA
+from svcca_lib.paper.figures.style import drawn, panels
 from svcca_lib.paper.publishing import results
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", '=HYPERLINK("http://a","b")')
@@ -161,16 +161,27 @@ def test_the_command_writes_no_formulas(tmp_path, capsys):
     assert no_formulas(rows)
 
 
+@drawn
+def hostile_figure():
+    figure, axes = panels(1, 1, height=2)
+    axes[0, 0].plot([-1.5], [-2.0], label="=1+1")
+    axes[0, 0].set(title="@b", xlabel="+c", ylabel="-d")
+    return figure
+
+
 def test_the_numbers_of_a_figure_hold_no_formulas():
-    figure = plt.figure()
-    data = {
-        "=1+1": pd.DataFrame({"@b": [-1.5]}, index=pd.Index(["+c"], name="-d")),
-        "e": np.array([-2.0]),
-    }
-    text = Drawing.of(figure, "figure-x", data).files["csv"]
-    plt.close(figure)
+    text = Drawing.of(hostile_figure(), "figure-x", "A title").files["csv"]
     assert no_formulas(read(text))
-    assert read(text)[1][1:] == ["-1.5", "-2"]
+    columns, values = read(text)
+    assert dict(zip(columns, values, strict=True)) == {
+        "panel": "'@b",
+        "series": "'=1+1",
+        "mark": "line",
+        "x_label": "'+c",
+        "x": "-1.5",
+        "y_label": "'-d",
+        "y": "-2",
+    }
 
 
 @pytest.fixture(params=HOSTILE)
@@ -218,10 +229,12 @@ def test_a_chapter_shows_names_of_its_data_as_text(monkeypatch):
     )
     chapter = Chapter("02-distributed-representations", profile="quick")
     chapter._foreign = {"folder **x** $y$"}
-    chapter.show(plt.figure(), "some", alt="a", caption="**On** folder **x** $y$.")
+    chapter.show(hostile_figure(), "some", alt="a", caption="**On** folder **x** $y$.")
     chapter.say("**On** folder **x** $y$.")
-    caption, said = shown[0][1][FIGURE_METADATA]["caption"], shown[1][0]["text/markdown"]
-    for text in (caption, said):
+    figure, *others = shown
+    texts = [figure[1][FIGURE_METADATA]["caption"], *(o[0]["text/markdown"] for o in others)]
+    assert len(texts) == 3  # on the page, below the figure elsewhere, and what is said
+    for text in texts:
         page = Page(rendered(text))
         assert page.shown.strip() == "On folder **x** $y$."
         assert page.tags == ["p", "strong"]

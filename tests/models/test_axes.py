@@ -316,7 +316,7 @@ def test_convolutions_in_three_dimensions():
     ):
         got = value(a, b, x, "0", "cka", conv=conv)
         assert got == pytest.approx(cka(read(y), read(z)).similarity, abs=1e-6)
-    with pytest.raises(ValueError, match=r"DFT is of one or two dimensions .*conv='mean'"):
+    with pytest.raises(ValueError, match=r"conv='dft' is of one or two dimensions .*conv='mean'"):
         value(a, b, x, "0")
 
 

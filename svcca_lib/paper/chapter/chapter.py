@@ -212,7 +212,7 @@ class Chapter:
             # For JupyterLab and nbconvert; a page of the book has it in the figure.
             said = plain(caption)
             _display(
-                {"text/markdown": said, "text/plain": said},
+                {"text/markdown": self._as_text(said), "text/plain": said},
                 {CAPTION_METADATA: name},
             )
 

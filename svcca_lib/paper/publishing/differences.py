@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from svcca_lib.paper.chapter.gathered import Row
-from svcca_lib.paper.chapter.provenance import ELSEWHERE
 from svcca_lib.paper.profiles import CONSTANT, FREEZE, PROFILES
 
 _PAPER = PROFILES["paper"]
@@ -32,10 +31,9 @@ def differences(row: Row) -> dict[str, str]:
     scale = PROFILES[ledger.profile]
     if not ledger.data.startswith(theirs := DATA.get(row.figure, "CIFAR-10")):
         found["data"] = f"{ledger.data} for {theirs}"
+    bases = (n.training.removesuffix(FREEZE).removesuffix(CONSTANT) for n in row.networks)
     # A network that was trained elsewhere has no recipe of ours; its chapter says what it is.
-    own = [n for n in row.networks if n.device != ELSEWHERE]
-    bases = dict.fromkeys(n.training.removesuffix(FREEZE) for n in own)
-    names = dict.fromkeys(name.removesuffix(CONSTANT) for name in bases)
+    names = [name for name in dict.fromkeys(bases) if name in scale.recipes]
     if row.figure in OTHER_NETWORK:
         found["network"] = OTHER_NETWORK[row.figure]
     elif any(scale.recipes[name].sizes != _PAPER.recipes[name].sizes for name in names):

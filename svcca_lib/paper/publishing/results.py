@@ -136,6 +136,6 @@ def _row(row: Row, roles: bool) -> str:
         markdown(claim.statement),
         here if claim.paper is None else f"{here}, the paper {number(claim.paper)}",
         _needed(claim),
-        worded(row),
+        markdown(worded(row)),
     )
     return f"| {' | '.join(cells)} |"

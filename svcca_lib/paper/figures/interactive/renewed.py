@@ -32,8 +32,12 @@ def redrawn(
     ident = ident or figure.ident
     if figure.kind == "scrubber":
         return scrubber.drawn(figure.data, ident, theirs)
+    if figure.kind == "flipbook":  # of one form so far
+        return figure.html
     if figure.kind != "explorer":
-        raise ValueError(f"a stored figure must be a scrubber or an explorer; got {figure.kind!r}")
+        raise ValueError(
+            f"a stored figure must be a scrubber, a flipbook or an explorer; got {figure.kind!r}"
+        )
     labels = re.findall(r"<label [^>]*>(.*?)</label>", figure.html)
     start = re.findall(r'<input [^>]*value="(\d+)"', figure.html)
     return explorer.drawn(
