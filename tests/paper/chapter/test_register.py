@@ -154,7 +154,7 @@ def history():
     """Return the committed versions of the register, oldest first, and the present one."""
     name = "book/register.toml"
     try:
-        commits = git("log", "--reverse", "--format=%H", "--", name).split()
+        commits = git("log", "--first-parent", "--reverse", "--format=%H", "--", name).split()
         texts = [git("show", f"{commit}:{name}") for commit in commits]
     except (OSError, subprocess.CalledProcessError):
         return []

@@ -65,7 +65,8 @@ def flipbook(
 
     def heights(values: np.ndarray) -> list[list[int]]:
         # from the top, as SVG counts, in thousandths of the range
-        return thousandths("curves", (high - values) / (high - low)).tolist()  # type: ignore[no-any-return]
+        share = np.clip((high - values) / (high - low), 0, 1)  # by rounding it may be beyond
+        return thousandths("curves", share).tolist()  # type: ignore[no-any-return]
 
     data = {
         "frames": [heights(frame) for frame in np.asarray(frames, dtype=np.float64)],
