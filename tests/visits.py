@@ -38,7 +38,7 @@ class Visit:
     def scroll_to_figures(self):
         """Return the drawings in sight one after the other, each loaded."""
         seen = "only-" + self.tab.evaluate("document.documentElement.dataset.theme")
-        for image in self.tab.locator(f".bd-article .drawing img.{seen}").all():
+        for image in self.tab.locator(f".bd-article .drawing img.{seen}:visible").all():
             image.scroll_into_view_if_needed()
             self.tab.wait_for_function(
                 "i => i.complete && i.naturalWidth > 0", arg=image.element_handle()
