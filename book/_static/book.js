@@ -29,7 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   const scrolling = ".bd-article pre, .bd-article .drawing, .bd-article .cell_output, "
-    + ".bd-article .pst-scrollable-table-container, .bd-article div.math, "
+    + ".bd-article .pst-scrollable-table-container, .bd-article .math, "
     + ".bd-article mjx-container[display]";
   const more = part => {
     const left = part.scrollWidth - part.clientWidth - part.scrollLeft;
