@@ -54,4 +54,4 @@ def cells(row: Iterable[T]) -> list[T | str]:
 
 def cells_of(row: Mapping[str, T]) -> dict[str, T | str]:
     """Return a row by its columns for a CSV table, see `cell`."""
-    return {cells([name])[0]: cell(value) for name, value in row.items()}
+    return {cell(name): cell(value) for name, value in row.items()}

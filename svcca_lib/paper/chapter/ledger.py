@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from svcca_lib.paper.chapter.claims import Claim
-from svcca_lib.paper.chapter.outputs import LEDGER_METADATA
+from svcca_lib.paper.chapter.outputs import LEDGER_METADATA, outputs_of
 from svcca_lib.paper.chapter.provenance import Making
 from svcca_lib.paper.chapter.scores import score
 from svcca_lib.paper.store.files import write_whole
@@ -84,8 +84,7 @@ class Ledger:
         """
         if path.suffix != ".ipynb":
             return cls.from_dict(json.loads((path / CLAIMS).read_text(encoding="utf-8")))
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", ()):
-                if LEDGER_METADATA in output.get("metadata", {}):
-                    return cls.from_dict(output["metadata"][LEDGER_METADATA])
+        for output in outputs_of(json.loads(path.read_text(encoding="utf-8"))):
+            if LEDGER_METADATA in output.get("metadata", {}):
+                return cls.from_dict(output["metadata"][LEDGER_METADATA])
         raise ValueError(f"{path} holds no claims: run it to its last cell, ch.ledger()")

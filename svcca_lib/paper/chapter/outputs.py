@@ -10,7 +10,7 @@ import gzip
 import lzma
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,6 +84,12 @@ def read_notebook(path: Path) -> NotebookNode:
     import nbformat
 
     return cast("NotebookNode", nbformat.read(path, as_version=4))  # type: ignore[no-untyped-call]
+
+
+def outputs_of(notebook: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield all outputs of a notebook, in order."""
+    for cell in notebook["cells"]:
+        yield from cell.get("outputs", ())
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

@@ -10,6 +10,7 @@ Raghu et al. 2017, section 4.1, Figure 4. The cells of the published image are `
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,22 +48,36 @@ def agreement(matrices: np.ndarray, labels: Sequence[str], figure: str) -> Agree
 
     For the rank a batch norm and the layer below it, which are one layer twice, count as one.
     """
+    panels, labels = _panels(figure), tuple(labels)
+    ours = [_off(matrix, labels) for matrix in matrices]
+    both = zip(ours, _cells(figure, labels), strict=True)
+    return Agreement(
+        rank=np.array([ranks.rank_correlation(mine, theirs) for mine, theirs in both]),
+        rmse=np.sqrt(((matrices - panels) ** 2).mean((1, 2))),
+    )
+
+
+def _off(matrix: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
     blocks = layer_names.blocks(labels)
-    rank, rmse = [], []
-    for percent, ours in zip(PERCENTS, matrices, strict=True):
-        theirs = published.figure_4(figure, percent)[1]
-        cells = [
-            ranks.off_diagonal(layer_names.collapse(m, blocks, blocks)) for m in (ours, theirs)
-        ]
-        rank.append(ranks.rank_correlation(*cells))
-        rmse.append(float(np.sqrt(((ours - theirs) ** 2).mean())))
-    return Agreement(np.array(rank), np.array(rmse))
+    return ranks.off_diagonal(layer_names.collapse(matrix, blocks, blocks))
+
+
+# Every way is set beside the same panels.
+@functools.cache
+def _panels(figure: str) -> np.ndarray:
+    panels = np.stack([published.figure_4(figure, percent)[1] for percent in PERCENTS])
+    panels.flags.writeable = False
+    return panels
+
+
+@functools.cache
+def _cells(figure: str, labels: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(_off(panel, labels) for panel in _panels(figure))
 
 
 def constant(figure: str, percents: Sequence[int]) -> float:
     """Root mean square difference of the best single number from the cells of some panels."""
-    cells = np.stack([published.figure_4(figure, percent)[1] for percent in percents])
-    return float(cells.std())
+    return float(_panels(figure)[[PERCENTS.index(percent) for percent in percents]].std())
 
 
 def table(

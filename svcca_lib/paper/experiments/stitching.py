@@ -13,7 +13,7 @@ Bansal, Nakkiran, Barak 2021. Csiszárik, Kőrösi-Szabó, Matszangosz, Papp, Va
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,18 +128,12 @@ def stitch(
     compared: rows are images, of convolutions the pixels of all images. Accuracies are on `test`.
     """
     whole = receiver.network()
-    targets = _responses(whole, shown)
     accuracy = np.empty((len(times), len(shown)))
     found = {measure: np.empty_like(accuracy) for measure in MEASURES}
-    for t, time in enumerate(times):
-        network = sender.network(time)
-        responses = _responses(network, shown)
-        for k, layer in enumerate(shown):
-            x, y = responses[layer], targets[layer]
-            joined = stitched(network, whole, layer, fitted(x, y))
-            accuracy[t, k] = evaluate(joined, test.inputs, test.labels)
-            for measure in MEASURES:
-                found[measure][t, k] = similarity(measure, rows(x), rows(y))
+    for at, x, y, joined in _all_stitched(sender, whole, shown, times):
+        accuracy[at] = evaluate(joined, test.inputs, test.labels)
+        for measure in MEASURES:
+            found[measure][at] = similarity(measure, rows(x), rows(y))
     return Stitching(evaluate(whole, test.inputs, test.labels), accuracy, found)
 
 
@@ -159,16 +153,28 @@ def stitch_on_task(
     As `stitch`, but each map goes on from least squares by some `steps` of `learn`.
     """
     whole = receiver.network()
-    targets, accuracy = _responses(whole, shown), np.empty((len(times), len(shown)))
+    accuracy = np.empty((len(times), len(shown)))
+    for at, _, _, joined in _all_stitched(sender, whole, shown, times):
+        learn(joined, train, steps, seed)
+        accuracy[at] = evaluate(joined, test.inputs, test.labels)
+    share: np.ndarray = accuracy / evaluate(whole, test.inputs, test.labels)
+    return share
+
+
+def _all_stitched(
+    sender: TrainedNetwork,
+    whole: Network,
+    shown: Mapping[str, Images],
+    times: Sequence[float],
+) -> Iterator[tuple[tuple[int, int], Tensor, Tensor, nn.Sequential]]:
+    """Yield for each time and layer its place, both networks' responses, and the two stitched."""
+    targets = _responses(whole, shown)
     for t, time in enumerate(times):
         network = sender.network(time)
         responses = _responses(network, shown)
         for k, layer in enumerate(shown):
-            joined = stitched(network, whole, layer, fitted(responses[layer], targets[layer]))
-            learn(joined, train, steps, seed)
-            accuracy[t, k] = evaluate(joined, test.inputs, test.labels)
-    share: np.ndarray = accuracy / evaluate(whole, test.inputs, test.labels)
-    return share
+            x, y = responses[layer], targets[layer]
+            yield (t, k), x, y, stitched(network, whole, layer, fitted(x, y))
 
 
 def _responses(network: Network, shown: Mapping[str, Images]) -> dict[str, Tensor]:

@@ -45,6 +45,7 @@ def readings_against_the_paper(
     `marks` are lines to compare with, by name, at most two; `label` is of the x axis.
     """
     figure, shown = row(cuts, 2.9, "", grid=False, phone=2.3)
+    levels = dict(zip(marks, MARKS, strict=False))
     for ax, ways in shown:
         heights = np.arange(len(ways.readings))
         for i, (kind, style) in enumerate(KINDS.items()):
@@ -65,18 +66,11 @@ def readings_against_the_paper(
             ax.plot(
                 [place], [heights[list(ways.readings).index(reading)]], label="chosen", **CHOSEN
             )
-        for style, (name, place) in zip(MARKS, marks.items(), strict=False):
-            ax.axvline(place, label=name, **style)
+        for name, style in levels.items():
+            ax.axvline(marks[name], label=name, **style)
         ax.set(xlabel=label, ylim=(heights[-1] + 0.6, -0.6))
         name_ticks(ax.yaxis, ways.readings)
         ax.grid(axis="x")
-    points = {kind: {**style, "linestyle": ""} for kind, style in KINDS.items()}
-    key(
-        figure,
-        {
-            **points,
-            "chosen": {**CHOSEN, "linestyle": ""},
-            **{name: style for style, name in zip(MARKS, marks, strict=False)},
-        },
-    )
+    points: Mapping[str, Style] = {**KINDS, "chosen": CHOSEN}
+    key(figure, {name: {**style, "linestyle": ""} for name, style in points.items()} | levels)
     return figure

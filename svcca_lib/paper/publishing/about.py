@@ -23,11 +23,11 @@ from sphinx.config import Config
 from svcca_lib.paper.chapter.gathered import notebooks
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.publishing.address import pages_of, repository
+from svcca_lib.paper.publishing.front import THUMBNAILS
 from svcca_lib.paper.store.environment import environment
 
 ADDRESS = "REPOSITORY-ADDRESS"  # stands for it in a page's text
 UNKNOWN = "https://github.com/OWNER/NAME"  # is shown where it is not set
-THUMBNAILS = "_static/thumbnails"
 FRONT = "04-dynamics"  # the chapter whose thumbnail stands for pages that have none
 NOT_FOUND = "404"
 _SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
@@ -82,7 +82,7 @@ def _describe(app: Sphinx, page: str, template: str, context: dict[str, Any], tr
     meta = context.get("meta")
     if meta is not None:
         for chapter in (name, FRONT):
-            image = f"{THUMBNAILS}/{chapter}.png"
+            image = f"{THUMBNAILS.as_posix()}/{chapter}.png"
             if Path(app.srcdir, "book", image).is_file():
                 meta["og:image"] = image
                 break

@@ -23,14 +23,8 @@ from svcca_lib.paper.chapter.tables import flat
 from svcca_lib.paper.publishing import crate, croissant
 
 PROFILES = "quick"  # and those that are published
-DAWN = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the time of every file in the ZIP file, so that it has the same bytes
+# The time of every file in the ZIP file, so that it has the same bytes each time.
+DAWN = (1980, 1, 1, 0, 0, 0)
 
 
 def build(root: Path, folder: Path) -> Path:

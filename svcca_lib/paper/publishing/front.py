@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from svcca_lib.paper.chapter.claims import KINDS, READING
 from svcca_lib.paper.chapter.drawings import png
 from svcca_lib.paper.chapter.gathered import LEDGER, Book
-from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, read_notebook
+from svcca_lib.paper.chapter.outputs import FIGURE_METADATA, outputs_of, read_notebook
 from svcca_lib.paper.chapter.scores import tally, worded
 from svcca_lib.paper.publishing.results import counted
 
@@ -48,14 +48,9 @@ def write_cards(book: Book, notebooks: Mapping[str, Path], root: Path) -> None:
     (folder / CARDS).write_text(f"{text}\n", encoding="utf-8")
 
 
-def _outputs(notebook: Path) -> Iterator[Mapping[str, Any]]:
-    for cell in read_notebook(notebook).cells:
-        yield from cell.get("outputs", ())
-
-
 def _picture(book: Book, notebook: Path) -> bytes:
     """Return the first figure of a notebook (PNG); one of all verdicts for a page without any."""
-    for output in _outputs(notebook):
+    for output in outputs_of(read_notebook(notebook)):
         if FIGURE_METADATA in output.get("metadata", {}):
             return b64decode(output["data"]["image/png"])
     return png(verdicts(book))
@@ -66,7 +61,6 @@ def _thumbnail(image: bytes) -> bytes:
 
     with Image.open(io.BytesIO(image)) as whole:
         small = whole.convert("RGB")
-    small.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
     ground = Image.new("RGB", (WIDTH, WIDTH * 2 // 3), "white")  # of one shape, on white
     small.thumbnail(ground.size, Image.Resampling.LANCZOS)
     ground.paste(small, ((WIDTH - small.width) // 2, (ground.height - small.height) // 2))

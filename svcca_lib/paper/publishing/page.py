@@ -34,6 +34,7 @@ from svcca_lib.paper.chapter.outputs import (
     CAPTION_METADATA,
     FIGURE_METADATA,
     LEDGER_METADATA,
+    outputs_of,
     unpacked,
 )
 from svcca_lib.paper.chapter.scores import worded
@@ -171,8 +172,7 @@ def folded(notebook: str) -> str:
 
 def _say_verdicts(content: Mapping[str, Any]) -> None:
     """Say in the box at the head of a chapter how its claims fared, and which fail."""
-    outputs = (output for cell in content["cells"] for output in cell.get("outputs", ()))
-    about = [output.get("metadata", {}) for output in outputs]
+    about = [output.get("metadata", {}) for output in outputs_of(content)]
     found = [metadata[LEDGER_METADATA] for metadata in about if LEDGER_METADATA in metadata]
     first = content["cells"][0]
     head, box, rest = _text(first).partition(f":class: {IN_SHORT}\n")
