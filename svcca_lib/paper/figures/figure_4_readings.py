@@ -20,7 +20,7 @@ class Ways:
 
     readings: Sequence[str]
     summed: Mapping[str, Sequence[np.ndarray]]  # by a name of `KINDS`; one array a reading
-    chosen: tuple[str, float] | None  # a reading and the place of its way that is marked
+    chosen: tuple[str, str, float] | None  # reading, what is summed, and place of the way marked
 
 
 KINDS: Mapping[str, Style] = {
@@ -46,13 +46,14 @@ def readings_against_the_paper(
     """
     figure, shown = row(cuts, 2.9, "", grid=False, phone=2.3)
     levels = dict(zip(marks, MARKS, strict=False))
+    offsets = {kind: (i - 1.5) * 0.18 for i, kind in enumerate(KINDS)}
+    for ax, _ in shown[1:]:
+        ax.sharex(shown[0][0])  # one scale
     for ax, ways in shown:
         heights = np.arange(len(ways.readings))
-        for i, (kind, style) in enumerate(KINDS.items()):
+        for kind, style in KINDS.items():
             values = ways.summed[kind]
-            at = [
-                np.full(len(v), h + (i - 1.5) * 0.18) for v, h in zip(values, heights, strict=True)
-            ]
+            at = [np.full(len(v), h + offsets[kind]) for v, h in zip(values, heights, strict=True)]
             ax.plot(
                 np.concatenate(values),
                 np.concatenate(at),
@@ -62,10 +63,9 @@ def readings_against_the_paper(
                 **style,
             )
         if ways.chosen is not None:
-            reading, place = ways.chosen
-            ax.plot(
-                [place], [heights[list(ways.readings).index(reading)]], label="chosen", **CHOSEN
-            )
+            reading, kind, place = ways.chosen
+            height = list(ways.readings).index(reading) + offsets[kind]
+            ax.plot([place], [height], label="chosen", clip_on=False, **CHOSEN)
         for name, style in levels.items():
             ax.axvline(marks[name], label=name, **style)
         ax.set(xlabel=label, ylim=(heights[-1] + 0.6, -0.6))
