@@ -10,10 +10,12 @@ from pathlib import Path
 from unittest import mock
 
 import matplotlib.font_manager  # noqa: F401 (its first import says so, here and not in a cell)
+import pytest
 import torch
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from svcca_lib.paper.chapter import regression
+from svcca_lib.paper.publishing.pdf import chromium
 from svcca_lib.paper.running import kernels, machines
 
 ROOT = Path(__file__).parent
@@ -70,6 +72,18 @@ def pytest_collect_file(file_path, parent):
     name = f"{file_path.name}@{config.svcca_foreign.name}"
     node = file_path.relative_to(config.rootpath).with_name(name).as_posix()
     return ForeignNotebook.from_parent(parent, path=file_path, name=name, nodeid=node)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return the system's Chromium, one for all tests of a process: Playwright starts only once."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if chromium() is None:
+        pytest.skip("no Chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium())
+        yield started
+        started.close()
 
 
 def compare_outputs(self, test, ref, skip_compare=None):

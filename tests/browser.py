@@ -3,29 +3,20 @@
 import shutil
 from contextlib import contextmanager
 
-import pytest
-
-from svcca_lib.paper.publishing.pdf import chromium
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 
 @contextmanager
-def opened(html, folder):
+def opened(browser, html, folder):
     """Open a page of this HTML; give it and the list of its script errors, as they come."""
-    playwright = pytest.importorskip("playwright.sync_api")
     file = folder / "page.html"
     file.write_text(f"<!doctype html><meta charset='utf-8'>{html}", encoding="utf-8")
-    with playwright.sync_playwright() as started:
-        try:
-            browser = started.chromium.launch(executable_path=chromium())
-        except playwright.Error as error:
-            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
-        page = browser.new_page()
-        errors = []
-        page.on("pageerror", lambda error: errors.append(error))
-        page.goto(file.as_uri())
-        yield page, errors
-        browser.close()
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.goto(file.as_uri())
+    yield page, errors
+    page.close()
 
 
 def unwritten(folder):

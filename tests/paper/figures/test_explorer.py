@@ -61,9 +61,9 @@ def test_what_cannot_be_shown_is_refused():
         explorer(GRIDS, AXES, (0, 0, 0), title="t", ident="a b")
 
 
-def test_the_arrow_keys_move_through_the_grid(page, tmp_path):
+def test_the_arrow_keys_move_through_the_grid(browser, page, tmp_path):
     """In a real browser, where there is one: the keys, the words, no script error."""
-    with opened(page, tmp_path) as (tab, errors):
+    with opened(browser, page, tmp_path) as (tab, errors):
         words = tab.locator("[data-words]")
         assert words.text_content() == said(1, 1, 0) + "."
         tab.locator("#explore-a-1").press("ArrowRight")

@@ -57,9 +57,9 @@ def test_what_cannot_be_shown_is_refused():
         flipbook(FRAMES, BEHIND, STEPS, WORDS, **{**OPTIONS, "ident": "a b"})
 
 
-def test_the_arrow_keys_move_the_curves(page, tmp_path):
+def test_the_arrow_keys_move_the_curves(browser, page, tmp_path):
     """In a real browser, where there is one: the keys, the words, the curves, no script error."""
-    with opened(page, tmp_path) as (tab, errors):
+    with opened(browser, page, tmp_path) as (tab, errors):
         words, slider = tab.locator("[data-words]"), tab.locator("input")
         moving = tab.locator("[data-drawing] polyline").nth(1)
         assert words.text_content() == WORDS[1]

@@ -65,9 +65,9 @@ def test_colours_are_those_of_matplotlib():
     assert list(VIRIDIS) == expected
 
 
-def test_moving_the_slider_moves_through_time(page, tmp_path):
+def test_moving_the_slider_moves_through_time(browser, page, tmp_path):
     """In a real browser, where there is one: the arrow keys, the words, no script error."""
-    with opened(page, tmp_path) as (tab, errors):
+    with opened(browser, page, tmp_path) as (tab, errors):
         slider, now = tab.locator("input"), tab.locator("output")
         assert now.text_content() == "100 % of training"
         slider.focus()
@@ -84,8 +84,8 @@ def test_moving_the_slider_moves_through_time(page, tmp_path):
         assert not errors
 
 
-def test_it_plays_to_the_end_and_starts_again(page, tmp_path):
-    with opened(page, tmp_path) as (tab, errors):
+def test_it_plays_to_the_end_and_starts_again(browser, page, tmp_path):
+    with opened(browser, page, tmp_path) as (tab, errors):
         tab.get_by_role("button", name="Play").click()
         assert tab.locator("output").text_content() == "0 % of training"
         tab.get_by_role("button", name="Pause").wait_for()
@@ -94,8 +94,8 @@ def test_it_plays_to_the_end_and_starts_again(page, tmp_path):
         assert not errors
 
 
-def test_a_link_leads_to_the_same_view(page, tmp_path):
-    with opened(page, tmp_path) as (tab, errors):
+def test_a_link_leads_to_the_same_view(browser, page, tmp_path):
+    with opened(browser, page, tmp_path) as (tab, errors):
         tab.locator("input").press("ArrowLeft")
         for key in ("ArrowUp", "ArrowUp"):
             tab.locator("canvas").press(key)
@@ -108,12 +108,12 @@ def test_a_link_leads_to_the_same_view(page, tmp_path):
         assert not errors
 
 
-def test_the_papers_matrix_nearest_in_time_stands_beside(tmp_path):
+def test_the_papers_matrix_nearest_in_time_stands_beside(browser, tmp_path):
     theirs = {0.0: np.zeros((2, 2)), 0.35: np.full((2, 2), 0.25)}
     shown = scrubber(
         MATRICES, (0.0, 0.35, 1.0), ("in", "out"), title="t", ident="scrub-a", theirs=theirs
     )
-    with opened(shown, tmp_path) as (tab, errors):
+    with opened(browser, shown, tmp_path) as (tab, errors):
         assert tab.locator("[data-when]").text_content() == "The paper's, at 35 %"
         tab.locator("[data-ours]").press("ArrowUp")
         assert tab.locator("[data-readout]").text_content().endswith("paper's at 35 %: 0.25")

@@ -1,12 +1,11 @@
-"""The site, built once from the notebooks stored in book/, and a browser to visit it."""
+"""The site, built once from the notebooks stored in book/, and visits to it."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from visits import CHROMIUM, Visit
+from visits import Visit
 
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
@@ -21,15 +20,6 @@ def site(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "_build" / "html"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield started
-        started.close()
 
 
 @pytest.fixture

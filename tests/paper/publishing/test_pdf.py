@@ -1,5 +1,8 @@
 """The printed book, where there is a Chromium to print it."""
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 from browser import unwritten
 
@@ -22,7 +25,10 @@ def test_printed_book_has_its_drawings_and_leads_to_no_file_of_this_machine(tmp_
     toc = f"format: jb-book\nroot: book/index\nchapters:\n- file: book/{page}\n"
     (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
     notebooks = {page: ROOT / "book" / f"{page}.ipynb"}
-    printed = pdf.build(tmp_path, notebooks, tmp_path / "staging", tmp_path / "book.pdf")
+    # In a process of its own: Playwright starts once in each, and other tests started it here.
+    with ProcessPoolExecutor(1, get_context("spawn")) as own:
+        places = tmp_path / "staging", tmp_path / "book.pdf"
+        printed = own.submit(pdf.build, tmp_path, notebooks, *places).result()
     content = printed.read_bytes()
     assert content.startswith(b"%PDF")
     assert content.count(b"/Type /Page\n") > 2
