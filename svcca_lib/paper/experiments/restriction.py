@@ -27,6 +27,8 @@ from svcca_lib.paper.training.networks import Network
 
 Others = Literal["predicted", "mean"]
 
+DIRECTIONS = "SVCCA directions", "principal components", "random directions"  # what is kept
+
 BATCH = 500  # images that go through a network at a time
 
 # Of the largest variance, added to every neuron's own: it leaves predictions as they are and gives
@@ -178,6 +180,7 @@ def on_directions_of_neurons(
 def against_neurons(
     layer: CutNetwork,
     weights: Tensor,
+    principal: Tensor,
     directions: Sequence[int],
     neurons: Sequence[int],
     *,
@@ -185,15 +188,21 @@ def against_neurons(
     seed: int,
     silent: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Accuracy on leading directions beside that on neurons chosen in other ways (Figure 2a).
+    """Accuracy on leading directions beside that on others, and on neurons (Figure 2a).
 
-    Returns "SVCCA directions", (1, directions); "random neurons", (draws, neurons), and "most
-    active neurons", (1, neurons), the others predicted from them; and, if `silent`, "random, others
-    silent", (draws, neurons).
+    `principal` are the layer's principal components, (p, m), by descending variance, at least as
+    many as the largest of `directions`. Returns "SVCCA directions" and "principal components", (1,
+    directions), and "random directions", (draws, directions), which the paper's figure does not
+    have; "random neurons", (draws, neurons), and "most active neurons", (1, neurons), the others
+    predicted from them; and, if `silent`, "random, others silent", (draws, neurons).
     """
     orders = list(random_orders(layer.width, draws, seed))
+    drawn = random_directions(layer, max(directions), draws, seed)
     measured = {
-        "SVCCA directions": on_directions(layer, weights, directions)[None],
+        name: np.array([on_directions(layer, w, directions) for w in each])
+        for name, each in zip(DIRECTIONS, ([weights], [principal], drawn), strict=True)
+    }
+    measured |= {
         "random neurons": np.array([on_neurons(layer, order, neurons) for order in orders]),
         "most active neurons": on_neurons(layer, loudest(layer.train), neurons)[None],
     }
@@ -270,6 +279,20 @@ def random_orders(width: int, draws: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
         yield torch.randperm(width, generator=generator)
+
+
+def random_directions(layer: CutNetwork, most: int, draws: int, seed: int) -> Iterator[Tensor]:
+    """Yield so many random directions of a layer, (p, most), the same for the same seed.
+
+    Each is a sum of all neurons with standard normal weights, less what those before it have of it:
+    by Gram-Schmidt over the training images, so that variates are uncorrelated, as `on_directions`
+    wants them, and the first k span what the first k draws span.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        mixed = torch.randn(layer.width, most, generator=generator, dtype=torch.float64)
+        lower = torch.linalg.cholesky(mixed.T @ layer.scatter @ mixed)
+        yield torch.linalg.solve_triangular(lower, mixed.T, upper=False).T
 
 
 def _predictions(

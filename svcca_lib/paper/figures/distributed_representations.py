@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from svcca_lib.paper.figures.curves import Curve, draw_curve
-from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, VERMILLION
-from svcca_lib.paper.figures.strokes import CHANCE, FINE, LONG, SHORT, Style
+from svcca_lib.paper.figures.palette import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION
+from svcca_lib.paper.figures.strokes import CHANCE, DASHED, FINE, LONG, SHORT, Style
 from svcca_lib.paper.figures.style import beside, drawn, for_phone, key, row
 
 DIRECTIONS: Style = {"color": BLUE, "linewidth": 2.2}
 LINES_2A: Mapping[str, Style] = {
     "SVCCA directions": DIRECTIONS,
+    "principal components": {"color": ORANGE, "linestyle": DASHED},
+    "random directions": {"color": PURPLE, "linestyle": FINE},
     "random neurons": {"color": GREEN, "linestyle": LONG},
     "most active neurons": {"color": VERMILLION, "linestyle": SHORT},
     "random, others silent": {"color": GREY, "linestyle": "-.", "linewidth": 1.2},

@@ -160,22 +160,41 @@ def test_leading_directions_beat_as_many_neurons(layer, weights):
     assert directions > neurons
 
 
+def test_random_directions_are_uncorrelated_and_span_what_was_drawn(layer):
+    one, other = restriction.random_directions(layer, 5, draws=2, seed=3)
+    assert torch.allclose(one.T @ layer.scatter @ one, torch.eye(5, dtype=torch.float64))
+    drawn = torch.randn(30, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    for k in range(1, 6):
+        both = torch.hstack([one[:, :k], drawn[:, :k]])
+        assert torch.linalg.matrix_rank(both) == k
+    assert not torch.allclose(one, other)
+    [again, _] = restriction.random_directions(layer, 5, draws=2, seed=3)
+    assert torch.equal(again, one)
+
+
 def test_directions_and_neurons_are_measured_side_by_side(layer, weights):
-    measured = restriction.against_neurons(layer, weights, [1, 9], [2, 5, 30], draws=3, seed=0)
+    principal = Subspace.fit(layer.train).weights
+    arguments = layer, weights, principal, [1, 9], [2, 5, 30]
+    measured = restriction.against_neurons(*arguments, draws=3, seed=0)
     assert {name: rows.shape for name, rows in measured.items()} == {
         "SVCCA directions": (1, 2),
+        "principal components": (1, 2),
+        "random directions": (3, 2),
         "random neurons": (3, 3),
         "most active neurons": (1, 3),
         "random, others silent": (3, 3),
     }
+    # The fit on the leading components, here by an SVD of the layer itself.
+    centred = layer.train.double() - layer.mean
+    v = torch.linalg.svd(centred, full_matrices=False).Vh[:9]
+    nine = layer.mean + (layer.test.double() - layer.mean) @ v.T @ v
+    assert measured["principal components"][0, 1] == layer.accuracy(nine.float())
     order = restriction.loudest(layer.train)
     assert (
         measured["most active neurons"][0] == restriction.on_neurons(layer, order, [2, 5, 30])
     ).all()
-    fewer = restriction.against_neurons(
-        layer, weights, [1, 9], [2, 5, 30], draws=3, seed=0, silent=False
-    )
-    assert list(fewer) == list(measured)[:3]
+    fewer = restriction.against_neurons(*arguments, draws=3, seed=0, silent=False)
+    assert list(fewer) == list(measured)[:5]
     assert all((fewer[name] == measured[name]).all() for name in fewer)
     first = next(restriction.random_orders(30, 1, seed=0))
     for name, others in (("random neurons", "predicted"), ("random, others silent", "mean")):
