@@ -17,11 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional
 
 from svcca_lib import FourierSubspace, dft_cca
 from svcca_lib.paper.data.images import ImageData
 from svcca_lib.paper.experiments.inputs import images_of
 from svcca_lib.paper.experiments.measurements import measured
+from svcca_lib.paper.experiments.ranks import rank_correlation
 from svcca_lib.paper.store.store import Store
 from svcca_lib.paper.training.trained import TrainedNetwork
 
@@ -109,6 +111,19 @@ def class_sensitivity(
     )
 
 
+def confusability(run: TrainedNetwork, data: ImageData) -> np.ndarray:
+    """How readily a trained network takes one class for another, symmetric (classes, classes).
+
+    The mean probability that it gives to one class on test images of the other, both ways. A mean
+    of probabilities and not a count of errors: of these a good network makes too few to rank pairs.
+    """
+    shown, network = images_of(data, part="test"), run.network()
+    logits = shown.responses(network, ["logits"])["logits"].double()
+    of_class = functional.one_hot(shown.labels, len(data.classes)).double()
+    means = (of_class.T @ logits.softmax(1)) / of_class.sum(0)[:, None]
+    return ((means + means.T) / 2).numpy()
+
+
 def _positions(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
     missing = [name for name in wanted if name not in known]
     if missing:
@@ -118,6 +133,26 @@ def _positions(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
 
 
 # ------------------------------------------------------------------------- what the curves show
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of classes: how far apart their curves are, how readily they are confused."""
+
+    distance: np.ndarray  # (pairs,), mean absolute distance of the two curves over layers
+    confusability: np.ndarray  # (pairs,)
+
+    @property
+    def agreement(self) -> float:
+        """Rank correlation: positive where classes that are confused have close curves."""
+        return rank_correlation(-self.distance, self.confusability)
+
+
+def pairs(curves: np.ndarray, confused: np.ndarray) -> Pairs:
+    """Take the curves of classes, (layers, classes), in pairs, with what `confusability` says."""
+    one, other = np.triu_indices(curves.shape[1], k=1)
+    distance = np.abs(curves[:, one] - curves[:, other]).mean(0)
+    return Pairs(distance, confused[one, other])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from svcca_lib.names import mathtext
 from svcca_lib.paper.figures.curves import Curve, draw_curve
 from svcca_lib.paper.figures.names import name_ticks
-from svcca_lib.paper.figures.strokes import CHANCE, FIVE
+from svcca_lib.paper.figures.palette import BLUE, GREY, VERMILLION
+from svcca_lib.paper.figures.strokes import CHANCE, FIVE, Style
 from svcca_lib.paper.figures.style import drawn, key, row
 
 
@@ -23,6 +24,37 @@ class Classes:
     chance: np.ndarray  # (layers,)
     layers: Sequence[str]
     named: Mapping[int, str]  # what is written of them, by position
+
+
+@dataclass(frozen=True)
+class PairsOfClasses:
+    """How far apart the curves of two classes are against how readily the classes are confused."""
+
+    confusability: np.ndarray  # (pairs,)
+    distance: np.ndarray  # (pairs,)
+    chosen: Mapping[str, int]  # which of them are drawn apart, by name: two
+
+
+@drawn
+def pairs_of_classes(networks: Mapping[str, PairsOfClasses]) -> Figure:
+    """Distance of two curves of Figure 6 against how readily their classes are confused."""
+    figure, shown = row(networks, 2.6, "mean distance of the curves", phone=2.3)
+    markers = {"linestyle": "none", "markersize": 4}
+    rest: Style = {**markers, "marker": "o", "markerfacecolor": "none", "color": GREY}
+    apart: tuple[Style, ...] = (
+        {**markers, "marker": "D", "color": BLUE},
+        {**markers, "marker": "s", "color": VERMILLION},
+    )
+    for ax, found in shown:
+        others = np.setdiff1d(np.arange(len(found.distance)), list(found.chosen.values()))
+        ax.plot(found.confusability[others], found.distance[others], label="other pairs", **rest)
+        for (name, at), style in zip(found.chosen.items(), apart, strict=True):
+            ax.plot(found.confusability[at], found.distance[at], label=name, **style)
+        ax.set_xscale("log")
+        ax.set(xlabel="probability of the other class", ylim=(0, None))
+    [names] = {tuple(found.chosen) for found in networks.values()}
+    key(figure, {**dict(zip(map(mathtext, names), apart, strict=True)), "other pairs": rest})
+    return figure
 
 
 @drawn
