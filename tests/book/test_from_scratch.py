@@ -31,7 +31,9 @@ def executed(tmp_path_factory):
 def test_every_chapter_runs(executed):
     status, networks, folder = executed
     missing = [name for name in site.chapters(ROOT) if not (folder / f"{name}.ipynb").is_file()]
-    assert not missing
+    logs = [folder.parent / "logs" / f"{name}.log" for name in missing]
+    ends = [f"{log.stem}: {log.read_text()[-4000:]}" for log in logs if log.is_file()]
+    assert not missing, "\n\n".join(ends)
     assert status == 0
     assert networks, "nothing was trained"
 

@@ -13,7 +13,7 @@ from svcca_lib.paper.figures.curves import Curve, draw_curve
 from svcca_lib.paper.figures.names import name_ticks
 from svcca_lib.paper.figures.palette import BLUE, GREY, VERMILLION
 from svcca_lib.paper.figures.strokes import CHANCE, FIVE, Style
-from svcca_lib.paper.figures.style import drawn, key, row
+from svcca_lib.paper.figures.style import drawn, key, plain_numbers, row
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,10 @@ def pairs_of_classes(networks: Mapping[str, PairsOfClasses]) -> Figure:
         ax.plot(found.confusability[others], found.distance[others], label="other pairs", **rest)
         for (name, at), style in zip(found.chosen.items(), apart, strict=True):
             ax.plot(found.confusability[at], found.distance[at], label=name, **style)
-        ax.set_xscale("log")
-        ax.set(xlabel="probability of the other class", ylim=(0, None))
+        ax.set(xscale="log", xlabel="probability of the other class")
+        plain_numbers(ax.xaxis)
+    for ax, _ in shown:  # their axis is shared: all of the points are there now
+        ax.set_ylim(0, None)
     [names] = {tuple(found.chosen) for found in networks.values()}
     key(figure, {**dict(zip(map(mathtext, names), apart, strict=True)), "other pairs": rest})
     return figure

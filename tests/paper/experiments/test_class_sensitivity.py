@@ -128,3 +128,26 @@ class TestDistances:
     def test_other_than_five_curves_are_an_error(self):
         with pytest.raises(ValueError, match="two pairs and one"):
             class_sensitivity.distances(np.ones((4, 3)))
+
+
+def test_confusability_is_the_mean_probability_of_the_other_class_both_ways(run, data):
+    found = class_sensitivity.confusability(run, data)
+    shown = images_of(data, part="test")
+    with torch.no_grad():
+        probabilities = run.network()(shown.inputs).double().softmax(1).numpy()
+    labels = shown.labels.numpy()
+    one, other = (probabilities[labels == a, b].mean() for a, b in ((3, 8), (8, 3)))
+    assert found[3, 8] == pytest.approx((one + other) / 2, rel=1e-5)
+    assert found.shape == (10, 10)
+    assert np.array_equal(found, found.T)
+    assert found.mean() == pytest.approx(0.1)  # probabilities of ten classes add up to 1
+
+
+def test_pairs_of_classes_agree_where_confused_ones_have_close_curves():
+    heights = np.array([0.0, 0.1, 0.5, 0.9])
+    curves = np.stack([heights, heights + 0.05])  # (layers, classes)
+    apart = np.abs(heights[:, None] - heights)
+    found = class_sensitivity.pairs(curves, 1 - apart)
+    np.testing.assert_allclose(found.distance, [0.1, 0.5, 0.9, 0.4, 0.8, 0.4])
+    assert found.agreement == pytest.approx(1)
+    assert class_sensitivity.pairs(curves, apart).agreement == pytest.approx(-1)

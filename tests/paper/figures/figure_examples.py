@@ -166,6 +166,16 @@ def figure_6():
     return class_sensitivity.figure_6(networks, classes), networks
 
 
+def pairs_of_classes():
+    networks = {
+        title: class_sensitivity.PairsOfClasses(
+            10.0 ** -(1 + 2 * shares(6)), shares(6), {"cat and dog": 1, "ship and truck": 4}
+        )
+        for title in ("One", "Another")
+    }
+    return class_sensitivity.pairs_of_classes(networks), networks
+
+
 def figure_6_imagenet():
     shown = {
         "One": imagenet.Curves(shares(9, 5), 0.05 * shares(9, 5)),
@@ -341,6 +351,7 @@ EXAMPLES = {
         figure_5,
         figure_5_cost,
         figure_6,
+        pairs_of_classes,
         figure_6_imagenet,
         all_classes,
         figure_7,
