@@ -10,13 +10,16 @@ from pathlib import Path
 from unittest import mock
 
 import matplotlib.font_manager  # noqa: F401 (its first import says so, here and not in a cell)
+import nbval.kernel
 import pytest
 import torch
+from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from svcca_lib.paper.chapter import regression
 from svcca_lib.paper.publishing.pdf import chromium
 from svcca_lib.paper.running import kernels, machines
+from svcca_lib.paper.running.sockets import own_sockets
 
 ROOT = Path(__file__).parent
 
@@ -92,6 +95,9 @@ def compare_outputs(self, test, ref, skip_compare=None):
     self.comparison_traceback = found
     return not found
 
+
+# Notebooks of several processes start at once.
+nbval.kernel.KernelManager = lambda **traits: KernelManager(**own_sockets(), **traits)
 
 # In the class itself: it names itself in its `super` call, so that a subclass put in its place in
 # nbval's module would be its own parent. tests/paper/chapter/test_regression.py sees that nbval

@@ -23,17 +23,19 @@ import nbformat
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellControlSignal, DeadKernelError
+from nbclient.exceptions import CellControlSignal
 from nbformat import NotebookNode
 from traitlets import default
 
 from svcca_lib.files.paths import file_to_be, folder_to_be
 from svcca_lib.paper.chapter.outputs import read_notebook
 from svcca_lib.paper.data.sources import Spec, source_of
+from svcca_lib.paper.running.sockets import own_sockets
 from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
 
+KERNEL_START = 300  # seconds that a kernel may take: on a busy machine a minute is not enough
 PHOTOGRAPHS = "imagenet"  # a parameter that is a folder
 _INJECTED = "injected-parameters"  # the tag of the cell that sets what differs from the defaults
 
@@ -44,6 +46,9 @@ class ChapterError(RuntimeError):
 
 class _ThisInterpreter(AsyncKernelManager):
     """Kernels of the running interpreter, whatever kernel specifications are installed."""
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**own_sockets() | traits)
 
     @default("transport_encryption")
     def _encrypt(self) -> str:
@@ -216,11 +221,12 @@ def execute(
             chapter,
             _verbatim(stopped),
             progress_bar=False,
+            start_timeout=KERNEL_START,
             execution_timeout=timeout and math.ceil(timeout),
             kernel_manager_class=_ThisInterpreter,
             on_cell_start=_announcing(notebook, len(chapter.cells), note),
         )
-    except (CellControlSignal, PapermillExecutionError, DeadKernelError) as error:
+    except (CellControlSignal, PapermillExecutionError, RuntimeError) as error:  # or no kernel
         reason = str(error)
         if isinstance(error, CellControlSignal):  # goes on with the whole cell
             reason = reason.partition("\n")[0]

@@ -1,12 +1,16 @@
 import json
 import logging
+import os
 import sys
+import tempfile
 
 import nbformat
 import pytest
+from jupyter_client.kernelspec import KernelSpec
 from notebook_files import texts, write
 
 from svcca_lib.paper.running import notebooks
+from svcca_lib.paper.running.sockets import own_sockets
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +137,32 @@ def test_dying_kernel_ends_the_run(tmp_path):
     notebook = write(tmp_path / "a.ipynb", "import os; os._exit(9)")
     with pytest.raises(notebooks.ChapterError, match="a stopped"):
         notebooks.execute(notebook, tmp_path / "b.ipynb")
+
+
+def test_kernel_that_does_not_start_ends_the_run(tmp_path, monkeypatch):
+    broken = KernelSpec(argv=[sys.executable, "-c", "raise SystemExit(1)"], language="python")
+    monkeypatch.setattr(notebooks._ThisInterpreter, "kernel_spec", broken)
+    notebook = write(tmp_path / "a.ipynb", "1")
+    with pytest.raises(notebooks.ChapterError, match=r"a stopped.*[Kk]ernel died"):
+        notebooks.execute(notebook, tmp_path / "b.ipynb")
+    assert not (tmp_path / "b.ipynb").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs sockets that are files")
+def test_kernels_share_no_ports_with_other_processes(tmp_path, monkeypatch):
+    """Their sockets are files of their own, gone when the run is over."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "print(get_ipython().kernel.parent.transport, get_ipython().kernel.parent.ip)"
+    notebooks.execute(write(tmp_path / "a.ipynb", code), tmp_path / "b.ipynb")
+    [said] = [text for text in texts(tmp_path / "b.ipynb") if text.startswith("ipc")]
+    assert said.split()[1].startswith(str(tmp_path))
+    assert not list(tmp_path.glob("svcca-*"))
+    assert own_sockets()["ip"] != own_sockets()["ip"]
+
+
+def test_where_a_socket_file_would_have_too_long_a_path_there_are_ports(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/" + 100 * "a")
+    assert own_sockets() == {}
 
 
 def test_kernel_is_this_interpreter_whatever_is_installed_or_active(tmp_path, monkeypatch):
