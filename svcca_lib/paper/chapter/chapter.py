@@ -117,25 +117,26 @@ class Chapter:
         """Offsets of the seeds that `run` may be asked for, of one training at this scale."""
         return tuple(offset for name, offset in self._declared if name == training)
 
-    def run(self, training: str, seed: int = 0) -> TrainedNetwork:
+    def run(self, training: str, seed: int = 0, *, data: str = "") -> TrainedNetwork:
         """Return a trained network with its checkpoints, from the store or trained now.
 
-        `seed` is counted onto the chapter's. Raises ValueError for a training that
+        `seed` is counted onto the chapter's. `data` is a specification of data that one chapter
+        alone is given, which no workflow knows. Raises ValueError for any other training that
         `profiles.CHAPTERS` does not declare for the chapter.
         """
-        if (training, seed) not in self._declared:
+        if not data and (training, seed) not in self._declared:
             declared = ", ".join(f"{name}+{offset}" for name, offset in self._declared)
             raise ValueError(
                 f"chapter {self.name!r} asks for training {training}+{seed}, but at profile "
                 f"{self.profile.name} it declares {declared or 'none'}; see profiles.CHAPTERS"
             )
-        bound = self.profile.bind(training, self.seed + seed, self._spec, self.width)
-        if bound.recipe.kind == "images":
-            data: Data = self.data
+        bound = self.profile.bind(training, self.seed + seed, data or self._spec, self.width)
+        if bound.recipe.kind == "images" and not data:
+            loaded: Data = self.data
         else:
-            data = bound.load()
-            self._datasets[data.label] = data.fingerprint
-        trained = train(bound, data, store=self.store)
+            loaded = bound.load()
+            self._datasets[loaded.label] = loaded.fingerprint
+        trained = train(bound, loaded, store=self.store)
         used = UsedNetwork.of(training, trained)
         self._networks[used.key] = used
         return trained

@@ -31,7 +31,7 @@ BATCH = 50  # sequences; bounds the memory that the logits of a large vocabulary
 class Convergence:
     """SVCCA of each layer to its own final state; arrays are (times, layers)."""
 
-    fractions: np.ndarray  # (times,), of training, ascending, from 0 to 1
+    fractions: np.ndarray  # (times,), of the way to that state, ascending, from 0 to 1
     layers: tuple[str, ...]  # the embedding and the stacked layers, from the input upward
     similarity: np.ndarray  # to the same layer at the end: 1 in the last row
     floor: np.ndarray  # the same, with final states of other sequences, paired at random
@@ -55,12 +55,19 @@ def sequences(tokens: Tensor, context: int, most: int | None = None) -> Tensor:
 
 
 def convergence(
-    run: TrainedNetwork, inputs: Tensor, *, keep: float = 0.99, draws: int = 20, seed: int = 0
+    run: TrainedNetwork,
+    inputs: Tensor,
+    *,
+    end: float = 1.0,
+    keep: float = 0.99,
+    draws: int = 20,
+    seed: int = 0,
 ) -> Convergence:
     """Compare each layer of a language model, at each time kept, with the same layer at the end.
 
-    The run is of an lstm that keeps its networks at 0 and 1; inputs are tokens, (sequences, time).
-    Behind the floor are `draws` random pairings of sequences.
+    The run is of an lstm that keeps its networks at 0 and at `end`, a fraction of its training;
+    what comes after is left out. Inputs are tokens, (sequences, time). Behind the floor are `draws`
+    random pairings of sequences.
 
     Notes
     -----
@@ -72,18 +79,29 @@ def convergence(
     smaller than the layer they span the same subspace.
     """
     layers = run.network().layers[:-1]
-    ends = _decomposed(run, 1.0, layers, inputs, keep)
-    shape = len(run.fractions), len(layers)
+    fractions = [fraction for fraction in run.fractions if fraction <= end]
+    ends = _decomposed(run, end, layers, inputs, keep)
+    shape = len(fractions), len(layers)
     similarity, floor, chance, kept = (np.empty(shape) for _ in range(4))
     sequence = torch.arange(len(inputs)).repeat_interleave(inputs.shape[1])  # of each row
-    for i, fraction in enumerate(run.fractions):
+    for i, fraction in enumerate(fractions):
         now = _decomposed(run, fraction, layers, inputs, keep)
         for j, (x, y) in enumerate(zip(now, ends, strict=True)):
             result = svcca(x, y)
             similarity[i, j], chance[i, j], kept[i, j] = result.similarity, result.chance, x.kept
             test = permutation_test(x, y, n_permutations=draws, groups=sequence, seed=seed)
             floor[i, j] = test.chance
-    return Convergence(np.array(run.fractions), layers, similarity, floor, chance, kept)
+    return Convergence(np.array(fractions) / end, layers, similarity, floor, chance, kept)
+
+
+def best_fraction(run: TrainedNetwork) -> float:
+    """Return when, of the times kept after the start, the loss on the test text was least.
+
+    By what was tested in training, between two tests by straight line.
+    """
+    later = np.array([fraction for fraction in run.fractions if fraction > 0])
+    steps, losses = run.history["step"], run.history["test_loss"]
+    return float(later[np.interp(later * run.config.steps, steps, losses).argmin()])
 
 
 def _decomposed(
