@@ -3,6 +3,7 @@
 PROFILE ?= quick
 DATA ?=
 IMAGENET ?=
+TEXTS ?=
 ONLY ?=
 PUBLISH ?=
 PYTHON ?= python3
@@ -22,10 +23,10 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo "  PROFILE=quick|cifar10|paper and DATA=cifar10:PATH choose scale and data of book"
 	@echo "  PUBLISH=1 makes site demand the repository's address in _config.yml"
-	@echo "  IMAGENET=FOLDER gives it the photographs of chapter 14"
+	@echo "  IMAGENET=FOLDER gives it the photographs of chapter 14, TEXTS=words:TRAIN,TEST the texts of 15"
 
 book: $(VENV) ## Train, run every chapter, build the site; a second call does only what changed
-	@$(CLI) workflow --profile "$(PROFILE)" --data "$(DATA)" --imagenet "$(IMAGENET)"
+	@$(CLI) workflow --profile "$(PROFILE)" --data "$(DATA)" --imagenet "$(IMAGENET)" --texts "$(TEXTS)"
 
 site: $(VENV) ## Build the site from the published chapters, without computing
 	@$(CLI) site published/cifar10 --staging build/site $(if $(PUBLISH),--publish)
@@ -51,8 +52,9 @@ bench: $(VENV) ## Times against peers, into benchmarks/results.md; wants a quiet
 reference: $(VENV) ## Remake reference/ and the stored outputs of book/
 	@$(CLI) reference
 
-# What ran without photographs shows nothing, and does not replace what ran with them.
-PUBLISHABLE = $(filter-out $(if $(IMAGENET),,%/14-imagenet.ipynb),$(wildcard build/cifar10/book/*.ipynb))
+# What ran without photographs or texts shows nothing, and does not replace what ran with them.
+MISSING = $(if $(IMAGENET),,%/14-imagenet.ipynb) $(if $(TEXTS),,%/15-words.ipynb)
+PUBLISHABLE = $(filter-out $(MISSING),$(wildcard build/cifar10/book/*.ipynb))
 
 publish: $(VENV) ## Keep the chapters that `make book PROFILE=cifar10` executed as the published ones
 	@mkdir -p published/cifar10 && cp $(PUBLISHABLE) published/cifar10/

@@ -162,6 +162,7 @@ def test_each_training_learns_from_its_own_kind_of_data():
         "resnet": "images",
         "resnet-freeze": "images",
         "lstm": "text",
+        "words": "text",
     }
 
 
@@ -211,7 +212,7 @@ def test_unknown_trainings_and_data_of_another_kind_are_refused(digits):
     known = ", ".join(
         ["toy"]
         + [f"{arch}{more}" for arch in IMAGES for more in ("", "-freeze", "-constant", BOTH)]
-        + ["lstm"]
+        + ["lstm", "words"]
     )
     unknown = ("vgg", "toy-freeze", "lstm-constant", "convnet-freeze-freeze")
     for name in (*unknown, "convnet-freeze-constant"):

@@ -43,26 +43,26 @@ def workflow(
     imagenet: Annotated[
         str, typer.Option(help="A folder of ImageNet photographs, for chapter 14.")
     ] = "",
+    texts: Annotated[
+        str, typer.Option(help="Texts for chapter 15: words:TRAIN,TEST; several by semicolons.")
+    ] = "",
     cores: Cores = None,
     on: On = "",
     root: Root = Path(),
 ) -> None:
     """Train, run the chapters and build the site: whatever is missing or out of date."""
     from svcca_lib.paper import profiles
-    from svcca_lib.paper.running import engine, notebooks, plan, table
+    from svcca_lib.paper.running import brought, engine, notebooks, plan, table
 
     root = root.resolve()
     with reported(FAILED):
         profiles.profile(profile)
-        photographs = str(Path(imagenet).expanduser().resolve()) if imagenet else ""
-        config = {
-            "profile": profile,
-            "data": notebooks.anchored(data),
-            "imagenet": photographs,
-        }
+        given = brought.brought({brought.PHOTOGRAPHS: imagenet, brought.TEXTS: texts})
+        given = {name: brought.absolute(name, value) for name, value in given.items()}
+        config = {"profile": profile, "data": notebooks.anchored(data), **given}
         settings = engine.Settings(cores, on=on)
         status = engine.run_book(root, targets or TARGETS, config, settings)
-    book = plan.book(root, profile, config["data"], imagenet=photographs)
+    book = plan.book(root, profile, config["data"], brought=given)
     print(f"\n{table.summary(book, plan.Layout.of_book(profile))}\n")
     if status:
         sys.exit(status)

@@ -92,6 +92,19 @@ class Spec:
         """Return the same data by absolute paths, for a process that runs elsewhere."""
         return replace(self, paths=tuple(path.resolve() for path in self.paths))
 
+    def named(self) -> Spec:
+        """Return it with the names of its paths alone: what a reader is told of it."""
+        return replace(self, paths=tuple(Path(path.name) for path in self.paths))
+
+
+def specs(texts: str) -> list[Spec]:
+    """Read specifications of texts, separated by semicolons; ValueError for those of other data."""
+    found = [Spec.parse(part.strip()) for part in texts.split(";") if part.strip()]
+    for spec in found:
+        if spec.kind != "text":
+            raise ValueError(f"texts must be such as words:TRAIN,TEST; got {str(spec)!r}")
+    return found
+
 
 def source_of(text: str) -> str:
     """Return what a specification names before its paths: what a reader is told of it."""

@@ -13,6 +13,7 @@ Raghu et al. 2017, Appendix Figure 6. Morcos, Raghu and Bengio 2018.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,14 +95,16 @@ def convergence(
     return Convergence(np.array(fractions) / end, layers, similarity, floor, chance, kept)
 
 
-def best_fraction(run: TrainedNetwork) -> float:
-    """Return when, of the times kept after the start, the loss on the test text was least.
+def best_fraction(runs: Sequence[TrainedNetwork]) -> float:
+    """Return when, of the times kept after the start, the mean loss on the test text was least.
 
-    By what was tested in training, between two tests by straight line.
+    The runs differ in their seed alone. By what was tested in training, between two tests by
+    straight line.
     """
-    later = np.array([fraction for fraction in run.fractions if fraction > 0])
-    steps, losses = run.history["step"], run.history["test_loss"]
-    return float(later[np.interp(later * run.config.steps, steps, losses).argmin()])
+    later = np.array([fraction for fraction in runs[0].fractions if fraction > 0])
+    steps = later * runs[0].config.steps
+    losses = [np.interp(steps, run.history["step"], run.history["test_loss"]) for run in runs]
+    return float(later[np.mean(losses, axis=0).argmin()])
 
 
 def _decomposed(

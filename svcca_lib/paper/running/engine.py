@@ -23,6 +23,7 @@ import psutil
 from svcca_lib.paper.chapter.gathered import Book
 from svcca_lib.paper.publishing import results, site
 from svcca_lib.paper.running import devices, display, plan
+from svcca_lib.paper.running.brought import brought
 from svcca_lib.paper.running.plan import Layout, Plan
 from svcca_lib.paper.store.files import write_whole
 
@@ -54,7 +55,7 @@ def run_book(
     config = {key: value for key, value in config.items() if value}
     here, profile = Path.cwd(), config["profile"]
     layout, lock = Layout.of_book(profile, here), here / "build" / ".lock"
-    book = plan.book(root, profile, config.get("data", ""), imagenet=config.get("imagenet", ""))
+    book = plan.book(root, profile, config.get("data", ""), brought=brought(config))
     watch = display.Watch(book, layout, display.Lines(sys.stderr))
     return _run(root, here, lock, targets, config, settings, watch)
 

@@ -30,13 +30,14 @@ from traitlets import default
 from svcca_lib.files.paths import file_to_be, folder_to_be
 from svcca_lib.paper.chapter.outputs import read_notebook
 from svcca_lib.paper.data.sources import Spec, source_of
+from svcca_lib.paper.running.brought import absolute, brought
+from svcca_lib.paper.running.brought import told as as_told
 from svcca_lib.paper.running.sockets import own_sockets
 from svcca_lib.paper.store.files import write_whole
 
 logger = logging.getLogger(__name__)
 
 KERNEL_START = 300  # seconds that a kernel may take: on a busy machine a minute is not enough
-PHOTOGRAPHS = "imagenet"  # a parameter that is a folder
 _INJECTED = "injected-parameters"  # the tag of the cell that sets what differs from the defaults
 
 
@@ -210,8 +211,7 @@ def execute(
         folder_to_be(Path(given["out"]))
     if given.get("data"):
         given["data"] = anchored(given["data"])
-    if given.get(PHOTOGRAPHS):
-        given[PHOTOGRAPHS] = str(Path(given[PHOTOGRAPHS]).expanduser().resolve())
+    given |= {name: absolute(name, value) for name, value in brought(given).items()}
     file_to_be(output)
     stopped = unfinished(output)
     stopped.parent.mkdir(parents=True, exist_ok=True)
@@ -329,7 +329,7 @@ def _publishable(
     """Take everything that belongs to this machine or this run out of an executed notebook.
 
     The injected cell keeps the parameters that matter to a reader: not the folder of the results,
-    of the data only its kind, and of the folder of photographs only its name. Where nothing differs
+    of the data only its kind, and of what a reader brought only the names. Where nothing differs
     from the defaults it goes.
     """
     executed.metadata.pop("papermill", None)
@@ -337,8 +337,7 @@ def _publishable(
     told = {name: value for name, value in given.items() if name != "out" and value != known[name]}
     if "data" in told:
         told["data"] = source_of(told["data"])
-    if PHOTOGRAPHS in told:
-        told[PHOTOGRAPHS] = Path(told[PHOTOGRAPHS]).name
+    told |= {name: as_told(name, value) for name, value in brought(told).items()}
     for cell in list(executed.cells):
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -191,18 +192,22 @@ def sorted_once(jobs: Iterable[Job]) -> tuple[Job, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def book(root: Path, profile: str, data: str = "", seed: int = 0, imagenet: str = "") -> Plan:
+def book(
+    root: Path,
+    profile: str,
+    data: str = "",
+    seed: int = 0,
+    brought: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:
     """Return the plan of the book: every chapter once.
 
-    `imagenet` is the folder of photographs, for the chapter that takes it.
+    `brought` is what single chapters take, by their parameters, such as a folder of photographs.
     """
     given = {"profile": profile, "seed": seed} | ({"data": data} if data else {})
     jobs = []
     for name in site.chapters(root):
-        takes = imagenet and notebooks.PHOTOGRAPHS in notebooks.parameters(
-            root / "book" / f"{name}.ipynb"
-        )
-        more = {notebooks.PHOTOGRAPHS: imagenet} if takes else {}
+        known = notebooks.parameters(root / "book" / f"{name}.ipynb") if brought else {}
+        more = {parameter: value for parameter, value in brought.items() if parameter in known}
         jobs.append(Job(name, f"book/{name}.ipynb", given | more))
     return Plan(tuple(jobs))
 

@@ -5,38 +5,21 @@ What it measures there is noise; that it runs, and says what it needs to, is wha
 
 import json
 
-import nbformat
 import pytest
 from imagenet_in_small import TINY, pictures
+from whole_chapters import runner
 
-from svcca_lib.paper.chapter import chapter as chapters
-from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.register import registered
 from svcca_lib.paper.data import imagenet
 from svcca_lib.paper.store.paths import REPOSITORY
-from svcca_lib.paper.store.store import Store
 
 NOTEBOOK = REPOSITORY / "book" / "14-imagenet.ipynb"
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run the chapter's code, and return what it displayed and its ledger."""
-    shown = []
-    monkeypatch.setattr(chapters, "_display", lambda data, metadata=None: shown.append(data))
-    monkeypatch.setattr(chapters, "default_store", lambda: Store(tmp_path / "store"), raising=True)
     monkeypatch.setattr(imagenet, "NETWORKS", {"tiny": TINY, **imagenet.NETWORKS})
-
-    def run(**given):
-        cells = nbformat.read(NOTEBOOK, as_version=4).cells
-        names = {"display": lambda what: shown.append({"table": what})}
-        for cell in (cell for cell in cells if cell.cell_type == "code"):
-            exec(cell.source, names)
-            if "parameters" in cell.metadata.tags:
-                names.update(given, out=str(tmp_path / "out"))
-        return shown, Ledger.read(tmp_path / "out")
-
-    return run
+    return runner(NOTEBOOK, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow

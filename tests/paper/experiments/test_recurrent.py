@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from torch import nn
 
 from svcca_lib.paper.data.text import TextData
 from svcca_lib.paper.experiments.recurrent import (
+    best_fraction,
     convergence,
     perplexity,
     progress,
@@ -159,3 +161,24 @@ class TestPerplexity:
         assert perplexity(trained.network(), data.test_tokens, 10) < unigram_perplexity(data)
         untrained = perplexity(trained.network(0.0), data.test_tokens, 10)
         assert untrained > unigram_perplexity(data)
+
+
+def test_an_earlier_end_leaves_out_what_comes_after(run):
+    inputs = sequences(run[1].test_tokens, 10)
+    whole, begun = convergence(run[0], inputs), convergence(run[0], inputs, end=0.5)
+    assert begun.fractions[-1] == 1
+    assert len(begun.fractions) < len(whole.fractions)
+    np.testing.assert_allclose(begun.similarity[-1], 1)
+    assert (begun.similarity[0] != whole.similarity[0]).any()  # it is nearer to another end
+
+
+def test_the_best_state_is_that_of_least_loss_over_the_seeds(run):
+    trained, _ = run
+
+    def having(losses):
+        history = {"step": [0, 30, 60], "test_loss": losses}
+        return replace(trained, history=history)
+
+    assert best_fraction([having([3.0, 1.0, 2.0])]) == 0.5
+    assert best_fraction([having([0.0, 3.0, 2.0])]) == 1.0  # the start is no state to compare with
+    assert best_fraction([having([3.0, 1.0, 2.0]), having([3.0, 4.0, 2.0])]) == 1.0

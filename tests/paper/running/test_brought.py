@@ -1,9 +1,10 @@
-"""The folder of photographs on its way to the one chapter that takes it."""
+"""Photographs and texts on their way to the one chapter that takes them."""
 
 import nbformat
 import pytest
 
 from svcca_lib.paper.running import notebooks
+from svcca_lib.paper.running.brought import TEXTS, absolute, told
 from svcca_lib.paper.running.plan import book
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
@@ -14,10 +15,22 @@ imagenet = ""
 
 
 def test_the_book_gives_them_to_the_chapter_that_takes_them():
-    given = {job.name: job.parameters for job in book(ROOT, "quick", imagenet="/photos").jobs}
-    assert {name for name, values in given.items() if "imagenet" in values} == {"14-imagenet"}
-    assert given["14-imagenet"]["imagenet"] == "/photos"
-    assert all("imagenet" not in job.parameters for job in book(ROOT, "quick").jobs)
+    brought = {"imagenet": "/photos", "texts": "words:/a,/b"}
+    given = {job.name: job.parameters for job in book(ROOT, "quick", brought=brought).jobs}
+    for parameter, chapter in (("imagenet", "14-imagenet"), ("texts", "15-words")):
+        assert {name for name, values in given.items() if parameter in values} == {chapter}
+        assert given[chapter][parameter] == brought[parameter]
+        assert all(parameter not in job.parameters for job in book(ROOT, "quick").jobs)
+
+
+def test_texts_go_by_their_whole_paths_and_are_told_by_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = absolute(TEXTS, "words:a.txt,b.txt; words:c.txt,d.txt;")
+    there = tmp_path.resolve()
+    assert whole == f"words:{there}/a.txt,{there}/b.txt; words:{there}/c.txt,{there}/d.txt"
+    assert told(TEXTS, whole) == "words:a.txt,b.txt; words:c.txt,d.txt"
+    with pytest.raises(ValueError, match="texts must be such as words:TRAIN,TEST; got 'digits'"):
+        absolute(TEXTS, "digits")
 
 
 @pytest.mark.slow
