@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from devices import needs_gpu
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from oracles import cca_by_qr, centred
@@ -37,8 +38,6 @@ settings.register_profile("search", max_examples=2000, **quiet)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 pytestmark = pytest.mark.filterwarnings("ignore::svcca_lib.SampleSizeWarning")
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 
 
 @st.composite
