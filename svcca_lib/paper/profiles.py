@@ -259,7 +259,7 @@ def _lstm(width: int, **settings: Any) -> Recipe:
 
 
 def _words(width: int, steps: int) -> Recipe:
-    # longer than is good for the perplexity: the best state of it is compared
+    # to beyond the least perplexity of a small text: the best state kept is compared
     own = {"batch_size": 20, "context": 35, "checkpoints": EARLY_CURVE, "evaluations": 40}
     return _lstm(width, steps=steps, **own)
 
