@@ -57,6 +57,12 @@ class Row:
         failing = (claim for claim in own if claim.verdict is Verdict.FAILS)
         return next(iter((*failing, *own, *self.claims)), None)
 
+    @property
+    def origin(self) -> Ledger | None:
+        """The chapter that made this claim; without one, the first that shows the figure."""
+        made = (ledger for ledger in self.chapters if self.headline in ledger.claims)
+        return next(iter((*made, *self.chapters)), None)
+
 
 @dataclass(frozen=True)
 class Book:

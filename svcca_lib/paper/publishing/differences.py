@@ -21,13 +21,15 @@ OTHER_NETWORK = {"Figure 6": "ImageNet's", "Appendix Figure 6": "sizes not given
 def differences(row: Row) -> dict[str, str]:
     """Return in what a figure differs from the paper's, and how: "data", "network", "length".
 
+    Of several chapters that show it, the one that the figure's claim is from has the data.
+
     What the paper does not state (how long its toy networks and its LSTM trained) counts as no
     difference.
     """
     found: dict[str, str] = {}
-    if not row.chapters:
+    ledger = row.origin
+    if ledger is None:
         return found
-    ledger = row.chapters[0]
     scale = PROFILES[ledger.profile]
     if not ledger.data.startswith(theirs := DATA.get(row.figure, "CIFAR-10")):
         found["data"] = f"{ledger.data} for {theirs}"

@@ -59,12 +59,14 @@ def findings(book: Book, link: str, path: Path = FINDINGS) -> str:
     """Return the first findings of `path` that this book bears out, as a Markdown list.
 
     `link` is Markdown with two places, for the chapter and the target in it. A finding that names
-    a claim that the book does not make is left out.
+    a claim that the book does not make is left out, as is one for want of a claim that it makes.
     """
     claims = book.by_key()
     lines: list[str] = []
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["finding"]:
         needs = entry["needs"].items()
+        if claims.keys() & entry.get("unless", ()):
+            continue
         if all(key in claims and claims[key].verdict in verdicts for key, verdicts in needs):
             chapter, _, target = entry["page"].partition("#")
             said = _NUMBER.sub(lambda place: _filled(place, claims), entry["text"])

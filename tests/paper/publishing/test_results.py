@@ -40,7 +40,11 @@ def test_a_finding_is_said_only_where_its_verdicts_are_found(tmp_path):
     path = tmp_path / "findings.toml"
     other = FINDING.replace('"holds"', '"fails"')
     missing = FINDING.replace("02-first/a", "02-first/no-such-claim")
-    path.write_text(other + missing + 7 * FINDING, encoding="utf-8")
+    better = FINDING + 'unless = ["02-first/b"]\n'  # another one says more
+    path.write_text(other + missing + better + 2 * FINDING, encoding="utf-8")
+    assert len(results.findings(two_chapters(), "{0}", path).splitlines()) == 2
+    wanting = FINDING + 'unless = ["02-first/no-such-claim"]\n'
+    path.write_text(other + missing + wanting + 6 * FINDING, encoding="utf-8")
     said = results.findings(two_chapters(), "[Look]({0}#{1})", path).splitlines()
     assert said == [
         f"{i}. **A.** It is \N{MINUS SIGN}0.9, and 0.20. [Look](02-first#figure-2a)"
@@ -78,3 +82,10 @@ def test_readme_says_what_the_ledgers_say(tmp_path):
     results.write_readme(books, tmp_path)
     again = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert again == written, "run `python -m svcca_lib ledger`"
+
+
+def test_differences_in_data_are_those_of_the_chapter_that_the_claim_is_from():
+    """Appendix Figure 6 is shown by two chapters: characters, and words of the paper's own text."""
+    [row] = [row for row in Book.gather("cifar10").rows() if row.figure == "Appendix Figure 6"]
+    assert row.headline in row.origin.claims
+    assert differences(row)["data"].startswith(row.origin.data)
