@@ -45,9 +45,9 @@ def test_the_chapter_runs_on_two_texts(run, tmp_path):
     assert max(learned.values) < 0.6  # of the grammar's words every other is certain
     named = {figure.name: figure for figure in ledger.provenance.figures}
     assert set(named) == {
-        f"{figure}-{name}-train"
+        f"{figure}-{name}"
         for figure in ("figure-perplexity", "appendix-figure-6")
-        for name in ("one", "two")
+        for name in ("words", "words-2")
     }
     assert all(len(figure.networks) >= 5 for figure in named.values())
     table = next(data["table"] for data in shown if "table" in data)

@@ -57,7 +57,16 @@ def test_a_finding_is_said_only_where_its_verdicts_are_found(tmp_path):
 
 @pytest.mark.parametrize("profile", ["quick", *published()])
 def test_every_book_has_five_findings(profile):
-    assert len(results.findings(Book.gather(profile), "{0}").splitlines()) == results.MOST
+    book = Book.gather(profile)
+    assert len(results.findings(book, "{0}").splitlines()) == results.MOST
+
+
+@pytest.mark.parametrize("profile", ["quick", *published()])
+def test_every_finding_leads_to_a_figure_of_its_page(profile):
+    book = Book.gather(profile)
+    for line in results.findings(book, "|{0}|{1}").splitlines():
+        *_, chapter, target = line.split("|")
+        assert target in {figure.name for figure in book.chapters[chapter].provenance.figures}
 
 
 def test_differences_are_those_of_the_profile():
