@@ -1,4 +1,4 @@
-"""Chapter 9: recurrent networks."""
+"""Chapters 9 and 15: recurrent networks."""
 
 from __future__ import annotations
 

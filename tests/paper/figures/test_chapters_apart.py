@@ -17,6 +17,7 @@ SHARED = {
     "heatmaps",
     "names",
     "palette",
+    "recurrent",  # characters and words
     "series",
     "strokes",
     "style",
