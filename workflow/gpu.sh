@@ -56,7 +56,7 @@ print(f"{card}, torch {torch.__version__}, Python {platform.python_version()}")
 PY
 
 # A test of each kind that takes a GPU runs on a processor as well: there its CPU part is seen.
-[ "$device" = cuda ] && chosen=(-m gpu) || chosen=(tests/models/test_devices.py)
+[ "$device" = cuda ] && chosen=(-m gpu) || chosen=(tests/models/test_on_devices.py)
 once tests.txt "$python" -m pytest -q -p no:cacheprovider "${chosen[@]}"
 [ "$device" = cuda ] && size=() || size=(--quick)
 once gpu.txt "$python" benchmarks/on_gpu.py --device "$device" "${size[@]}" --out "$out"
