@@ -11,17 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from svcca_lib import Moments, compare, dft_cca, pairwise, svcca
-
-CPU = torch.device("cpu")
+from svcca_lib.paper.experiments.cost import seconds
 
 
 @dataclass
@@ -37,18 +37,6 @@ class Row:
     def times(self) -> float:
         """How many times as fast as the processor."""
         return self.cpu_s / self.device_s
-
-
-def best(call: Callable[[], Tensor], device: torch.device, repeats: int) -> tuple[float, Tensor]:
-    """Shortest of some runs, the first not counted; and the result."""
-    times, result = [], call()
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return min(times), result.detach().cpu().double()
 
 
 def work(quick: bool) -> Iterator[tuple[str, list[Tensor], Callable[..., Tensor]]]:
@@ -102,13 +90,21 @@ def work(quick: bool) -> Iterator[tuple[str, list[Tensor], Callable[..., Tensor]
 
 
 def measured(device: torch.device, *, quick: bool) -> list[Row]:
-    """Do all of it on the processor and on a device."""
+    """Do all of it on the processor and on a device, in turn, the first round not counted."""
     rows = []
     for name, data, call in work(quick):
-        there = [part.to(device) for part in data]
-        here_s, here = best(lambda c=call, d=data: c(*d), CPU, 1 if quick else 3)
-        device_s, found = best(lambda c=call, d=there: c(*d), device, 1 if quick else 5)
-        rows.append(Row(name, here_s, device_s, float((here - found).abs().max())))
+        given = {"here": data, "there": [part.to(device) for part in data]}
+        found: dict[str, Tensor] = {}
+
+        def done(where: str, call: Any = call, given: Any = given, found: Any = found) -> None:
+            found[where] = call(*given[where])
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        works = {where: partial(done, where) for where in given}
+        times = seconds(works, repeats=1 if quick else 3, warm_up=1)
+        here, there = (found[where].detach().cpu().double() for where in given)
+        rows.append(Row(name, times["here"], times["there"], float((here - there).abs().max())))
         print(f"{name}: {rows[-1].times:.1f} times as fast", file=sys.stderr)
     return rows
 

@@ -7,7 +7,7 @@
 # 2  gpu.md      times against this machine's processor
 # 3  store/      the ConvNet with and without Freeze Training, at the paper's 160,000 steps, side by
 #                side; then, in what time is left, the ResNet. DATA is a data set such as
-#                cifar10:PATH; without it CIFAR-10 is downloaded.
+#                cifar10:PATH, the path absolute; without it CIFAR-10 is downloaded.
 #
 # Each part is written as it ends, and what was written is not made again: call it again with the
 # same OUT, and it goes on; a training goes on from its last saved step. The store that comes back
@@ -64,14 +64,26 @@ once gpu.txt "$python" benchmarks/on_gpu.py --device "$device" "${size[@]}" --ou
 # Both arms at once: one small network does not fill the card.
 pair() {
     local name=$1 left=$((end - SECONDS)) arm
+    local -A jobs=()
     [ "$left" -gt 5 ] || { echo "no time left for $name: call this again" >&2; return; }
     echo "$name and its Freeze Training, $profile: $(date +%T)" >&2
     for arm in "$name" "$name-freeze"; do
-        timeout --signal=INT --kill-after=30 "$left" \
+        timeout "$left" \
             "$python" -m svcca_lib train "$arm" --profile "$profile" --data "$data" \
             >"$out/train-$arm.txt" 2>&1 &
+        jobs[$arm]=$!
     done
-    wait
+    for arm in "${!jobs[@]}"; do
+        wait "${jobs[$arm]}"
+        case $? in
+            0) ;;
+            124) echo "no time left for $arm: call this again" >&2 ;; # stopped by timeout
+            *)
+                echo "$arm failed, see $out/train-$arm.txt" >&2
+                failed=1
+                ;;
+        esac
+    done
 }
 for network in ${NETWORKS:-convnet resnet}; do
     pair "$network"

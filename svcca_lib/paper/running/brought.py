@@ -24,7 +24,7 @@ def absolute(name: str, value: str) -> str:
     return str(Path(value).expanduser().resolve())
 
 
-def told(name: str, value: str) -> str:
+def named(name: str, value: str) -> str:
     """Return what a reader is told of it: the names of files and folders, not where they lie."""
     if name == TEXTS:
         return "; ".join(str(spec.named()) for spec in specs(value))

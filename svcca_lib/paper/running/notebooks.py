@@ -30,8 +30,7 @@ from traitlets import default
 from svcca_lib.files.paths import file_to_be, folder_to_be
 from svcca_lib.paper.chapter.outputs import read_notebook
 from svcca_lib.paper.data.sources import Spec, source_of
-from svcca_lib.paper.running.brought import absolute, brought
-from svcca_lib.paper.running.brought import told as as_told
+from svcca_lib.paper.running.brought import absolute, brought, named
 from svcca_lib.paper.running.sockets import own_sockets
 from svcca_lib.paper.store.files import write_whole
 
@@ -337,7 +336,7 @@ def _publishable(
     told = {name: value for name, value in given.items() if name != "out" and value != known[name]}
     if "data" in told:
         told["data"] = source_of(told["data"])
-    told |= {name: as_told(name, value) for name, value in brought(told).items()}
+    told |= {name: named(name, value) for name, value in brought(told).items()}
     for cell in list(executed.cells):
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

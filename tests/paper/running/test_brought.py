@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from svcca_lib.paper.running import notebooks
-from svcca_lib.paper.running.brought import TEXTS, absolute, told
+from svcca_lib.paper.running.brought import TEXTS, absolute, named
 from svcca_lib.paper.running.plan import book
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
@@ -28,7 +28,7 @@ def test_texts_go_by_their_whole_paths_and_are_told_by_their_names(tmp_path, mon
     whole = absolute(TEXTS, "words:a.txt,b.txt; words:c.txt,d.txt;")
     there = tmp_path.resolve()
     assert whole == f"words:{there}/a.txt,{there}/b.txt; words:{there}/c.txt,{there}/d.txt"
-    assert told(TEXTS, whole) == "words:a.txt,b.txt; words:c.txt,d.txt"
+    assert named(TEXTS, whole) == "words:a.txt,b.txt; words:c.txt,d.txt"
     with pytest.raises(ValueError, match="texts must be such as words:TRAIN,TEST; got 'digits'"):
         absolute(TEXTS, "digits")
 

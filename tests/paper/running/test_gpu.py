@@ -70,6 +70,15 @@ def test_a_part_that_fails_is_said_and_tried_again(tmp_path):
     assert not (tmp_path / "tests.txt").exists()
 
 
+def test_a_training_that_fails_is_said(tmp_path):
+    for name in ("tests.txt", "gpu.txt"):
+        (tmp_path / name).touch()
+    done = run(tmp_path, DEVICE="cpu", PROFILE="quick", NETWORKS="vgg")
+    assert done.returncode == 1
+    assert f"vgg-freeze failed, see {tmp_path}/train-vgg-freeze.txt" in done.stderr
+    assert "must be one of toy, convnet" in (tmp_path / "train-vgg.txt").read_text()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_is_one_sentence(tmp_path):
     done = run(tmp_path / "out")
