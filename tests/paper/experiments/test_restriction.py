@@ -174,7 +174,8 @@ def test_random_directions_are_uncorrelated_and_span_what_was_drawn(layer):
 
 def test_directions_and_neurons_are_measured_side_by_side(layer, weights):
     principal = Subspace.fit(layer.train).weights
-    arguments = layer, weights, principal, [1, 9], [2, 5, 30]
+    shared = weights[:, :10].flip(1)  # as uncorrelated, in another order
+    arguments = layer, shared, principal, [1, 9], [2, 5, 30]
     measured = restriction.against_neurons(*arguments, draws=3, seed=0)
     assert {name: rows.shape for name, rows in measured.items()} == {
         "SVCCA directions": (1, 2),
@@ -184,11 +185,17 @@ def test_directions_and_neurons_are_measured_side_by_side(layer, weights):
         "most active neurons": (1, 3),
         "random, others silent": (3, 3),
     }
+    on_shared = restriction.on_directions(layer, shared, [1, 9])
+    assert (measured["SVCCA directions"][0] == on_shared).all()
     # The fit on the leading components, here by an SVD of the layer itself.
     centred = layer.train.double() - layer.mean
-    v = torch.linalg.svd(centred, full_matrices=False).Vh[:9]
-    nine = layer.mean + (layer.test.double() - layer.mean) @ v.T @ v
-    assert measured["principal components"][0, 1] == layer.accuracy(nine.float())
+    for at, k in enumerate((1, 9)):
+        v = torch.linalg.svd(centred, full_matrices=False).Vh[:k]
+        left = layer.mean + (layer.test.double() - layer.mean) @ v.T @ v
+        assert measured["principal components"][0, at] == layer.accuracy(left.float())
+    # With one of each kind they differ, so that none stands for another.
+    names = restriction.DIRECTIONS
+    assert len({measured[name].mean(axis=0)[0] for name in names}) == len(names)
     order = restriction.loudest(layer.train)
     assert (
         measured["most active neurons"][0] == restriction.on_neurons(layer, order, [2, 5, 30])
