@@ -16,11 +16,13 @@ import numpy as np
 
 from svcca_lib.names import markup
 from svcca_lib.paper.chapter.claims import KINDS, Claim, Verdict, number
+from svcca_lib.paper.chapter.differences import worded
 from svcca_lib.paper.chapter.drift import on_other_machines
 from svcca_lib.paper.chapter.gathered import Book, Row
 from svcca_lib.paper.chapter.ledger import Ledger
 from svcca_lib.paper.chapter.provenance import (
     ELSEWHERE,
+    PAPER_FIGURES,
     SHORT,
     UsedNetwork,
     artefact,
@@ -44,14 +46,22 @@ def figures(book: Book) -> Table:
     """Return one row for each figure: what the paper says, what we found, and how it was made."""
     keys = {claim: key for key, claim in book.by_key().items()}
     return Table(
-        ("Figure", "Claims", "Networks", "Trained in", "Chapter took", "Commit"),
+        (
+            "Figure",
+            "Claims",
+            "Differs from the paper in",
+            "Networks",
+            "Trained in",
+            "Chapter took",
+            "Commit",
+        ),
         tuple(_figure(row, keys) for row in book.rows()),
     )
 
 
 def _figure(row: Row, keys: Mapping[Claim, str]) -> tuple[str, ...]:
     if not row.shown:
-        return (markup(row.figure), "not run", *4 * ("",))
+        return (markup(row.figure), "not run", *5 * ("",))
     anchors = "".join(f'<span id="{made(shown.name)}"></span>' for shown in row.shown)
     [ledger, *_] = row.chapters
     making = ledger.provenance
@@ -59,11 +69,21 @@ def _figure(row: Row, keys: Mapping[Claim, str]) -> tuple[str, ...]:
     return (
         anchors + link(ledger.chapter, row.shown[0].name, row.figure),
         "<br>".join(_decided(claim, keys[claim]) for claim in row.claims),
+        _differs(row),
         _named(networks),
         duration(sum(n.seconds for n in networks)) if networks else "",
         duration(making.seconds),
         f"<code>{making.commit}</code>" if making.commit else "",
     )
+
+
+def _differs(row: Row) -> str:
+    """Return what is not as in the paper, in one line; nothing for a figure that is not of it."""
+    if row.figure not in PAPER_FIGURES:
+        return ""
+    networks = len({network.seed for network in row.networks})
+    seeds = f"seeds: {networks}, the paper does not say how many" if networks else ""
+    return markup("; ".join(filter(None, (worded(row), seeds))))
 
 
 def _named(networks: Sequence[UsedNetwork]) -> str:
