@@ -183,14 +183,24 @@ def one_thread_each(work: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """
     if len(items) == 1 or _inside.one:  # a thread of another call has no threads to share
         return list(map(work, items))
-    with _one_thread() as threads, ThreadPoolExecutor(threads, initializer=_enter) as pool:
-        return list(pool.map(work, items))
+    with _one_thread() as threads:
+        if threads == 1:  # handing each item to another thread can cost more than the item
+            with _inside:
+                return list(map(work, items))
+        with ThreadPoolExecutor(threads, initializer=_enter) as pool:
+            return list(pool.map(work, items))
 
 
 class _Inside(threading.local):
     """Whether this thread is one of those that work alone."""
 
     one = False
+
+    def __enter__(self) -> None:
+        self.one = True
+
+    def __exit__(self, *_: object) -> None:
+        self.one = False
 
 
 _inside = _Inside()

@@ -9,6 +9,7 @@ a frequency costs one matrix product and one batch of small decompositions for a
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -182,10 +183,10 @@ def _chance(left: np.ndarray, right: np.ndarray, twice: np.ndarray, n: int) -> n
     """Expected sums of correlations for independent layers, (members, members)."""
     expected = np.zeros((len(left), len(right)))
     for (i, j), _ in np.ndenumerate(expected):
-        triples, times = np.unique(np.stack([left[i], right[j], twice]), axis=1, return_counts=True)
+        alike = Counter(zip(left[i].tolist(), right[j].tolist(), twice.tolist(), strict=True))
         expected[i, j] = sum(
-            often * m * expected_sum(int(p), int(q), n, bool(m == 2))
-            for (p, q, m), often in zip(triples.T, times, strict=True)
+            often * m * expected_sum(p, q, n, m == 2)
+            for (p, q, m), often in alike.items()
             if min(p, q)
         )
     return expected
