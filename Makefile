@@ -17,7 +17,7 @@ PY := .venv/bin/python
 CLI := $(PY) -m svcca_lib
 
 .DEFAULT_GOAL := help
-.PHONY: help book site pdf check test machines bench reference publish archive lint types package format lock clean
+.PHONY: help book site pdf check test scratch machines bench reference publish archive lint types package format lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -38,8 +38,11 @@ check: lint types ## Style, imports, types, and tests of the measures: under a m
 	@$(PY) -m pytest -q -n 2 -m "not slow" tests/test_*.py tests/measures tests/fourier tests/inference \
 	   tests/models tests/files
 
-test: $(VENV) $(CHECKS) ## Unit, property, notebook and from-scratch tests
+test: $(VENV) $(CHECKS) ## Unit, property, notebook and browser tests
 	@$(PY) -m pytest --nbval --foreign -n 2 --dist loadfile
+
+scratch: $(VENV) ## Train and run the whole book anew, and judge what comes against what is stored
+	@$(PY) -m pytest tests/book/test_from_scratch.py
 
 machines: $(VENV) ## Tests as on other machines, for hours; ONLY=haswell,oldest names some
 	@$(CLI) machines --only "$(ONLY)"

@@ -22,6 +22,8 @@ from svcca_lib.paper.running import kernels, machines
 from svcca_lib.paper.running.sockets import own_sockets
 
 ROOT = Path(__file__).parent
+# It trains the whole book, as long as all other tests take together: `make scratch` names it.
+collect_ignore = ["tests/book/test_from_scratch.py"]
 
 
 def pytest_addoption(parser):

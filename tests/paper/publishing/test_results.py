@@ -3,10 +3,10 @@
 import pytest
 from ledgers import two_chapters
 
+from svcca_lib.paper.chapter.differences import differences
 from svcca_lib.paper.chapter.gathered import Book, published
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES
 from svcca_lib.paper.publishing import results
-from svcca_lib.paper.chapter.differences import differences
 from svcca_lib.paper.store.paths import REPOSITORY as ROOT
 
 
