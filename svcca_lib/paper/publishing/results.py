@@ -9,10 +9,10 @@ from pathlib import Path
 
 from svcca_lib.names import markdown
 from svcca_lib.paper.chapter.claims import READING, Claim, Verdict, number
+from svcca_lib.paper.chapter.differences import worded
 from svcca_lib.paper.chapter.gathered import Book, Row
 from svcca_lib.paper.chapter.provenance import PAPER_FIGURES
 from svcca_lib.paper.chapter.scores import tally
-from svcca_lib.paper.chapter.differences import worded
 from svcca_lib.paper.store.paths import REPOSITORY
 
 RESULTS = "results.md"  # in the folder of the pages; the first of them includes it
