@@ -70,9 +70,9 @@ def chance_correlation(
     # sqrt(lambda) averaged over Wachter's density by Gauss-Chebyshev quadrature of the second kind.
     theta = np.arange(1, 2001) * (np.pi / 2001)
     half = (high - low) / 2
-    value = (high + low) / 2 + half * np.cos(theta)
-    density = half**2 * np.sin(theta) ** 2 / (2 * np.pi * a * value * (1 - value))
-    continuous = float((np.sqrt(value) * density).sum() * (np.pi / 2001))
+    squares = (high + low) / 2 + half * np.cos(theta)
+    density = half**2 * np.sin(theta) ** 2 / (2 * np.pi * a * squares * (1 - squares))
+    continuous = float((np.sqrt(squares) * density).sum() * (np.pi / 2001))
     certain = max(0, few + many - freedom) / few  # subspaces too large not to meet
     return min(1.0, continuous + certain)
 

@@ -53,6 +53,7 @@ class _Member:
     def __init__(self, path: Path, archive: zipfile.ZipFile, entry: str) -> None:
         self._path, self._archive, self._entry = path, archive, entry
         self._file: IO[bytes] | None = None
+        self._at = 0  # bytes read of it
         self._whole: np.ndarray | None = None
         with archive.open(entry) as file:
             self.shape, self._fortran, self.dtype = _header(file)
@@ -75,17 +76,34 @@ class _Member:
 
     def _numbers(self, offset: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return numbers that lie in a row, from so many bytes after the first."""
-        self._file = self._file or self._archive.open(self._entry)
-        self._file.seek(self._start + offset)
+        self._go_to(self._start + offset)
         buffer = bytearray(self.dtype.itemsize * int(np.prod(shape, dtype=np.int64)))
         held, read = memoryview(buffer), 0
         while read < len(buffer):
-            part = self._file.read(min(len(buffer) - read, 2**24))
-            if not part:
-                raise ValueError(f"it ends within {self._entry}")
+            part = self._next(len(buffer) - read)
             held[read : read + len(part)] = part
             read += len(part)
         return np.ndarray(shape, self.dtype, buffer)
+
+    def _go_to(self, place: int) -> None:
+        """Read on to so many bytes from the beginning; from there again where that is behind.
+
+        Nothing is skipped by seeking: it ends the check of the sum (CRC) that tells damage.
+        """
+        if self._file is None or self._at > place:
+            self.close()
+            self._file, self._at = self._archive.open(self._entry), 0
+        while self._at < place:
+            self._next(place - self._at)
+
+    def _next(self, most: int) -> bytes:
+        """Return the next bytes, at most so many and at least one."""
+        assert self._file is not None
+        part = self._file.read(min(most, 2**24))
+        if not part:
+            raise ValueError(f"it ends within {self._entry}")
+        self._at += len(part)
+        return part
 
 
 def safetensors(path: Path, opened: ExitStack) -> dict[str, Layer]:

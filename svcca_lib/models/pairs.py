@@ -204,7 +204,7 @@ def planned(
             others = others[k:]
     plan = Plan(tuple(shares), turned, block, beside, work, weights=False)
     # Results hold their part of the products, padded to one width at all frequencies.
-    fits = len(shares) == 1 and plan.bytes + 2 * plan.products <= budget
+    fits = bool(len(shares) == 1 and plan.bytes + 2 * plan.products <= budget)
     return replace(plan, weights=fits)
 
 
