@@ -140,7 +140,7 @@ def planned(
     names = [list(dict.fromkeys(cell[i] for cell in cells)) for i in (0, 1)]
     per_row = [np.array([frames[i][n].row for n in names[i]], dtype=np.int64) for i in (0, 1)]
     # The lighter side is read anew for every share of the other.
-    turned = len(sides) == 2 and per_row[1].sum() < per_row[0].sum()
+    turned = bool(len(sides) == 2 and per_row[1].sum() < per_row[0].sum())
     held, met = (1, 0) if turned else (0, 1)
     size = np.zeros((len(names[held]), len(names[met])), dtype=np.int64)
     places = [{name: i for i, name in enumerate(own)} for own in names]
@@ -204,7 +204,7 @@ def planned(
             others = others[k:]
     plan = Plan(tuple(shares), turned, block, beside, work, weights=False)
     # Results hold their part of the products, padded to one width at all frequencies.
-    fits = bool(len(shares) == 1 and plan.bytes + 2 * plan.products <= budget)
+    fits = len(shares) == 1 and plan.bytes + 2 * plan.products <= budget
     return replace(plan, weights=fits)
 
 

@@ -11,8 +11,8 @@ a quarter of an hour on one quiet core, by
 
 At 8 and more datapoints a neuron all are answered; at 2 and 4 all but `cka` are refused. Of the 160
 cells that answer one covers 89 % and all others at least 92 %, which 100 draws of 95 % allow: of
-1,000 other draws (500 each of the seeds 1 and 2) that one covers 93.9 %. The mean is 96 % for `linear_regression`, 98 % for `cka` and 99 % for
-the others, whose two laws are both allowed for.
+1,000 other draws (500 each of the seeds 1 and 2) that one covers 93.9 %. The mean is 96 % for
+`linear_regression`, 98 % for `cka` and 99 % for the others, whose two laws are both allowed for.
 
 `ideal` is the width that the spread of the observed number alone asks for: of the interval of
 someone who knows its bias. `linear_regression` and `cka` come near it, with medians of 1.1 and 1.3
