@@ -76,7 +76,7 @@ def test_cka_of_equally_near_layers_is_calibrated():
 @pytest.mark.parametrize("measure", ["svcca", "cca", "cka"])
 @pytest.mark.parametrize("rho", [[0.6] * 6, [0.8] * 3 + [0.0] * 3, [0.0] * 6])
 def test_equally_near_layers_are_calibrated(measure, rho):
-    rng, runs = np.random.default_rng(4), 60
+    rng, runs = np.random.default_rng(4), 100
     trials = [
         difference_test(*three(rng, 120, rho, rho), measure, n_resamples=20) for _ in range(runs)
     ]
