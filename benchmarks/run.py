@@ -17,7 +17,6 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,11 +25,11 @@ import numpy as np
 import psutil
 import textbook
 import torch
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 import svcca_lib
 from svcca_lib import compare, dft_cca, pairwise, svcca
+from svcca_lib._linalg import one_thread_each
 
 HERE = Path(__file__).parent
 
@@ -82,10 +81,10 @@ def one_pair(rng, size, repeats) -> list[Row]:
     x, y = (power_law(rng, shared, p, 1.5) for _ in range(2))
     ours, r = best(lambda: svcca(x, y), repeats)
     book, value = best(lambda: textbook.svcca(x, y), max(1, repeats // 2))
-    products = turns(lambda: svcca(x, y), lambda: (x.T @ x, y.T @ y, x.T @ y), 3 * repeats)
+    products = turns(lambda: svcca(x, y), lambda: three_products(x, y), 3 * repeats)
     floor = turns(
         lambda: svcca(x, y),
-        lambda: (x.T @ x, y.T @ y, x.T @ y, decompositions(x, y, r.x_kept, r.y_kept)),
+        lambda: (three_products(x, y), decompositions(x, y, r.x_kept, r.y_kept)),
         3 * repeats,
     )
     work = f"one svcca pair, n = {n:,}, {p} neurons"
@@ -101,14 +100,18 @@ def one_pair(rng, size, repeats) -> list[Row]:
     return rows
 
 
+def three_products(x, y):
+    """The moments of two layers, as BLAS likes them."""
+    return x.T @ x, y.T @ y, x.T @ y
+
+
 def decompositions(x, y, x_kept, y_kept) -> None:
     """Directions of both layers, and correlations of those kept: two eigh beside each other, a svd.
 
     Of matrices of these sizes; which they are does not matter here.
     """
-    with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda z: np.linalg.eigh(z[: z.shape[1]] + z[: z.shape[1]].T), (x, y)))
-        np.linalg.svd(x[:x_kept, :y_kept], compute_uv=False)
+    one_thread_each(lambda z: np.linalg.eigh(z[: z.shape[1]] + z[: z.shape[1]].T), (x, y))
+    np.linalg.svd(x[:x_kept, :y_kept], compute_uv=False)
 
 
 def of_files_and_float32(work, x, y, repeats) -> list[Row]:
@@ -117,7 +120,7 @@ def of_files_and_float32(work, x, y, repeats) -> list[Row]:
         for name, z in (("x", x), ("y", y)):
             np.save(Path(folder) / f"{name}.npy", z)
         mapped = [np.load(Path(folder) / f"{z}.npy", mmap_mode="r") for z in "xy"]
-        products = turns(lambda: svcca(*mapped), lambda: (x.T @ x, y.T @ y, x.T @ y), 3 * repeats)
+        products = turns(lambda: svcca(*mapped), lambda: three_products(x, y), 3 * repeats)
         tracemalloc.start()  # NumPy's memory, pages of the files left out
         svcca(*mapped)
         peak = tracemalloc.get_traced_memory()[1] / 2**20
@@ -265,7 +268,7 @@ def unavoidable_transforms(x, y) -> None:
     # A complex (n, c) is a real (n, 2c); which numbers it holds does not matter here.
     a, b = (z.reshape(-1)[: 2 * n * c].reshape(n, 2 * c) for z in (x, y))
     for _ in range(h * w // 2 + 2):
-        a.T @ a, b.T @ b, a.T @ b
+        three_products(a, b)
 
 
 def whole_models(rng, size, repeats) -> list[Row]:

@@ -81,6 +81,22 @@ def test_one_thread_each_keeps_the_order_and_gives_the_threads_back():
     assert torch.get_num_threads() == before
 
 
+def test_a_single_thread_does_the_work_itself_and_later_there_are_others_again():
+    before, own = torch.get_num_threads(), threading.get_ident()
+    try:
+        for threads in (2, 1, 2):
+            torch.set_num_threads(threads)
+            found = one_thread_each(lambda _: threading.get_ident(), range(3))
+            assert (set(found) == {own}) == (threads == 1)
+        torch.set_num_threads(1)
+        with pytest.raises(ZeroDivisionError):
+            one_thread_each(lambda i: 1 / i, [1, 0])
+        torch.set_num_threads(2)
+        assert own not in one_thread_each(lambda _: threading.get_ident(), range(3))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_one_thread_each_within_one_thread_each_keeps_to_that_thread():
     before = torch.get_num_threads()
 
