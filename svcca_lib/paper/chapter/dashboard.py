@@ -82,7 +82,7 @@ def _differs(row: Row) -> str:
     if row.figure not in PAPER_FIGURES:
         return ""
     networks = len({network.seed for network in row.networks})
-    seeds = f"seeds: {networks}, the paper does not say how many" if networks else ""
+    seeds = f"seeds: {networks}" if networks else ""
     return markup("; ".join(filter(None, (worded(row), seeds))))
 
 

@@ -32,8 +32,7 @@ def test_a_row_says_how_a_figure_fared_and_how_it_was_made(book):
     both = artefact(["1" * 64, "2" * 64])
     assert by_figure["Figure 2a"] == [
         "✓ 02 a: 0.9✗ 02 b: 0.2, the paper 0.7",
-        "data: digits for CIFAR-10; network: narrower; length: 900 of 160,000 steps; "
-        "seeds: 2, the paper does not say how many",
+        "data: digits for CIFAR-10; network: narrower; length: 900 of 160,000 steps; seeds: 2",
         f"{both}convnet 1, 2",
         "1 min 00 s",
         "1 min 15 s",
